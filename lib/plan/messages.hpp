@@ -1,0 +1,136 @@
+// What a front and the monitor say to each other.
+//
+// Front to monitor: a pipe (a pipe cannot carry descriptors), one Ask a write,
+// never more than PIPE_BUF bytes, so that writes are atomic. Monitor to front:
+// a SOCK_SEQPACKET socket whose receiving half the monitor has shut, so that
+// nothing can be queued on it. The monitor believes nothing in an Ask.
+#pragma once
+
+#include <stdint.h>
+
+#include "order.hpp"
+#include "plan.hpp"
+#include "record.hpp"
+
+namespace cloister::plan {
+
+// Descriptor numbers a front starts with.
+inline constexpr int kAskFd = 3;   // pipe, write end
+inline constexpr int kTellFd = 4;  // SOCK_SEQPACKET, read only
+
+using JobId = uint8_t[16];
+
+enum class AskKind : uint32_t { submit, wait, signal, stop, list, inspect, remove, describe, count_ };
+
+enum class Select : uint32_t { id, tag, pgid, all, count_ };
+
+// waitid(2) options, by their kernel values in `options` of an Ask.
+struct Ask {
+  AskKind kind;
+  uint32_t sequence;  // echoed in every Tell that answers
+  uint8_t job[16];
+  Select select;
+  uint32_t options;  // wait: WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT
+  int32_t signal;
+  Scope scope;
+  int32_t pgid;
+  uint32_t plan_bytes;  // submit
+  uint64_t timeout_ms;  // stop; UINT64_MAX = the job's own
+  char tag_key[kMaxName + 8];
+  char tag_value[kMaxName + 8];
+};
+static_assert(sizeof(Ask) <= 4096);
+
+enum class TellKind : uint32_t {
+  assigned,  // the first: Peer; descriptors: connection, plan memfd
+  groups,    // after `assigned`: the peer's groups in batches
+  accepted,  // JobState; descriptors: channel to init, next plan memfd
+  planned,   // plan_only was authorised; descriptor: next plan memfd
+  refused,   // Refusal; descriptor: next plan memfd when it answers a submit
+  event,     // JobState changed: started, stopped, continued, ended; descriptor: the job's plan
+  row,       // one JobState of a list, descriptor: its plan
+  done,      // end of list, success of signal, stop, remove; WNOHANG with nothing to report
+  described, // Host
+};
+
+// The kernel's word on who is connected.
+struct Peer {
+  uint32_t uid, gid;
+  int32_t pid;
+  uint32_t group_count;
+  uint32_t no_new_privs;
+  uint32_t mode;  // Mode
+  uint32_t refuse;  // RefusalKind: tell the client so, then hang up
+  uint32_t reserved;
+};
+
+enum class Mode : uint32_t { system, user, private_ };
+
+enum class RefusalKind : uint32_t {
+  none,
+  denied,         // policy: field, rule
+  invalid,        // the Plan was refused: field, detail = Flaw
+  busy,           // field = which limit, limit, requested = in use
+  no_such_job,
+  launch_failed,  // failure
+  unsupported,    // field = feature
+  shutting_down,
+  key_reused,     // idempotency_key names another request
+};
+
+struct Refusal {
+  RefusalKind kind;
+  uint32_t detail;
+  Failure failure;
+  uint64_t limit, requested;
+  char field[64];
+  char rule[64];
+};
+
+enum class JobPhase : uint32_t { preparing, running, stopped, ended };
+
+// Why a job ended, as far as we know it ourselves.
+enum class Cause : uint32_t {
+  payload, external, canceled, disconnected, shutdown, cloister, setup, count_
+};
+
+struct JobState {
+  uint8_t job[16];
+  uint32_t owner;  // uid
+  JobPhase phase;
+  JobPhase event;       // what this message announces
+  uint32_t lost;        // ended without a record
+  int32_t pid;          // of the payload, in the monitor's pid namespace; 0 before start
+  int32_t stop_signal;  // last stop
+  Cause cause;
+  int32_t killed_signal;  // the signal we sent last, 0 if none
+  uint32_t killed_by;     // uid that asked for it
+  Mode mode;
+  int64_t accepted_at_ns, started_at_ns, ended_at_ns;  // CLOCK_REALTIME; 0 = not yet
+  uint64_t authorise_us, queue_us, slot_us, exec_us;
+  uint64_t wall_us;
+  ExitRecord record;  // when ended and not lost
+};
+
+struct Host {
+  uint32_t mode;
+  uint32_t cgroup_version;   // 0 none, 1, 2
+  uint32_t jobs_running, jobs_kept;
+  uint32_t jobs_limit, connections_limit;
+  uint64_t features;  // reserved for the monitor's own probes
+};
+
+struct Tell {
+  TellKind kind;
+  uint32_t sequence;
+  union {
+    Peer peer;
+    JobState state;
+    Refusal refusal;
+    Host host;
+    uint32_t groups[512];
+  };
+};
+static_assert(sizeof(Tell) <= 4096);
+
+}  // namespace cloister::plan

@@ -1,0 +1,89 @@
+// What the monitor and init say to each other.
+//
+// One SOCK_SEQPACKET pair a job. The monitor queues the Order before init's
+// first instruction; after that init reports, the monitor commands. Init
+// inherits its descriptors at the numbers below, nothing else.
+#pragma once
+
+#include <stdint.h>
+
+#include "plan.hpp"
+#include "record.hpp"
+
+namespace cloister::plan {
+
+// Descriptor numbers init starts with. 0, 1 and 2 are /dev/null.
+inline constexpr int kControlFd = 3;      // SOCK_SEQPACKET to the monitor
+inline constexpr int kPassedFd = 4;       // SOCK_SEQPACKET to the front: client descriptors in, pidfd and pty out
+inline constexpr int kPlanFd = 5;         // the sealed memfd
+inline constexpr int kRecordFd = 6;       // kRecordBytes, writable
+inline constexpr int kPayloadCgroupFd = 7;  // directory of the payload's leaf (v2); -1 in Order if none
+inline constexpr int kCgroupKillFd = 8;     // cgroup.kill of that leaf, write-only
+inline constexpr int kFirstJoinFd = 9;      // namespaces of other jobs, then v1 `tasks` files
+inline constexpr uint32_t kMaxTasksFds = 4;
+
+inline constexpr uint32_t kOrderVersion = 1;
+
+inline constexpr uint32_t kPayloadCgroup = 1;  // kPayloadCgroupFd is open: clone the payload into it
+inline constexpr uint32_t kCgroupKill = 2;     // kCgroupKillFd is open
+inline constexpr uint32_t kFreshPid = 4;       // init is PID 1 of a new pid namespace
+inline constexpr uint32_t kFreshUser = 8;      // rootless: init was cloned with CLONE_NEWUSER and waits for its maps
+inline constexpr uint32_t kForceNoNewPrivs = 16;  // the caller has no_new_privs: so has its payload
+inline constexpr uint32_t kFixedGroups = 32;      // setgroups(2) is denied here; groups stay as they are
+
+struct Order {
+  uint32_t version;
+  uint32_t flags;
+  uint8_t job[16];
+  uint32_t join_count;   // descriptors from kFirstJoinFd, in the order of Namespace
+  uint32_t join_of[kNamespaces];  // Namespace of each
+  uint32_t tasks_count;  // v1 `tasks` files after those; the payload writes "0" to each
+  uint64_t bounding;     // capability sets of the payload, as a mask of 1 << CAP_*
+  uint64_t permitted;    // permitted, effective; inheritable and ambient are empty
+  uint64_t rlimit_hard[kRlimits];  // ceilings for the limits that are constants of ours
+  uint32_t mapped_uid, mapped_gid; // the id inside a fresh user namespace that init takes on
+};
+
+// init -> monitor
+enum class ReportKind : uint32_t {
+  facts,      // Report + Fact[count]; init waits for `proceed`
+  maps,       // in its new user namespace; init waits for `proceed` (maps are written)
+  started,    // execve(2) succeeded. SCM_CREDENTIALS carries the payload's pid as the monitor sees it
+  stopped,    // detail = signal
+  continued,
+  ended,      // the record is committed
+};
+
+struct Report {
+  ReportKind kind;
+  uint32_t count;
+  uint32_t detail;
+  int32_t pid;  // of the payload, in init's pid namespace
+};
+
+// What the kernel says about one passed descriptor.
+struct Fact {
+  uint32_t index;       // into Header::descriptors
+  uint32_t mode;        // st_mode
+  uint64_t device, inode, rdev;
+  uint32_t open_flags;  // F_GETFL
+  uint32_t domain;      // of a socket, or kNone
+  uint32_t namespace_type;   // CLONE_NEW*, 0 if it is no namespace
+  uint32_t namespace_owner;  // uid that owns the user namespace it belongs to, or kNone
+};
+
+inline constexpr uint32_t kFactsPerReport = 64;
+
+// monitor -> init
+enum class CommandKind : uint32_t { proceed, signal, kill };
+
+enum class Scope : uint32_t { main, group, all, count_ };
+
+struct Command {
+  CommandKind kind;
+  int32_t signal;
+  Scope scope;
+  uint32_t reserved;
+};
+
+}  // namespace cloister::plan

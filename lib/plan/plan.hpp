@@ -1,0 +1,238 @@
+// The Plan: what the front asks for, as numbers and bytes.
+//
+// A Plan is one flat block: a fixed Header, then arrays and strings that the
+// header points at by offset. The front builds it (builder.hpp) in a memfd
+// that the monitor made, seals it, and names its size on a pipe. The monitor
+// and init map the same sealed pages, so what was authorised is what runs.
+//
+// Nothing here allocates or needs a C library: init reads Plans too. Nobody
+// may look into a block before `check()` (view.hpp) has accepted it.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace cloister::plan {
+
+inline constexpr uint32_t kMagic = 0x4e4c5043;  // "CPLN" in memory
+inline constexpr uint32_t kVersion = 1;
+
+// Bounds. Each has a test at the limit and one past it.
+inline constexpr uint32_t kMaxBytes = 12u << 20;  // 4 MiB message, decoded twice over
+inline constexpr uint32_t kMaxArguments = 65536;  // argv and env entries, each
+inline constexpr uint32_t kMaxArgumentBytes = 131072;  // MAX_ARG_STRLEN, NUL included, execve(2)
+inline constexpr uint32_t kMaxPath = 4096;             // PATH_MAX, NUL included
+inline constexpr uint32_t kMaxDescriptors = 8192;
+inline constexpr uint32_t kMaxActions = 4096;
+inline constexpr uint32_t kMaxGroups = 65536;  // NGROUPS_MAX
+inline constexpr uint32_t kMaxMapLines = 340;  // user_namespaces(7), Linux 4.15
+inline constexpr uint32_t kMaxMounts = 8192;
+inline constexpr uint32_t kMaxTags = 64;
+inline constexpr uint32_t kMaxSysctls = 64;
+inline constexpr uint32_t kMaxHostname = 64;  // __NEW_UTS_LEN
+inline constexpr uint32_t kMaxName = 128;     // name, idempotency_key, tag keys and values
+inline constexpr uint32_t kRlimits = 16;      // RLIM_NLIMITS
+inline constexpr uint32_t kNamespaces = 8;
+inline constexpr uint32_t kCpuBytes = 128;  // 1024 processors
+inline constexpr int32_t kMaxFd = 1 << 20;
+
+// Bytes in the block; one NUL follows them and none is inside.
+struct Text {
+  uint32_t offset;
+  uint32_t length;
+};
+
+// `count` elements of T at `offset`, aligned to 8.
+template <class T>
+struct Span {
+  uint32_t offset;
+  uint32_t count;
+};
+
+// No descriptor, no id: the fields that are optional use these.
+inline constexpr uint32_t kNone = UINT32_MAX;
+
+enum class Method : uint32_t { run, start, plan_only };
+
+// What a passed descriptor is for. The monitor authorises by this and by the
+// facts that init reads from the descriptor itself (order.hpp).
+enum class Use : uint32_t { payload, executable, cwd, mount, namespace_join, count_ };
+
+struct Descriptor {
+  Use use;
+  uint32_t directory_granted;  // 1: the client said that this one may be a directory
+};
+
+// One step of file_actions, in list order; stdin, stdout and stderr come
+// first in the same list. posix_spawn_file_actions_addopen(3) and friends.
+enum class Op : uint32_t {
+  open,           // fd, flags, mode, path
+  dup2,           // fd -> new_fd, flags: 1 = close on exec ("inheritable": false)
+  close,          // fd
+  close_range,    // fd .. new_fd, high exclusive
+  receive,        // descriptor -> fd
+  chdir,          // path
+  fchdir,         // fd
+  tcsetpgrp,      // fd
+  pty,            // the slave of the job's terminal -> fd
+  count_
+};
+
+struct Action {
+  Op op;
+  int32_t fd;
+  int32_t new_fd;
+  uint32_t flags;
+  uint32_t mode;
+  uint32_t descriptor;  // index into Header::descriptors, or kNone
+  Text path;
+  uint32_t index;  // the client's own index in file_actions; kNone for stdin, stdout, stderr
+  uint32_t reserved;
+};
+
+// The order in which /proc/PID/ns lists them is not ours; this one is.
+enum class Namespace : uint32_t { mnt, pid, net, ipc, uts, cgroup, user, time };
+
+enum class Join : uint32_t { host, fresh, descriptor, job, count_ };
+
+struct NamespaceChoice {
+  Join join;
+  uint32_t descriptor;
+  uint8_t job[16];
+};
+
+struct IdMap {
+  uint32_t inside;
+  uint32_t outside;
+  uint32_t count;
+};
+
+enum class MountKind : uint32_t {
+  bind,         // descriptor, source; flags
+  tmpfs,        // size, inodes, mode
+  proc,         // a fresh procfs
+  dev,          // tmpfs with null zero full random urandom tty ptmx pts shm
+  symlink,      // data -> at
+  dir,          // mode
+  cgroup_view,  // the payload's own cgroup leaf, read-only
+  scratch,      // a private directory at `at`, owned by the payload
+  count_
+};
+
+inline constexpr uint32_t kMountReadOnly = 1, kMountNoSuid = 2, kMountNoDev = 4, kMountNoExec = 8,
+                          kMountNoAtime = 16, kMountRecursive = 32, kMountOptional = 64,
+                          kMountIsFile = 128, kMountAllFlags = 255;
+
+struct Mount {
+  MountKind kind;
+  uint32_t flags;
+  uint32_t descriptor;  // O_PATH descriptor of the source, opened as the client
+  uint32_t mode;
+  uint64_t size;    // bytes, 0 = the kernel's default
+  uint64_t inodes;  // 0 = the kernel's default
+  Text at;          // absolute, inside the new root; "/" is the root itself
+  Text source;      // the source as an absolute path: rootless init opens it again and compares
+  Text data;        // symlink target
+};
+
+struct Tag {
+  Text key;
+  Text value;
+};
+
+struct Sysctl {
+  Text path;  // below /proc/sys
+  Text value;
+};
+
+struct Rlimit {
+  uint64_t soft;  // RLIM_INFINITY is UINT64_MAX
+  uint64_t hard;
+  uint32_t set;       // 0: a constant of ours, lowered to what the caller itself has
+  uint32_t reserved;
+};
+
+struct Identity {
+  uint32_t ruid, euid, suid;
+  uint32_t rgid, egid, sgid;
+  Span<uint32_t> groups;
+  uint32_t caller_groups;  // 1: the groups are the caller's own, unchanged
+  uint32_t reserved;
+};
+
+inline constexpr uint32_t kHasPolicy = 1, kHasParameters = 2, kResetOnFork = 4;
+
+struct Scheduler {
+  uint32_t set;  // kHasPolicy | kHasParameters | kResetOnFork
+  int32_t policy;
+  int32_t priority;
+  uint32_t reserved;
+  uint64_t runtime_ns, deadline_ns, period_ns;  // SCHED_DEADLINE
+};
+
+enum class OnDisconnect : uint32_t { kill, stop, keep, count_ };
+
+inline constexpr uint32_t kSearchPath = 1, kNoNewPrivs = 2, kSetsid = 4, kResetIds = 8,
+                          kLoopbackUp = 16, kPty = 32, kSetpgroup = 64, kTimeOffsets = 128,
+                          kWantPidfd = 256, kKeepCapabilities = 512, kNewKeyring = 1024,
+                          kIoprio = 2048, kAllFlags = 4095;
+
+struct Header {
+  uint32_t magic, version;
+  uint32_t bytes;  // of the whole block
+  uint32_t flags;
+  Method method;
+  uint32_t umask;
+
+  Text profile, name, idempotency_key;
+  uint64_t request_digest;  // of the client's own JSON; told apart under one idempotency key
+  Text request_json;        // what Inspect shows its owner; env values are left out
+  Text degraded;            // JSON array of the best_effort fields that were given up
+
+  Text executable;           // a path, or a name to search, inside the new root
+  uint32_t executable_descriptor;
+  uint32_t cwd_descriptor;
+  Text search;               // the PATH to search
+  Text cwd;
+  Span<Text> argv, env;      // env as NAME=VALUE
+
+  Span<Descriptor> descriptors;
+  Span<Action> actions;
+
+  uint64_t signal_mask;     // bit n-1 = signal n blocked, sigprocmask(2)
+  uint64_t signal_default;  // set explicitly; all others are default as well
+  int32_t setpgroup;
+  int32_t controlling_fd;  // a passed terminal that becomes the controlling one, or -1
+  uint32_t rows, columns;
+
+  Scheduler scheduler;
+  int32_t nice;           // -20..19
+  uint32_t ioprio;        // ioprio_set(2) value
+  int32_t oom_score_adj;  // -1000..1000
+  uint32_t personality;
+  uint64_t timer_slack_ns;
+  uint8_t affinity[kCpuBytes];  // all zero: every processor
+
+  Identity identity;
+  Rlimit rlimits[kRlimits];
+
+  NamespaceChoice namespaces[kNamespaces];
+  uint32_t unshare;  // CLONE_FS, CLONE_FILES, CLONE_SYSVSEM, ...
+  uint32_t reserved0;
+  Span<IdMap> uid_map, gid_map;
+  Text hostname, domainname;
+  int64_t monotonic_offset_ns, boottime_offset_ns;
+
+  Span<Mount> mounts;  // empty: the root stays as it is
+  Span<Sysctl> sysctls;
+  Span<Tag> tags;
+
+  OnDisconnect on_disconnect;
+  int32_t stop_signal;
+  uint64_t stop_timeout_ms, setup_timeout_ms;
+  uint64_t parse_us, resolve_us;  // the front's own phases
+};
+
+static_assert(sizeof(Header) % 8 == 0);
+
+}  // namespace cloister::plan

@@ -1,0 +1,56 @@
+// The ExitRecord: how a job ended, in the words of the kernel.
+//
+// The monitor makes a file of kRecordBytes before the clone; init writes it
+// once, `commit` last, and exits. A record without the commit word says
+// nothing: the job is `lost`. 512 bytes, so that a write is never torn.
+#pragma once
+
+#include <stdint.h>
+
+#include "steps.hpp"
+
+namespace cloister::plan {
+
+inline constexpr uint32_t kRecordBytes = 512;
+inline constexpr uint32_t kRecordMagic = 0x43524c43;  // "CLRC"
+inline constexpr uint32_t kRecordVersion = 1;
+inline constexpr uint64_t kRecordCommitted = 0x6465'7474'696d'6d6fULL;
+
+enum class Ending : uint32_t { none, ended, not_started };
+
+// Where a launch failed: numbers only, strings are rendered by the front.
+struct Failure {
+  Step step;
+  uint32_t index;  // of the element at fault (action, mount, descriptor), or kNone
+  int32_t error;   // errno
+  uint32_t detail; // step-specific: signal of a child that died before exec, or 0
+};
+
+// All of struct rusage, getrusage(2), in its own order and units.
+struct Usage {
+  int64_t utime_us, stime_us;
+  int64_t maxrss_kib, ixrss, idrss, isrss, minflt, majflt, nswap, inblock, oublock;
+  int64_t msgsnd, msgrcv, nsignals, nvcsw, nivcsw;
+};
+
+struct ExitRecord {
+  uint32_t magic, version;
+  uint8_t job[16];
+  Ending ending;
+  int32_t wait_status;  // raw, wait4(2)
+  int32_t si_code, si_status;
+  uint32_t si_uid;
+  int32_t si_pid;  // in init's pid namespace
+  Failure failure;
+  uint32_t leftovers_killed;
+  uint32_t reserved0;
+  Usage rusage;
+  int64_t forked_at_ns, started_at_ns, ended_at_ns;  // CLOCK_BOOTTIME of the host
+  int64_t entered_at_ns;                             // init's first instruction
+  uint8_t reserved[kRecordBytes - 240];
+  uint64_t commit;
+};
+
+static_assert(sizeof(ExitRecord) == kRecordBytes);
+
+}  // namespace cloister::plan

@@ -1,0 +1,43 @@
+// Reading a Plan: `check()` accepts or refuses a whole block, `View` reads one
+// that was accepted. Used by the monitor and, without a C library, by init.
+//
+// After `check()` every offset, count, enumerator and range below is in
+// bounds, every Text is followed by NUL and holds none, and every descriptor
+// index names an entry of `descriptors`. Whether the request is *allowed* is
+// not decided here.
+#pragma once
+
+#include "plan.hpp"
+
+namespace cloister::plan {
+
+// Why a block was refused; `none` means it was accepted.
+enum class Flaw : uint32_t { none, size, magic, version, span, text, count, range, descriptor };
+
+class View {
+ public:
+  explicit View(const void* block) : base_(static_cast<const uint8_t*>(block)) {}
+
+  const Header& header() const { return *reinterpret_cast<const Header*>(base_); }
+  const Header* operator->() const { return &header(); }
+
+  // NUL-terminated; lives as long as the block.
+  const char* c_str(Text text) const { return reinterpret_cast<const char*>(base_ + text.offset); }
+
+  template <class T>
+  const T* begin(Span<T> span) const {
+    return reinterpret_cast<const T*>(base_ + span.offset);
+  }
+  template <class T>
+  const T& at(Span<T> span, uint32_t index) const {
+    return begin(span)[index];
+  }
+
+ private:
+  const uint8_t* base_;
+};
+
+// `bytes` is the size of the sealed memfd. The block must be aligned to 8.
+Flaw check(const void* block, size_t bytes) noexcept;
+
+}  // namespace cloister::plan
