@@ -38,9 +38,9 @@ struct ExitRecord {
   uint8_t job[16];
   Ending ending;
   int32_t wait_status;  // raw, wait4(2)
-  int32_t si_code, si_status;
-  uint32_t si_uid;
-  int32_t si_pid;  // in init's pid namespace
+  int32_t child_code, child_status;  // si_code, si_status of waitid(2); those names are macros
+  uint32_t child_uid;                // si_uid
+  int32_t child_pid;                 // si_pid, in the pid namespace of init
   Failure failure;
   uint32_t leftovers_killed;
   uint32_t reserved0;
