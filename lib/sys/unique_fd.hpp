@@ -1,35 +1,10 @@
-// UniqueFd: the only owner of a file descriptor. Closing is never retried:
-// Linux has released the number even when close(2) says EINTR.
+// The library's public UniqueFd, under the name that the programs use.
 #pragma once
 
-#include <unistd.h>
-
-#include <utility>
+#include "cloister/unique_fd.hpp"
 
 namespace cloister::sys {
 
-class UniqueFd {
- public:
-  UniqueFd() noexcept = default;
-  explicit UniqueFd(int fd) noexcept : fd_(fd) {}
-  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  UniqueFd& operator=(UniqueFd&& other) noexcept {
-    if (this != &other) reset(std::exchange(other.fd_, -1));
-    return *this;
-  }
-  ~UniqueFd() { reset(); }
-
-  int borrow() const noexcept { return fd_; }
-  [[nodiscard]] int take() noexcept { return std::exchange(fd_, -1); }
-  explicit operator bool() const noexcept { return fd_ >= 0; }
-
-  void reset(int fd = -1) noexcept {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = fd;
-  }
-
- private:
-  int fd_ = -1;
-};
+using cloister::UniqueFd;
 
 }  // namespace cloister::sys

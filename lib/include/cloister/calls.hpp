@@ -1,0 +1,102 @@
+// What both clients say and hear: arguments and answers of the calls, and how a
+// service is found.
+#pragma once
+
+#include <sys/wait.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cloister/error.hpp"
+#include "cloister/job.hpp"
+#include "cloister/request.hpp"
+#include "cloister/unique_fd.hpp"
+#include "cloister/verdict.hpp"
+
+namespace cloister {
+
+// Which service. `automatic`: the socket that CLOISTER_SOCKET names if it is
+// set, else the first that answers of system, user, private.
+enum class Service { automatic, system, user, private_ };
+
+struct ConnectOptions {
+  Service service = Service::automatic;
+  std::string socket;     // a path; overrides `service` and CLOISTER_SOCKET
+  std::string cloisterd;  // the program private mode starts; default: where it was installed, then PATH
+};
+
+// One reply of Run, or what Wait reports.
+struct Event {
+  enum class Kind { accepted, started, stopped, continued, ended };
+  Kind kind = Kind::accepted;
+  std::string id;
+  std::optional<int64_t> pid;         // started: in the caller's pid namespace
+  std::optional<std::string> signal;  // stopped: which
+  UniqueFd pty;                       // started, with a terminal: its master
+  std::optional<Verdict> verdict;     // ended
+};
+
+std::string_view to_string(Event::Kind kind);
+
+struct Started {
+  std::string id;
+  int64_t pid = 0;
+  UniqueFd pidfd;  // of the payload; absent if the kernel could not give one
+  UniqueFd pty;    // master of its terminal, if it was given one
+};
+
+// Which jobs Wait waits for: exactly one of them set.
+struct WaitTarget {
+  std::string id;
+  std::optional<std::pair<std::string, std::string>> tag;
+  std::optional<int> pgid;
+  bool all = false;
+};
+
+enum class SignalScope { main, group, all };
+
+// Both conditions hold; absent = any.
+struct ListFilter {
+  std::optional<std::pair<std::string, std::string>> tag;
+  std::optional<JobPhase> state;
+};
+
+struct Inspection {
+  JobInfo job;
+  std::string request;  // JSON; without the values of env
+  std::optional<Verdict> verdict;
+};
+
+struct DryRun {
+  std::string effective;  // JSON: the request after profile and constants
+  std::string origins;    // JSON: field path -> where its value came from
+  std::vector<std::string> steps;
+  std::vector<std::string> degraded;
+};
+
+struct Description {
+  std::string version;
+  Mode mode = Mode::unknown;
+  std::string kernel;
+  std::optional<int64_t> cgroup_version;
+  std::optional<int64_t> jobs_running, jobs_kept, jobs_limit, connections_limit;
+  std::string features;  // JSON object
+  std::string json;      // the whole answer
+};
+
+// An answer to a call by name.
+struct Answer {
+  std::string parameters;  // JSON
+  std::vector<UniqueFd> descriptors;
+  bool continues = false;
+};
+
+// Fills what the request leaves open with the caller's own: cwd, umask, nice,
+// affinity and rlimits.
+void fill_from_caller(Request& request);
+
+}  // namespace cloister
