@@ -24,6 +24,9 @@ enum class AskKind : uint32_t { submit, wait, signal, stop, list, inspect, remov
 
 enum class Select : uint32_t { id, tag, pgid, all, count_ };
 
+// A list is asked for page by page; a page that is not full is the last.
+inline constexpr uint32_t kRowsPerPage = 64;
+
 // waitid(2) options, by their kernel values in `options` of an Ask.
 struct Ask {
   AskKind kind;
@@ -36,6 +39,7 @@ struct Ask {
   int32_t pgid;
   uint32_t plan_bytes;  // submit
   uint64_t timeout_ms;  // stop; UINT64_MAX = the job's own
+  uint64_t after;       // list: rows behind this serial, at most kRowsPerPage
   char tag_key[kMaxName + 8];
   char tag_value[kMaxName + 8];
 };
@@ -96,6 +100,7 @@ enum class Cause : uint32_t {
 
 struct JobState {
   uint8_t job[16];
+  uint64_t serial;      // grows with every job of this monitor
   uint32_t owner;  // uid
   JobPhase phase;
   JobPhase event;       // what this message announces

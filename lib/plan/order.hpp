@@ -48,7 +48,9 @@ struct Order {
 enum class ReportKind : uint32_t {
   facts,      // Report + Fact[count]; init waits for `proceed`
   maps,       // in its new user namespace; init waits for `proceed` (maps are written)
-  started,    // execve(2) succeeded. SCM_CREDENTIALS carries the payload's pid as the monitor sees it
+  forked,     // sent by the payload's process itself, right after its fork: SO_PASSCRED
+              // tells the monitor that process's pid as the monitor sees it
+  started,    // execve(2) succeeded
   stopped,    // detail = signal
   continued,
   ended,      // the record is committed

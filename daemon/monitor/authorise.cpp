@@ -1,0 +1,317 @@
+#include "authorise.hpp"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace cloister::monitor {
+
+using plan::Header;
+using plan::Join;
+using plan::Namespace;
+using plan::Refusal;
+using plan::RefusalKind;
+
+namespace {
+
+constexpr uint64_t kKernelFlags[plan::kNamespaces] = {CLONE_NEWNS,  CLONE_NEWPID,    CLONE_NEWNET,
+                                                      CLONE_NEWIPC, CLONE_NEWUTS,    CLONE_NEWCGROUP,
+                                                      CLONE_NEWUSER, CLONE_NEWTIME};
+constexpr const char* kNamespaceFields[plan::kNamespaces] = {
+    "namespaces.mnt", "namespaces.pid",    "namespaces.net",  "namespaces.ipc",
+    "namespaces.uts", "namespaces.cgroup", "namespaces.user", "namespaces.time"};
+// What unshare(2) may be asked for beside namespaces.
+constexpr uint32_t kUnshare =
+    CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD | CLONE_VM;
+constexpr int kIoprioRealtime = 1;  // IOPRIO_CLASS_RT, ioprio_set(2)
+constexpr int kIoprioShift = 13;
+
+Refusal refusal(RefusalKind kind, const char* field, const char* rule, uint64_t limit = 0,
+                uint64_t requested = 0) {
+  Refusal refusal{};
+  refusal.kind = kind;
+  refusal.limit = limit;
+  refusal.requested = requested;
+  std::strncpy(refusal.field, field, sizeof refusal.field - 1);
+  std::strncpy(refusal.rule, rule, sizeof refusal.rule - 1);
+  return refusal;
+}
+
+}  // namespace
+
+// One request before the judge; each method is one rule of docs/security.md
+// and returns true when the rule is kept.
+class Judge {
+ public:
+  Judge(const Peer& peer, plan::View plan, const Setting& setting)
+      : peer_(peer), plan_(plan), h_(plan.header()), setting_(setting), approved_(plan) {}
+
+  Decision<Approved> decide() {
+    if (consistent() && namespaces() && no_new_privs() && identity() && scheduling() && limits() &&
+        id_maps())
+      return std::move(finish());
+    return refusal_;
+  }
+
+ private:
+  bool deny(const char* field, const char* rule, uint64_t limit = 0, uint64_t requested = 0) {
+    refusal_ = refusal(RefusalKind::denied, field, rule, limit, requested);
+    return false;
+  }
+  bool invalid(const char* field, const char* rule) {
+    refusal_ = refusal(RefusalKind::invalid, field, rule);
+    return false;
+  }
+  Join join(Namespace which) const { return h_.namespaces[static_cast<uint32_t>(which)].join; }
+  bool fresh(Namespace which) const { return join(which) == Join::fresh; }
+  bool rootless() const { return setting_.mode != plan::Mode::system && ::geteuid() != 0; }
+
+  // Init runs as root: what changes a namespace may only change a new one.
+  // An honest front has refused all of this with a better message.
+  bool consistent() {
+    if (h_.mounts.count && !fresh(Namespace::mnt)) return invalid("mounts", "needs-new-mnt");
+    if (h_.hostname.length && !fresh(Namespace::uts)) return invalid("hostname", "needs-new-uts");
+    if (h_.domainname.length && !fresh(Namespace::uts))
+      return invalid("domainname", "needs-new-uts");
+    if ((h_.flags & plan::kLoopbackUp) && !fresh(Namespace::net))
+      return invalid("network", "needs-new-net");
+    if ((h_.flags & plan::kTimeOffsets) && !fresh(Namespace::time))
+      return invalid("time_offsets", "needs-new-time");
+    if ((h_.uid_map.count || h_.gid_map.count) && !fresh(Namespace::user))
+      return invalid("uid_map", "needs-new-user");
+    for (uint32_t i = 0; i < h_.sysctls.count; ++i)
+      if (!fresh(Namespace::net) ||
+          std::strncmp(plan_.c_str(plan_.at(h_.sysctls, i).path), "net/ipv4/", 9) != 0 ||
+          std::strstr(plan_.c_str(plan_.at(h_.sysctls, i).path), ".."))
+        return invalid("sysctls", "needs-new-net");
+    if (h_.unshare & ~kUnshare) return invalid("unshare", "not-a-namespace");
+    return true;
+  }
+
+  bool namespaces() {
+    for (uint32_t i = 0; i < plan::kNamespaces; ++i) {
+      const plan::NamespaceChoice& choice = h_.namespaces[i];
+      if (choice.join != Join::job) continue;
+      const pid_t init = setting_.joinable(choice.job, peer_);
+      if (init == 0) {
+        refusal_ = refusal(RefusalKind::no_such_job, kNamespaceFields[i], "own-jobs");
+        return false;
+      }
+      approved_.job_joins_.push_back({static_cast<Namespace>(i), init});
+    }
+    return true;
+  }
+
+  // In namespaces that root makes, a set-uid program would trust a world of
+  // its caller's making. The kernel asks for a user namespace there; so do we,
+  // or for no_new_privs.
+  bool no_new_privs() {
+    if (peer_.no_new_privs) approved_.order_.flags |= plan::kForceNoNewPrivs;
+    const bool kept = (h_.flags & plan::kNoNewPrivs) || peer_.no_new_privs;
+    if (kept || peer_.holds(CAP_SYS_ADMIN) || rootless()) return true;
+    if (join(Namespace::user) != Join::host) return true;
+    for (const plan::NamespaceChoice& choice : h_.namespaces)
+      if (choice.join != Join::host) return deny("no_new_privs", "namespaces-need-no-new-privs");
+    return true;
+  }
+
+  const Grant* granting(bool group, uint32_t low, uint32_t high) const {
+    for (const Grant& grant : setting_.config.grants) {
+      const bool for_user = std::find(grant.users.begin(), grant.users.end(), peer_.uid) !=
+                            grant.users.end();
+      const bool for_group = std::any_of(grant.groups.begin(), grant.groups.end(),
+                                         [&](gid_t gid) { return peer_.in_group(gid); });
+      if (!for_user && !for_group) continue;
+      for (const IdRange& range : group ? grant.gids : grant.uids)
+        if (range.holds(low, high)) return &grant;
+    }
+    return nullptr;
+  }
+  bool may_be_user(uint32_t low, uint32_t high) const {
+    return (low == peer_.uid && high == peer_.uid) || peer_.holds(CAP_SETUID) ||
+           granting(false, low, high);
+  }
+  bool may_be_group(uint32_t low, uint32_t high) const {
+    return (low == high && peer_.in_group(low)) || peer_.holds(CAP_SETGID) ||
+           granting(true, low, high);
+  }
+
+  bool identity() {
+    // Ids inside a user namespace of its own: bounded by its map, see id_maps().
+    if (join(Namespace::user) != Join::host) return true;
+    const plan::Identity& id = h_.identity;
+    for (uint32_t uid : {id.ruid, id.euid, id.suid})
+      if (!may_be_user(uid, uid)) return deny("identity.uid", "own-uid", peer_.uid, uid);
+    for (uint32_t gid : {id.rgid, id.egid, id.sgid})
+      if (!may_be_group(gid, gid)) return deny("identity.gid", "own-groups", peer_.gid, gid);
+    return groups();
+  }
+
+  bool groups() {
+    const plan::Identity& id = h_.identity;
+    const uint32_t* begin = plan_.begin(id.groups);
+    const uint32_t* end = begin + id.groups.count;
+    for (const uint32_t* gid = begin; gid != end; ++gid)
+      if (!may_be_group(*gid, *gid)) return deny("identity.groups", "own-groups", 0, *gid);
+    // A group can also shut people out (mode 0604); nobody sheds one here who
+    // could not do so with setgroups(2). As another, granted user one may.
+    if (peer_.holds(CAP_SETGID) || id.ruid != peer_.uid) return true;
+    for (gid_t own : peer_.groups)
+      if (own != peer_.gid && std::find(begin, end, own) == end)
+        return deny("identity.groups", "groups-are-not-shed", own, id.groups.count);
+    return true;
+  }
+
+  bool scheduling() {
+    if (!peer_.holds(CAP_SYS_NICE)) {
+      if (h_.nice < peer_.nice)
+        return deny("nice", "not-below-own-nice", static_cast<uint64_t>(peer_.nice),
+                    static_cast<uint64_t>(h_.nice));
+      const bool real_time = (h_.scheduler.set & plan::kHasPolicy) &&
+                             h_.scheduler.policy != SCHED_OTHER &&
+                             h_.scheduler.policy != SCHED_BATCH &&
+                             h_.scheduler.policy != SCHED_IDLE;
+      if (real_time || h_.scheduler.priority > 0)
+        return deny("scheduler", "real-time-needs-CAP_SYS_NICE", 0,
+                    static_cast<uint64_t>(h_.scheduler.policy));
+      if ((h_.flags & plan::kIoprio) && h_.ioprio >> kIoprioShift == kIoprioRealtime)
+        return deny("ioprio", "real-time-needs-CAP_SYS_NICE");
+    }
+    if (h_.oom_score_adj < peer_.oom_score_adj && !peer_.holds(CAP_SYS_RESOURCE))
+      return deny("oom_score_adj", "not-below-own", static_cast<uint64_t>(peer_.oom_score_adj),
+                  static_cast<uint64_t>(h_.oom_score_adj));
+    return true;
+  }
+
+  bool limits() {
+    const auto& own = peer_.hard_limits();
+    if (!own) return deny("peer", "caller-is-gone");
+    for (uint32_t i = 0; i < plan::kRlimits; ++i) {
+      const plan::Rlimit& limit = h_.rlimits[i];
+      rlimit daemon{};
+      ::getrlimit(static_cast<__rlimit_resource_t>(i), &daemon);
+      // Constants of ours give way to what the caller has and we can give.
+      approved_.order_.rlimit_hard[i] = std::min<uint64_t>((*own)[i], daemon.rlim_max);
+      if (limit.set && limit.hard > (*own)[i] && !peer_.holds(CAP_SYS_RESOURCE))
+        return deny("rlimits", "not-above-own-hard-limit", (*own)[i], limit.hard);
+    }
+    return true;
+  }
+
+  // Both sides of a map lie within the client's ids.
+  bool id_maps() {
+    plan::Order& order = approved_.order_;
+    if (rootless()) return rootless_maps();
+    if (!fresh(Namespace::user)) return true;
+    const auto lines = [&](plan::Span<plan::IdMap> map, uint32_t inside, uint32_t own) {
+      std::vector<plan::IdMap> all(plan_.begin(map), plan_.begin(map) + map.count);
+      if (all.empty()) all.push_back({inside, own, 1});
+      return all;
+    };
+    approved_.uid_map_ = lines(h_.uid_map, h_.identity.ruid, peer_.uid);
+    approved_.gid_map_ = lines(h_.gid_map, h_.identity.rgid, peer_.gid);
+    for (const plan::IdMap& line : approved_.uid_map_)
+      if (!may_be_user(line.outside, line.outside + line.count - 1))
+        return deny("uid_map", "own-uid", peer_.uid, line.outside);
+    for (const plan::IdMap& line : approved_.gid_map_)
+      if (!may_be_group(line.outside, line.outside + line.count - 1))
+        return deny("gid_map", "own-groups", peer_.gid, line.outside);
+    order.mapped_uid = approved_.uid_map_.front().inside;
+    order.mapped_gid = approved_.gid_map_.front().inside;
+    if (!peer_.holds(CAP_SETGID)) order.flags |= plan::kFixedGroups;
+    return true;
+  }
+
+  bool rootless_maps() {
+    plan::Order& order = approved_.order_;
+    order.flags |= plan::kFixedGroups;
+    bool needed = false;
+    for (uint32_t i = 0; i < plan::kNamespaces; ++i)
+      needed |= h_.namespaces[i].join == Join::fresh;
+    if (!needed || join(Namespace::user) == Join::descriptor || join(Namespace::user) == Join::job)
+      return true;
+    order.flags |= plan::kFreshUser;
+    order.mapped_uid = peer_.uid;
+    order.mapped_gid = peer_.gid;
+    approved_.uid_map_ = {{peer_.uid, peer_.uid, 1}};
+    approved_.gid_map_ = {{peer_.gid, peer_.gid, 1}};
+    approved_.clone_flags_ |= CLONE_NEWUSER;
+    return true;
+  }
+
+  Approved& finish() {
+    plan::Order& order = approved_.order_;
+    order.version = plan::kOrderVersion;
+    // The pid namespace of a joined user namespace is made inside it, by init.
+    const bool user_joined =
+        join(Namespace::user) == Join::descriptor || join(Namespace::user) == Join::job;
+    if (fresh(Namespace::pid) && !user_joined) {
+      order.flags |= plan::kFreshPid;
+      approved_.clone_flags_ |= CLONE_NEWPID;
+    }
+    // Capabilities are a later field; until then a payload has none, but for
+    // root that asked for a plain process.
+    if (h_.flags & plan::kKeepCapabilities) {
+      order.permitted = peer_.permitted;
+      order.bounding = peer_.bounding;
+    }
+    return approved_;
+  }
+
+  const Peer& peer_;
+  plan::View plan_;
+  const Header& h_;
+  const Setting& setting_;
+  Approved approved_;
+  Refusal refusal_{};
+};
+
+Decision<Approved> authorise(const Peer& peer, plan::View plan, const Setting& setting) {
+  return Judge(peer, plan, setting).decide();
+}
+
+Refusal authorise_fact(const Peer& peer, plan::View plan, const plan::Fact& fact, plan::Mode mode) {
+  const Header& h = plan.header();
+  const plan::Descriptor& descriptor = plan.at(h.descriptors, fact.index);
+  const bool root = peer.holds(CAP_SYS_ADMIN);
+
+  if (descriptor.use == plan::Use::namespace_join) {
+    for (uint32_t i = 0; i < plan::kNamespaces; ++i) {
+      const plan::NamespaceChoice& choice = h.namespaces[i];
+      if (choice.join != Join::descriptor || choice.descriptor != fact.index) continue;
+      if (fact.namespace_type != kKernelFlags[i])
+        return refusal(RefusalKind::invalid, kNamespaceFields[i], "namespace-type");
+      // Holding a descriptor proves nothing: a bound nsfs file is readable by
+      // all. In user mode the kernel itself asks for the powers.
+      if (mode == plan::Mode::system && !root && fact.namespace_owner != peer.uid)
+        return refusal(RefusalKind::denied, kNamespaceFields[i], "namespace-owner", peer.uid,
+                       fact.namespace_owner);
+    }
+    return {};
+  }
+  if (descriptor.use != plan::Use::payload) return {};
+
+  // Without a mount namespace there is no box that a descriptor could open.
+  if (h.namespaces[static_cast<uint32_t>(Namespace::mnt)].join == Join::host) return {};
+  const auto denied = [&](const char* rule) {
+    return refusal(RefusalKind::denied, "file_actions", rule, 0, fact.index);
+  };
+  if (fact.namespace_type != 0) return denied("no-namespace-descriptors");
+  if (S_ISDIR(fact.mode) && !descriptor.directory_granted)
+    return denied("directories-are-granted-by-name");
+  if ((fact.open_flags & O_PATH) && !S_ISDIR(fact.mode)) return denied("no-path-descriptors");
+  if (S_ISBLK(fact.mode) && !root) return denied("no-block-devices");
+  if (fact.domain != plan::kNone && fact.domain != AF_UNIX && fact.domain != AF_INET &&
+      fact.domain != AF_INET6)
+    return denied("sockets-are-unix-or-inet");
+  return {};
+}
+
+}  // namespace cloister::monitor

@@ -1,0 +1,163 @@
+#include "cgroup.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+namespace cloister::monitor {
+namespace {
+
+struct Mount {
+  std::string at, root, controllers;
+  int version;
+};
+
+// proc_pid_mountinfo(5): ID PARENT DEV ROOT AT OPTIONS [...] - TYPE SOURCE SUPER
+std::vector<Mount> cgroup_mounts() {
+  std::vector<Mount> mounts;
+  std::ifstream table("/proc/self/mountinfo");
+  for (std::string line; std::getline(table, line);) {
+    const size_t dash = line.find(" - cgroup");
+    if (dash == std::string::npos) continue;
+    std::istringstream left(line), right(line.substr(dash + 3));
+    std::string id, parent, device, type, source;
+    Mount mount;
+    left >> id >> parent >> device >> mount.root >> mount.at;
+    right >> type >> source >> mount.controllers;
+    mount.version = type == "cgroup2" ? 2 : 1;
+    mounts.push_back(mount);
+  }
+  return mounts;
+}
+
+// Our own path in the hierarchy that `mount` shows: /proc/self/cgroup has
+// "0::PATH" for v2 and "ID:CONTROLLERS:PATH" for v1.
+std::string own_path(const Mount& mount) {
+  std::ifstream table("/proc/self/cgroup");
+  for (std::string line; std::getline(table, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const bool ours = mount.version == 2
+                          ? controllers.empty()
+                          : !controllers.empty() &&
+                                ("," + mount.controllers + ",").find("," + controllers + ",") !=
+                                    std::string::npos;
+    if (ours) return line.substr(second + 1);
+  }
+  return {};
+}
+
+sys::UniqueFd open_at(int directory, const std::string& path, int flags) {
+  return sys::UniqueFd(::openat(directory, path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW));
+}
+
+}  // namespace
+
+Cgroups::Cgroups(CgroupChoice choice) {
+  if (choice == CgroupChoice::none) {
+    why_not_ = "switched off in the configuration";
+    return;
+  }
+  for (int version : {2, 1}) {
+    if (version == 2 && choice == CgroupChoice::v1) continue;
+    if (version == 1 && choice == CgroupChoice::v2) continue;
+    for (const Mount& mount : cgroup_mounts()) {
+      // Of v1 the pids hierarchy: every host that has v1 has it.
+      if (mount.version != version) continue;
+      if (version == 1 && ("," + mount.controllers + ",").find(",pids,") == std::string::npos)
+        continue;
+      std::string own = own_path(mount);
+      if (own.empty()) continue;
+      // A container shows the tree from its own root on.
+      if (mount.root != "/" && own.starts_with(mount.root)) own.erase(0, mount.root.size());
+      if (open_base(mount.at, own == "/" ? "" : own, version)) return;
+    }
+  }
+}
+
+bool Cgroups::open_base(const std::string& mount, const std::string& own, int version) {
+  const std::string name = "/cloister-" + std::to_string(::getpid());
+  directory_ = mount + own + name;
+  if (::mkdir(directory_.c_str(), 0755) < 0) {
+    why_not_ = "cannot make " + directory_ + ": " + std::strerror(errno);
+    return false;
+  }
+  base_ = open_at(AT_FDCWD, directory_, O_RDONLY | O_DIRECTORY);
+  path_ = own + name;
+  version_ = version;
+  why_not_.clear();
+  // A tree in which we may make directories is not yet one into which we may
+  // put processes (cgroups(7), delegation): try it now, not at the first job.
+  Leaves probe = create();
+  const bool usable = probe && (version == 1 ? bool(probe.tasks) : bool(probe.kill)) &&
+                      ::faccessat(probe.payload.borrow(), "cgroup.procs", W_OK, AT_EACCESS) == 0 &&
+                      ::access((mount + own + "/cgroup.procs").c_str(), W_OK) == 0;
+  if (usable) {
+    spare_ = std::move(probe);
+    return true;
+  }
+  if (probe) remove(probe.name);
+  ::rmdir(directory_.c_str());
+  base_.reset();
+  version_ = 0;
+  path_.clear();
+  why_not_ = "no permission to move processes below " + mount + own;
+  return false;
+}
+
+Cgroups::~Cgroups() {
+  if (!version_) return;
+  if (spare_) remove(spare_.name);
+  ::rmdir(directory_.c_str());
+}
+
+Leaves Cgroups::make() {
+  if (spare_) return std::exchange(spare_, Leaves{});
+  return create();
+}
+
+void Cgroups::prepare() {
+  if (version_ && !spare_) spare_ = create();
+}
+
+Leaves Cgroups::create() {
+  Leaves leaves;
+  const std::string name = "job-" + std::to_string(++next_);
+  const std::string payload = name + "/payload";
+  if (::mkdirat(base_.borrow(), name.c_str(), 0755) < 0 ||
+      ::mkdirat(base_.borrow(), (name + "/init").c_str(), 0755) < 0 ||
+      ::mkdirat(base_.borrow(), payload.c_str(), 0755) < 0) {
+    const int error = errno;
+    remove(name);
+    errno = error;
+    return {};
+  }
+  leaves.payload = open_at(base_.borrow(), payload, O_RDONLY | O_DIRECTORY);
+  if (version_ == 2) {
+    leaves.init = open_at(base_.borrow(), name + "/init", O_RDONLY | O_DIRECTORY);
+    leaves.kill = open_at(leaves.payload.borrow(), "cgroup.kill", O_WRONLY);
+  } else {
+    leaves.tasks = open_at(leaves.payload.borrow(), "tasks", O_WRONLY);
+  }
+  leaves.name = name;
+  return leaves;
+}
+
+bool Cgroups::remove(const std::string& name) {
+  for (const std::string& leaf : {name + "/payload", name + "/init", name})
+    if (::unlinkat(base_.borrow(), leaf.c_str(), AT_REMOVEDIR) < 0 && errno != ENOENT) return false;
+  return true;
+}
+
+bool Cgroups::kill(const Leaves& leaves) {
+  return leaves.kill && ::write(leaves.kill.borrow(), "1", 1) == 1;
+}
+
+}  // namespace cloister::monitor

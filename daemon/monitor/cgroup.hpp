@@ -1,0 +1,66 @@
+// Where jobs live in the cgroup trees: BASE/ID/init and BASE/ID/payload.
+//
+// Two leaves, so that limits on the payload never take the process that
+// writes the record. cgroup v2 first, also the tree without controllers of a
+// hybrid host: it gives cgroup.kill (5.14) and CLONE_INTO_CGROUP (5.7). Where
+// there is no v2 tree, one v1 hierarchy serves and the payload moves itself.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config.hpp"
+#include "sys/unique_fd.hpp"
+
+namespace cloister::monitor {
+
+// The leaves of one job. All descriptors are CLOEXEC and owned here.
+struct Leaves {
+  std::string name;        // below BASE; empty: no cgroup
+  sys::UniqueFd init;      // directory, v2
+  sys::UniqueFd payload;   // directory
+  sys::UniqueFd kill;      // cgroup.kill of the payload's leaf, v2
+  sys::UniqueFd tasks;     // v1: `tasks` of the payload's leaf
+  explicit operator bool() const { return !name.empty(); }
+};
+
+class Cgroups {
+ public:
+  // Makes BASE below the cgroup that the daemon runs in. `version()` is 0 when
+  // there is no tree that we may write; `why_not()` then says why.
+  explicit Cgroups(CgroupChoice choice);
+  ~Cgroups();
+  Cgroups(const Cgroups&) = delete;
+  Cgroups& operator=(const Cgroups&) = delete;
+
+  int version() const { return version_; }
+  const std::string& why_not() const { return why_not_; }
+  // As it stands in /proc/PID/cgroup; empty without cgroups.
+  const std::string& path() const { return path_; }
+
+  // New leaves, from the spare pair if there is one. Without a name, and
+  // with errno, when they cannot be made.
+  Leaves make();
+  // Makes the spare pair; off the path of any request.
+  void prepare();
+
+  // Removes the leaves of an ended job; false while the kernel still holds
+  // them (EBUSY: a dying task): call again later.
+  bool remove(const std::string& name);
+  // SIGKILL to all in the payload's leaf.
+  static bool kill(const Leaves& leaves);
+
+ private:
+  Leaves create();
+  bool open_base(const std::string& mount, const std::string& own, int version);
+
+  int version_ = 0;
+  uint64_t next_ = 0;
+  sys::UniqueFd base_;
+  std::string directory_, path_, why_not_ = "no cgroup file system is mounted";
+  Leaves spare_;
+};
+
+}  // namespace cloister::monitor

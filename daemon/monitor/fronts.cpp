@@ -1,0 +1,220 @@
+#include "fronts.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8U  // Linux 6.3
+#endif
+
+namespace cloister::monitor {
+namespace {
+
+namespace asio = boost::asio;
+using asio::posix::stream_descriptor;
+
+// A front that has let this many answers pile up is not reading them.
+constexpr size_t kMostQueued = 1024;
+constexpr int kAsksAtOnce = 16;  // then other connections have their turn
+
+sys::UniqueFd new_plan() {
+  constexpr unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+  int fd = ::memfd_create("cloister-plan", flags | MFD_NOEXEC_SEAL);
+  if (fd < 0 && errno == EINVAL) fd = ::memfd_create("cloister-plan", flags);
+  return sys::UniqueFd(fd);
+}
+
+// One datagram. EAGAIN: the socket is full.
+bool send_tell(int socket, const plan::Tell& tell, std::span<const int> descriptors) {
+  iovec bytes{const_cast<plan::Tell*>(&tell), sizeof tell};
+  alignas(cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))];
+  msghdr message{};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  if (!descriptors.empty()) {
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
+    cmsghdr* rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+    std::memcpy(CMSG_DATA(rights), descriptors.data(), descriptors.size_bytes());
+  }
+  ssize_t sent;
+  do sent = ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  while (sent < 0 && errno == EINTR);
+  return sent >= 0;
+}
+
+}  // namespace
+
+Front::Front(Fronts& owner, Child child, sys::UniqueFd asks, sys::UniqueFd tells)
+    : owner_(owner),
+      pid_(child.pid),
+      end_(owner.io_, child.pidfd.take()),
+      asks_(owner.io_, asks.take()),
+      tells_(owner.io_, tells.take()),
+      plan_(new_plan()) {}
+
+sys::UniqueFd Front::exchange_plan() { return std::exchange(plan_, new_plan()); }
+
+void Front::tell(const plan::Tell& tell, std::initializer_list<int> descriptors) {
+  if (gone_) return;
+  const std::span<const int> borrowed(descriptors.begin(), descriptors.size());
+  if (queue_.empty()) {
+    if (send_tell(tells_.native_handle(), tell, borrowed)) return;
+    if (errno != EAGAIN && errno != ENOBUFS && errno != ETOOMANYREFS) return kill();
+  }
+  if (queue_.size() >= kMostQueued) return kill();
+  Queued queued{tell, {}};
+  for (int fd : borrowed) {
+    queued.descriptors.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, kReservedFds));
+    if (!queued.descriptors.back()) return kill();
+  }
+  queue_.push_back(std::move(queued));
+  if (queue_.size() == 1) flush();
+}
+
+void Front::flush() {
+  tells_.async_wait(stream_descriptor::wait_write,
+                    [self = shared_from_this()](boost::system::error_code error) {
+                      if (error || self->gone_) return;
+                      while (!self->queue_.empty()) {
+                        const Queued& next = self->queue_.front();
+                        std::vector<int> borrowed;
+                        for (const auto& fd : next.descriptors) borrowed.push_back(fd.borrow());
+                        if (!send_tell(self->tells_.native_handle(), next.tell, borrowed)) {
+                          if (errno != EAGAIN) return self->kill();
+                          return self->flush();
+                        }
+                        self->queue_.pop_front();
+                      }
+                    });
+}
+
+void Front::kill() {
+  ::syscall(SYS_pidfd_send_signal, end_.native_handle(), SIGKILL, nullptr, 0);
+}
+
+void Front::read_asks() {
+  asks_.async_wait(stream_descriptor::wait_read, [self = shared_from_this()](
+                                                     boost::system::error_code error) {
+    if (error || self->gone_) return;
+    for (int i = 0; i < kAsksAtOnce && !self->gone_; ++i) {
+      plan::Ask ask;
+      const ssize_t size = ::read(self->asks_.native_handle(), &ask, sizeof ask);
+      if (size < 0 && (errno == EAGAIN || errno == EINTR)) break;
+      // Anything but a whole Ask, end of file included, is the end.
+      if (size != sizeof ask) return self->gone();
+      self->owner_.handlers_.ask(*self, ask);
+    }
+    if (!self->gone_) self->read_asks();
+  });
+}
+
+void Front::watch_end() {
+  end_.async_wait(stream_descriptor::wait_read,
+                  [self = shared_from_this()](boost::system::error_code error) {
+                    if (error) return;
+                    siginfo_t info;
+                    ::waitid(P_PID, static_cast<id_t>(self->pid_), &info, WEXITED | WNOHANG);
+                    self->gone();
+                    boost::system::error_code ignored;  // closing twice is harmless here
+                    self->end_.close(ignored);
+                    self->owner_.ended(*self);
+                  });
+}
+
+void Front::gone() {
+  if (std::exchange(gone_, true)) return;
+  queue_.clear();
+  boost::system::error_code ignored;  // nothing of ours depends on these any more
+  asks_.close(ignored);
+  tells_.close(ignored);
+  kill();
+  owner_.handlers_.gone(*this);
+}
+
+Fronts::Fronts(asio::io_context& io, sys::UniqueFd executable, unsigned spares, Handlers handlers)
+    : io_(io), executable_(std::move(executable)), spares_(spares), handlers_(std::move(handlers)) {}
+
+std::shared_ptr<Front> Fronts::start() {
+  int asks[2], tells[2];
+  if (::pipe2(asks, O_CLOEXEC) < 0) return {};
+  sys::UniqueFd ask_read(asks[0]), ask_write(asks[1]);
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, tells) < 0) return {};
+  sys::UniqueFd tell_write(tells[0]), tell_read(tells[1]);
+  // From now on a front that sends to us gets EPIPE: no descriptor of a
+  // client's can wait in a queue that we would have to close.
+  ::shutdown(tell_write.borrow(), SHUT_RD);
+  ::fcntl(ask_read.borrow(), F_SETFL, O_NONBLOCK);
+  const FdMove moves[] = {{ask_write.borrow(), plan::kAskFd}, {tell_read.borrow(), plan::kTellFd}};
+  Spawn request{executable_.borrow(), "cloister-front", moves};
+  Child child = spawn(request);
+  if (child.pid < 0) return {};
+  auto front = std::make_shared<Front>(*this, std::move(child), std::move(ask_read),
+                                       std::move(tell_write));
+  front->watch_end();
+  return front;
+}
+
+void Fronts::replenish() {
+  while (waiting_.size() < spares_) {
+    auto front = start();
+    if (!front) return;
+    waiting_.push_back(std::move(front));
+  }
+}
+
+bool Fronts::assign(sys::UniqueFd connection, Peer peer, plan::Mode mode,
+                    plan::RefusalKind refuse) {
+  if (waiting_.empty()) waiting_.push_back(start());
+  const std::shared_ptr<Front> front = waiting_.front();
+  waiting_.pop_front();
+  if (!front) return false;
+  plan::Tell hello{};
+  hello.kind = plan::TellKind::assigned;
+  hello.peer.uid = peer.uid;
+  hello.peer.gid = peer.gid;
+  hello.peer.pid = peer.pid;
+  hello.peer.group_count = static_cast<uint32_t>(peer.groups.size());
+  hello.peer.no_new_privs = peer.no_new_privs;
+  hello.peer.mode = static_cast<uint32_t>(mode);
+  hello.peer.refuse = static_cast<uint32_t>(refuse);
+  front->peer_ = std::move(peer);
+  assigned_.insert(front);
+  front->tell(hello, {connection.borrow(), front->plan_.borrow()});
+  const std::vector<gid_t>& groups = front->peer_.groups;
+  for (size_t at = 0; at < groups.size();) {
+    plan::Tell batch{};
+    batch.kind = plan::TellKind::groups;
+    const size_t count = std::min(groups.size() - at, std::size(batch.groups));
+    std::copy_n(groups.begin() + static_cast<std::ptrdiff_t>(at), count, batch.groups);
+    front->tell(batch);
+    at += count;
+  }
+  front->read_asks();
+  return true;
+}
+
+void Fronts::ended(Front& front) {
+  const auto self = front.shared_from_this();
+  if (assigned_.erase(self)) return;
+  // A spare has died before its first connection; the next replenish() counts.
+  std::erase(waiting_, self);
+}
+
+void Fronts::kill_all() {
+  for (const auto& front : assigned_) front->kill();
+  for (const auto& front : waiting_) front->kill();
+}
+
+}  // namespace cloister::monitor

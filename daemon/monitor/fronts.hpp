@@ -1,0 +1,96 @@
+// Fronts: the processes that read what clients write, one a connection.
+//
+// A front is started ahead, waits for a connection, becomes the client and
+// ends with the connection. The monitor reads fixed-size Asks from its pipe
+// and never waits for it: what a front does not take in time ends that front.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <deque>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "peer.hpp"
+#include "plan/messages.hpp"
+#include "spawn.hpp"
+
+namespace cloister::monitor {
+
+class Fronts;
+
+class Front : public std::enable_shared_from_this<Front> {
+ public:
+  Front(Fronts& owner, Child child, sys::UniqueFd asks, sys::UniqueFd tells);
+
+  const Peer& peer() const { return peer_; }
+  // The sealed-to-be memfd that the front fills next; borrowed.
+  int plan() const { return plan_.borrow(); }
+  // Takes the filled memfd out and puts a new, empty one in its place, to be
+  // sent with the answer. An empty fd when none can be made: end the front.
+  sys::UniqueFd exchange_plan();
+
+  // Never blocks. `descriptors` are borrowed; copies are queued if need be.
+  void tell(const plan::Tell& tell, std::initializer_list<int> descriptors = {});
+  // SIGKILL; the end is seen on the pidfd.
+  void kill();
+
+ private:
+  friend class Fronts;
+  struct Queued {
+    plan::Tell tell;
+    std::vector<sys::UniqueFd> descriptors;
+  };
+  void read_asks();
+  void watch_end();
+  void flush();
+  void gone();
+
+  Fronts& owner_;
+  pid_t pid_;
+  boost::asio::posix::stream_descriptor end_;    // pidfd
+  boost::asio::posix::stream_descriptor asks_;   // pipe
+  boost::asio::posix::stream_descriptor tells_;  // socket, we only write
+  Peer peer_;
+  sys::UniqueFd plan_;
+  std::deque<Queued> queue_;
+  bool gone_ = false;
+};
+
+class Fronts {
+ public:
+  struct Handlers {
+    std::function<void(Front&, const plan::Ask&)> ask;
+    // Its pipe has ended: the client is gone, or the front is.
+    std::function<void(Front&)> gone;
+  };
+
+  // `executable` is cloister-front, opened once.
+  Fronts(boost::asio::io_context& io, sys::UniqueFd executable, unsigned spares, Handlers handlers);
+
+  // Gives the connection, unread, to a front. `refuse` not `none`: the front
+  // says so to the client and hangs up. False when no front can be had.
+  bool assign(sys::UniqueFd connection, Peer peer, plan::Mode mode, plan::RefusalKind refuse);
+
+  // Starts spares until there are enough; call when nothing is urgent.
+  void replenish();
+  size_t assigned() const { return assigned_.size(); }
+  void kill_all();
+
+ private:
+  friend class Front;
+  std::shared_ptr<Front> start();
+  void ended(Front& front);
+
+  boost::asio::io_context& io_;
+  sys::UniqueFd executable_;
+  unsigned spares_;
+  Handlers handlers_;
+  std::deque<std::shared_ptr<Front>> waiting_;
+  std::set<std::shared_ptr<Front>> assigned_;
+};
+
+}  // namespace cloister::monitor

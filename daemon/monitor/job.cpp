@@ -1,0 +1,299 @@
+#include "job.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
+#include "id_map.hpp"
+
+namespace cloister::monitor {
+
+using boost::asio::posix::stream_descriptor;
+using plan::Cause;
+using plan::JobPhase;
+
+namespace {
+
+constexpr int kSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+
+int64_t now_ns(clockid_t clock) {
+  timespec time{};
+  ::clock_gettime(clock, &time);
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+// Signals that a program brings on itself by what it executes or by a limit
+// of its own. Any other fatal signal was sent by somebody.
+bool raised_by_itself(int signal) {
+  switch (signal) {
+    case SIGILL: case SIGTRAP: case SIGABRT: case SIGBUS: case SIGFPE: case SIGSEGV: case SIGSYS:
+    case SIGPIPE: case SIGALRM: case SIGVTALRM: case SIGPROF: case SIGXCPU: case SIGXFSZ:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+MappedPlan::MappedPlan(sys::UniqueFd memfd, uint32_t bytes, plan::Flaw& flaw) {
+  flaw = plan::Flaw::size;
+  struct stat info {};
+  if (bytes > plan::kMaxBytes || ::fstat(memfd.borrow(), &info) < 0 || info.st_size != bytes ||
+      (::fcntl(memfd.borrow(), F_GET_SEALS) & kSeals) != kSeals)
+    return;
+  void* block = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, memfd.borrow(), 0);
+  if (block == MAP_FAILED) return;
+  block_ = block;
+  bytes_ = bytes;
+  memfd_ = std::move(memfd);
+  flaw = plan::check(block_, bytes_);
+}
+
+MappedPlan::MappedPlan(MappedPlan&& other) noexcept
+    : memfd_(std::move(other.memfd_)),
+      block_(std::exchange(other.block_, nullptr)),
+      bytes_(other.bytes_) {}
+
+MappedPlan::~MappedPlan() {
+  if (block_) ::munmap(block_, bytes_);
+}
+
+Job::Job(Workshop& shop, const Peer& owner, MappedPlan plan, uint64_t serial)
+    : shop_(shop), plan_(std::move(plan)), control_(shop.io), end_(shop.io), deadline_(shop.io) {
+  // What facts are judged by; the process behind the connection may be gone by then.
+  owner_.uid = owner.uid;
+  owner_.gid = owner.gid;
+  owner_.groups = owner.groups;
+  owner_.permitted = owner.permitted;
+  state_.owner = owner.uid;
+  state_.serial = serial;
+  state_.mode = shop.mode;
+  state_.accepted_at_ns = now_ns(CLOCK_REALTIME);
+  real_minus_boot_ns_ = state_.accepted_at_ns - now_ns(CLOCK_BOOTTIME);
+}
+
+Job::~Job() {
+  // Only a job that never got a process still has its leaves here.
+  if (leaves_) shop_.cgroups.remove(leaves_.name);
+}
+
+void Job::observe(OnEvent event, OnRefused refused, OnGone gone) {
+  on_event_ = std::move(event);
+  on_refused_ = std::move(refused);
+  on_gone_ = std::move(gone);
+}
+
+void Job::send(plan::CommandKind kind, int signal, plan::Scope scope) {
+  const plan::Command command{kind, signal, scope, 0};
+  // A full queue means an init that is stuck; an error, one that is gone. The
+  // first ends with SIGKILL, the second is seen on the pidfd.
+  if (::send(control_.native_handle(), &command, sizeof command, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+      errno == EAGAIN)
+    ::syscall(SYS_pidfd_send_signal, end_.native_handle(), SIGKILL, nullptr, 0);
+}
+
+void Job::announce(JobPhase event) {
+  state_.event = event;
+  if (on_event_) on_event_(*this);
+}
+
+void Job::read_reports() {
+  control_.async_wait(stream_descriptor::wait_read, [self = shared_from_this()](
+                                                        boost::system::error_code error) {
+    if (error) return;
+    for (;;) {
+      struct {
+        plan::Report report;
+        plan::Fact facts[plan::kFactsPerReport];
+      } message;
+      alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))];
+      iovec bytes{&message, sizeof message};
+      msghdr header{};
+      header.msg_iov = &bytes;
+      header.msg_iovlen = 1;
+      header.msg_control = control;
+      header.msg_controllen = sizeof control;
+      const ssize_t size = ::recvmsg(self->control_.native_handle(), &header, MSG_DONTWAIT);
+      if (size < 0 && (errno == EAGAIN || errno == EINTR)) break;
+      if (size < static_cast<ssize_t>(sizeof message.report)) return;  // init's end: see its pidfd
+      const size_t facts = (static_cast<size_t>(size) - sizeof message.report) / sizeof(plan::Fact);
+      message.report.count = std::min<uint32_t>(message.report.count, static_cast<uint32_t>(facts));
+      pid_t sender = 0;
+      const cmsghdr* part = CMSG_FIRSTHDR(&header);
+      if (part && part->cmsg_type == SCM_CREDENTIALS) {
+        ucred credentials;
+        std::memcpy(&credentials, CMSG_DATA(part), sizeof credentials);
+        sender = credentials.pid;
+      }
+      self->on_report(message.report, message.facts, sender);
+      if (!self->running()) return;
+    }
+    self->read_reports();
+  });
+}
+
+void Job::on_report(const plan::Report& report, const plan::Fact* facts, pid_t sender) {
+  switch (report.kind) {
+    case plan::ReportKind::facts:
+      return on_facts(facts, report.count);
+    case plan::ReportKind::maps:
+      failure_ = write_id_maps(init_, uid_map_, gid_map_, setgroups_denied_);
+      return failure_.error ? kill(Cause::setup, 0) : send(plan::CommandKind::proceed);
+    case plan::ReportKind::forked:
+      state_.pid = sender;  // of the child that sent it, as the kernel translates it for us
+      return;
+    case plan::ReportKind::started:
+      state_.phase = JobPhase::running;
+      state_.started_at_ns = now_ns(CLOCK_REALTIME);
+      if (intent_ == Cause::payload) deadline_.cancel();
+      return announce(JobPhase::running);
+    case plan::ReportKind::stopped:
+      state_.phase = JobPhase::stopped;
+      state_.stop_signal = static_cast<int32_t>(report.detail);
+      return announce(JobPhase::stopped);
+    case plan::ReportKind::continued:
+      state_.phase = JobPhase::running;
+      return announce(JobPhase::running);
+    case plan::ReportKind::ended:
+      return finish();
+  }
+}
+
+void Job::on_facts(const plan::Fact* facts, uint32_t count) {
+  const uint32_t expected = plan()->descriptors.count;
+  for (uint32_t i = 0; i < count && facts[i].index < expected; ++i, ++facts_seen_) {
+    const plan::Refusal refusal = authorise_fact(owner_, plan(), facts[i], shop_.mode);
+    if (refusal.kind == plan::RefusalKind::none) continue;
+    kill(Cause::setup, 0);
+    return on_refused_(*this, refusal);
+  }
+  if (facts_seen_ == expected) send(plan::CommandKind::proceed);
+}
+
+bool Job::signal(int signal, plan::Scope scope, uid_t by) {
+  if (!running() || state_.phase == JobPhase::preparing) return false;
+  state_.killed_signal = signal;
+  state_.killed_by = by;
+  send(plan::CommandKind::signal, signal, scope);
+  return true;
+}
+
+void Job::kill(Cause cause, uid_t by) {
+  if (!running()) return;
+  if (intent_ == Cause::payload) intent_ = cause;
+  state_.killed_signal = SIGKILL;
+  state_.killed_by = by;
+  Cgroups::kill(leaves_);
+  if (state_.phase == JobPhase::preparing) {
+    // Init may be blocked in a step; nothing of the payload runs yet.
+    ::syscall(SYS_pidfd_send_signal, end_.native_handle(), SIGKILL, nullptr, 0);
+  } else {
+    send(plan::CommandKind::kill);
+  }
+}
+
+void Job::stop(Cause cause, uid_t by, std::chrono::milliseconds timeout) {
+  if (!running()) return;
+  if (state_.phase == JobPhase::preparing || timeout.count() == 0) return kill(cause, by);
+  if (intent_ == Cause::payload) intent_ = cause;
+  signal(plan()->stop_signal, plan::Scope::main, by);
+  signal(SIGCONT, plan::Scope::main, by);  // a stopped payload takes no other signal
+  state_.killed_signal = plan()->stop_signal;
+  deadline_.expires_after(timeout);
+  on_deadline();
+}
+
+void Job::on_deadline() {
+  deadline_.async_wait([self = shared_from_this()](boost::system::error_code error) {
+    if (error || !self->running()) return;
+    if (self->state_.phase == JobPhase::preparing)
+      self->failure_ = {plan::Step::setup_timeout, plan::kNone, ETIMEDOUT, 0};
+    self->kill(Cause::setup, 0);  // keeps an earlier intent
+  });
+}
+
+void Job::watch_init() {
+  end_.async_wait(stream_descriptor::wait_read,
+                  [self = shared_from_this()](boost::system::error_code error) {
+                    if (error) return;
+                    siginfo_t info;
+                    ::waitid(P_PID, static_cast<id_t>(self->init_), &info, WEXITED | WNOHANG);
+                    self->finish();
+                    self->reclaim();
+                  });
+}
+
+// Reads the record and says how it ended. Called when init says that the
+// record is there, and again when init itself has ended.
+void Job::finish() {
+  if (!running()) return;
+  plan::ExitRecord& record = state_.record;
+  const bool whole = ::pread(record_.borrow(), &record, sizeof record, 0) == sizeof record &&
+                     record.magic == plan::kRecordMagic && record.commit == plan::kRecordCommitted &&
+                     std::equal(record.job, record.job + 16, state_.job);
+  if (!whole) {
+    record = {};
+    // Init ended without a word. If we ended it ourselves before the payload
+    // was there, we know that nothing ran; else nobody knows.
+    state_.lost = state_.phase != JobPhase::preparing || intent_ == Cause::payload;
+    if (!state_.lost) {
+      record.ending = plan::Ending::not_started;
+      record.failure = failure_;
+    }
+  }
+  Cgroups::kill(leaves_);
+  deadline_.cancel();
+  const int64_t ended = whole ? record.ended_at_ns + real_minus_boot_ns_ : now_ns(CLOCK_REALTIME);
+  state_.ended_at_ns = ended;
+  if (whole && record.started_at_ns) {
+    state_.started_at_ns = record.started_at_ns + real_minus_boot_ns_;
+    state_.exec_us = static_cast<uint64_t>(record.started_at_ns - record.forked_at_ns) / 1000;
+    state_.wall_us = static_cast<uint64_t>(record.ended_at_ns - record.started_at_ns) / 1000;
+  }
+  state_.cause = cause_of_end();
+  state_.phase = JobPhase::ended;
+  announce(JobPhase::ended);
+}
+
+Cause Job::cause_of_end() const {
+  const plan::ExitRecord& record = state_.record;
+  if (state_.lost) return intent_ == Cause::payload ? Cause::external : intent_;
+  if (intent_ != Cause::payload) return intent_;
+  if (record.ending == plan::Ending::not_started) return Cause::setup;
+  if (!WIFSIGNALED(record.wait_status)) return Cause::payload;
+  const int signal = WTERMSIG(record.wait_status);
+  if (signal == state_.killed_signal) return Cause::canceled;
+  return raised_by_itself(signal) ? Cause::payload : Cause::external;
+}
+
+void Job::reclaim() {
+  boost::system::error_code ignored;  // both are ours alone and at their end
+  control_.close(ignored);
+  end_.close(ignored);
+  record_.reset();
+  const std::string name = leaves_.name;
+  leaves_ = {};
+  if (!name.empty() && !shop_.cgroups.remove(name)) {
+    // EBUSY: a task that is dying still counts for a moment.
+    leaves_.name = name;
+    deadline_.expires_after(std::chrono::milliseconds(20));
+    deadline_.async_wait([self = shared_from_this()](boost::system::error_code error) {
+      if (!error) self->reclaim();
+    });
+    return;
+  }
+  if (on_gone_) on_gone_(*this);
+}
+
+}  // namespace cloister::monitor

@@ -1,0 +1,110 @@
+// Job: one sandbox, from the clone of its init to its record.
+//
+// Owned by Jobs. Everything it does to a process goes through its init's
+// control socket or pidfd; everything it says about an ending comes from the
+// record that init wrote, or is `lost`.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+
+#include "authorise.hpp"
+#include "cgroup.hpp"
+#include "plan/messages.hpp"
+#include "plan/view.hpp"
+
+namespace cloister::monitor {
+
+// A sealed Plan, mapped read-only for as long as its job is known.
+class MappedPlan {
+ public:
+  MappedPlan() = default;
+  // Maps the memfd when it is sealed against every change, has `bytes` bytes
+  // and passes plan::check(); else `flaw` says what is wrong.
+  MappedPlan(sys::UniqueFd memfd, uint32_t bytes, plan::Flaw& flaw);
+  MappedPlan(MappedPlan&& other) noexcept;
+  MappedPlan& operator=(MappedPlan&&) = delete;
+  ~MappedPlan();
+
+  plan::View view() const { return plan::View(block_); }
+  int borrow() const { return memfd_.borrow(); }
+
+ private:
+  sys::UniqueFd memfd_;
+  void* block_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// What every job needs of the monitor.
+struct Workshop {
+  boost::asio::io_context& io;
+  Cgroups& cgroups;
+  int init;     // cloister-init, an executable memfd
+  int records;  // the record directory, or -1: records are memfds (private mode)
+  plan::Mode mode;
+};
+
+class Job : public std::enable_shared_from_this<Job> {
+ public:
+  using OnEvent = std::function<void(Job&)>;              // state().event says what
+  using OnRefused = std::function<void(Job&, const plan::Refusal&)>;  // a descriptor was denied
+  using OnGone = std::function<void(Job&)>;               // init is reaped, nothing is left
+
+  Job(Workshop& shop, const Peer& owner, MappedPlan plan, uint64_t serial);
+  ~Job();
+
+  // From here a process exists. On failure the step and errno are in the
+  // result and nothing is left behind. `passed` receives the front's end of
+  // the channel to init.
+  plan::Failure launch(const Approved& approved, sys::UniqueFd& passed);
+  void observe(OnEvent event, OnRefused refused, OnGone gone);
+
+  const plan::JobState& state() const { return state_; }
+  plan::View plan() const { return plan_.view(); }
+  int plan_fd() const { return plan_.borrow(); }
+  bool running() const { return state_.phase != plan::JobPhase::ended; }
+  pid_t init() const { return init_; }
+  bool waited = false;  // a wait without WNOWAIT has taken the ending
+
+  // False when the payload is not there to be signalled (any more, or yet).
+  bool signal(int signal, plan::Scope scope, uid_t by);
+  // stop_signal, then SIGKILL after `timeout`; SIGKILL at once before start.
+  void stop(plan::Cause cause, uid_t by, std::chrono::milliseconds timeout);
+  void kill(plan::Cause cause, uid_t by);
+
+ private:
+  void read_reports();
+  void on_report(const plan::Report& report, const plan::Fact* facts, pid_t sender);
+  void on_facts(const plan::Fact* facts, uint32_t count);
+  void on_deadline();
+  void watch_init();
+  void finish();
+  void reclaim();
+  void send(plan::CommandKind kind, int signal = 0, plan::Scope scope = plan::Scope::main);
+  void announce(plan::JobPhase event);
+  plan::Cause cause_of_end() const;
+
+  Workshop& shop_;
+  Peer owner_;
+  MappedPlan plan_;
+  plan::JobState state_{};
+  std::vector<plan::IdMap> uid_map_, gid_map_;
+  bool setgroups_denied_ = false;
+  boost::asio::posix::stream_descriptor control_, end_;  // socket and pidfd of init
+  boost::asio::steady_timer deadline_;
+  sys::UniqueFd record_;
+  Leaves leaves_;
+  pid_t init_ = 0;
+  uint32_t facts_seen_ = 0;
+  plan::Cause intent_ = plan::Cause::payload;  // why we are ending it, if we are
+  plan::Failure failure_{};
+  int64_t real_minus_boot_ns_ = 0;
+  OnEvent on_event_;
+  OnRefused on_refused_;
+  OnGone on_gone_;
+};
+
+}  // namespace cloister::monitor

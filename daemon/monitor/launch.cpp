@@ -1,0 +1,120 @@
+// From an Approved to a running init: record, cgroup, channels, clone.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "job.hpp"
+#include "spawn.hpp"
+
+namespace cloister::monitor {
+namespace {
+
+// /proc/PID/ns names, in the order of plan::Namespace. What children get is
+// what a joined job's payload has.
+constexpr const char* kNamespaceFiles[plan::kNamespaces] = {
+    "mnt", "pid_for_children", "net", "ipc", "uts", "cgroup", "user", "time_for_children"};
+
+std::string hex(const uint8_t (&id)[16]) {
+  std::string text;
+  for (uint8_t byte : id) {
+    text += "0123456789abcdef"[byte >> 4];
+    text += "0123456789abcdef"[byte & 15];
+  }
+  return text;
+}
+
+sys::UniqueFd make_record(int directory, const std::string& name) {
+  sys::UniqueFd record(directory < 0
+                           ? ::memfd_create("cloister-record", MFD_CLOEXEC)
+                           : ::openat(directory, name.c_str(),
+                                      O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  // The blocks exist before the payload does: a full disk cannot take the verdict.
+  if (record && ::posix_fallocate(record.borrow(), 0, plan::kRecordBytes) != 0) record.reset();
+  return record;
+}
+
+bool socket_pair(sys::UniqueFd& ours, sys::UniqueFd& theirs) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return false;
+  ours.reset(ends[0]);
+  theirs.reset(ends[1]);
+  return true;
+}
+
+}  // namespace
+
+plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
+  const auto failed = [](plan::Step step) { return plan::Failure{step, plan::kNone, errno, 0}; };
+  plan::Order order = approved.order();
+  if (::getrandom(state_.job, sizeof state_.job, 0) != sizeof state_.job)
+    return failed(plan::Step::record);
+  std::memcpy(order.job, state_.job, sizeof order.job);
+  uid_map_ = approved.uid_map();
+  gid_map_ = approved.gid_map();
+  setgroups_denied_ = approved.setgroups_denied();
+
+  record_ = make_record(shop_.records, hex(state_.job));
+  if (!record_) return failed(plan::Step::record);
+  if (shop_.cgroups.version()) {
+    leaves_ = shop_.cgroups.make();
+    if (!leaves_) return failed(plan::Step::cgroup);
+  }
+
+  sys::UniqueFd control, init_control, init_passed;
+  const int on = 1;
+  if (!socket_pair(control, init_control) || !socket_pair(passed, init_passed) ||
+      ::setsockopt(control.borrow(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0)
+    return failed(plan::Step::clone);
+
+  std::vector<FdMove> moves = {{init_control.borrow(), plan::kControlFd},
+                               {init_passed.borrow(), plan::kPassedFd},
+                               {plan_.borrow(), plan::kPlanFd},
+                               {record_.borrow(), plan::kRecordFd}};
+  if (leaves_.kill) {
+    order.flags |= plan::kPayloadCgroup | plan::kCgroupKill;
+    moves.push_back({leaves_.payload.borrow(), plan::kPayloadCgroupFd});
+    moves.push_back({leaves_.kill.borrow(), plan::kCgroupKillFd});
+  }
+  int next = plan::kFirstJoinFd;
+  std::vector<sys::UniqueFd> joins;
+  for (const Approved::JobJoin& join : approved.job_joins()) {
+    const auto which = static_cast<uint32_t>(join.which);
+    const std::string path =
+        "/proc/" + std::to_string(join.init) + "/ns/" + kNamespaceFiles[which];
+    joins.emplace_back(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!joins.back()) return failed(plan::Step::join);
+    order.join_of[order.join_count++] = which;
+    moves.push_back({joins.back().borrow(), next++});
+  }
+  if (leaves_.tasks) {
+    order.tasks_count = 1;
+    moves.push_back({leaves_.tasks.borrow(), next++});
+  }
+  if (::send(control.borrow(), &order, sizeof order, MSG_NOSIGNAL) != sizeof order)
+    return failed(plan::Step::clone);
+
+  Spawn request{shop_.init, "cloister-init", moves};
+  request.namespaces = approved.clone_flags();
+  request.cgroup = leaves_.init ? leaves_.init.borrow() : -1;
+  request.ambient = (order.flags & plan::kFreshUser) != 0;
+  request.set_groups = approved.setgroups_denied() && shop_.mode == plan::Mode::system;
+  request.groups = owner_.groups;
+  Child child = spawn(request);
+  if (child.pid < 0) return failed(plan::Step::clone);
+
+  // From here a process exists, and its end is seen on the pidfd.
+  init_ = child.pid;
+  end_.assign(child.pidfd.take());
+  control_.assign(control.take());
+  watch_init();
+  read_reports();
+  deadline_.expires_after(std::chrono::milliseconds(plan()->setup_timeout_ms));
+  on_deadline();
+  return {};
+}
+
+}  // namespace cloister::monitor
