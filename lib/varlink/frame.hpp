@@ -85,7 +85,6 @@ class FrameReader {
  private:
   std::string buffer_;  // [0, used_) is the message so far, the rest is room
   size_t used_ = 0;
-  bool ends_ = false;  // the last peek saw the NUL
   std::vector<sys::UniqueFd> descriptors_;
 };
 

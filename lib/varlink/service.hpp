@@ -13,7 +13,8 @@ namespace cloister::varlink {
 
 inline constexpr std::string_view kLauncher = "io.cloister.Launcher";
 
-// The interface descriptions, embedded at build time.
+// The version of this build and the interface descriptions, embedded at build time.
+extern const std::string_view kVersion;
 extern const std::string_view kLauncherDescription;
 extern const std::string_view kServiceDescription;
 

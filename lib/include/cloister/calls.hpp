@@ -44,7 +44,7 @@ std::string_view to_string(Event::Kind kind);
 
 struct Started {
   std::string id;
-  int64_t pid = 0;
+  std::optional<int64_t> pid;  // in the caller's pid namespace
   UniqueFd pidfd;  // of the payload; absent if the kernel could not give one
   UniqueFd pty;    // master of its terminal, if it was given one
 };
