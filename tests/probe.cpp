@@ -152,9 +152,9 @@ void capabilities(Json& json) {
 }
 
 void namespaces(Json& json) {
-  static constexpr const char* kNames[] = {"cgroup", "ipc",  "mnt",  "net",
-                                           "pid",    "pid_for_children",
-                                           "time",   "time_for_children", "user", "uts"};
+  static constexpr const char* kNames[] = {
+      "cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children",
+      "user",   "uts"};
   json.key("namespaces").begin_object();
   for (const char* name : kNames) {
     struct stat status;
@@ -282,15 +282,14 @@ void rlimits(Json& json) {
   static constexpr struct {
     const char* name;
     int resource;
-  } kLimits[] = {
-      {"RLIMIT_CPU", RLIMIT_CPU},           {"RLIMIT_FSIZE", RLIMIT_FSIZE},
-      {"RLIMIT_DATA", RLIMIT_DATA},         {"RLIMIT_STACK", RLIMIT_STACK},
-      {"RLIMIT_CORE", RLIMIT_CORE},         {"RLIMIT_RSS", RLIMIT_RSS},
-      {"RLIMIT_NPROC", RLIMIT_NPROC},       {"RLIMIT_NOFILE", RLIMIT_NOFILE},
-      {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},   {"RLIMIT_AS", RLIMIT_AS},
-      {"RLIMIT_LOCKS", RLIMIT_LOCKS},       {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
-      {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE}, {"RLIMIT_NICE", RLIMIT_NICE},
-      {"RLIMIT_RTPRIO", RLIMIT_RTPRIO},     {"RLIMIT_RTTIME", RLIMIT_RTTIME}};
+  } kLimits[] = {{"RLIMIT_CPU", RLIMIT_CPU},           {"RLIMIT_FSIZE", RLIMIT_FSIZE},
+                 {"RLIMIT_DATA", RLIMIT_DATA},         {"RLIMIT_STACK", RLIMIT_STACK},
+                 {"RLIMIT_CORE", RLIMIT_CORE},         {"RLIMIT_RSS", RLIMIT_RSS},
+                 {"RLIMIT_NPROC", RLIMIT_NPROC},       {"RLIMIT_NOFILE", RLIMIT_NOFILE},
+                 {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},   {"RLIMIT_AS", RLIMIT_AS},
+                 {"RLIMIT_LOCKS", RLIMIT_LOCKS},       {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
+                 {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE}, {"RLIMIT_NICE", RLIMIT_NICE},
+                 {"RLIMIT_RTPRIO", RLIMIT_RTPRIO},     {"RLIMIT_RTTIME", RLIMIT_RTTIME}};
   json.key("rlimits").begin_object();
   for (const auto& limit : kLimits) {
     rlimit value{};
@@ -498,4 +497,6 @@ int main(int argc, char** argv) {
 }  // namespace
 }  // namespace cloister::probe
 
-int main(int argc, char** argv) { return cloister::probe::main(argc, argv); }
+int main(int argc, char** argv) {
+  return cloister::probe::main(argc, argv);
+}

@@ -1,6 +1,7 @@
 #include "probe_modes.hpp"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
@@ -12,7 +13,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
-#include <grp.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -82,7 +82,9 @@ int outcome(long result) {
   return outcome(result, [](Json&) {});
 }
 
-int do_exit(const Arguments& a) { _exit(number(a, 0, 0)); }
+int do_exit(const Arguments& a) {
+  _exit(number(a, 0, 0));
+}
 
 // Ends by that signal, as if its default action had been there all along.
 int do_signal(const Arguments& a) {
@@ -318,33 +320,24 @@ int do_kill(const Arguments& a) {
   return outcome(kill(atoi(a[0]), signal_number(a[1])));
 }
 
-int do_noop(const Arguments&) { return 0; }
+int do_noop(const Arguments&) {
+  return 0;
+}
 
 constexpr struct {
   std::string_view word;
   int (*act)(const Arguments&);
-} kActs[] = {{"noop", do_noop},
-             {"exit", do_exit},
-             {"signal", do_signal},
-             {"write", do_write},
-             {"sleep", do_sleep},
-             {"hold", do_hold},
-             {"orphan", do_orphan},
-             {"brood", do_brood},
-             {"stop", do_stop},
-             {"connect", do_connect},
-             {"read", do_read},
-             {"file-write", do_file_write},
-             {"create", do_create},
-             {"stat", do_stat},
-             {"regain", do_regain},
-             {"ignore-term", do_ignore_term},
-             {"cat", do_cat},
-             {"name-signals", do_name_signals},
-             {"window", do_window},
-             {"burn", do_burn},
-             {"junk", do_junk},
-             {"kill", do_kill}};
+} kActs[] = {{"noop", do_noop},     {"exit", do_exit},
+             {"signal", do_signal}, {"write", do_write},
+             {"sleep", do_sleep},   {"hold", do_hold},
+             {"orphan", do_orphan}, {"brood", do_brood},
+             {"stop", do_stop},     {"connect", do_connect},
+             {"read", do_read},     {"file-write", do_file_write},
+             {"create", do_create}, {"stat", do_stat},
+             {"regain", do_regain}, {"ignore-term", do_ignore_term},
+             {"cat", do_cat},       {"name-signals", do_name_signals},
+             {"window", do_window}, {"burn", do_burn},
+             {"junk", do_junk},     {"kill", do_kill}};
 
 }  // namespace
 
