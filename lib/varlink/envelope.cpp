@@ -8,11 +8,12 @@
 namespace cloister::varlink {
 namespace {
 
-boost::system::result<Json, Malformed> parse_object(std::string_view text) {
+std::optional<Malformed> parse_object(std::string_view text, Json& object) {
   auto parsed = request::parse_text(text);
   if (!parsed) return Malformed{parsed.error().field, parsed.error().reason};
-  if (!parsed->is_object()) return Malformed{"", "a message is a JSON object"};
-  return std::move(*parsed);
+  object = std::move(*parsed);
+  if (!object.is_object()) return Malformed{"", "a message is a JSON object"};
+  return {};
 }
 
 std::optional<Malformed> take_flag(const std::string& name, const Json& value, bool& flag) {
@@ -42,10 +43,10 @@ std::string dump(const Json& value) {
 }  // namespace
 
 boost::system::result<Call, Malformed> parse_call(std::string_view text) {
-  auto object = parse_object(text);
-  if (!object) return object.error();
+  Json object;
+  if (auto wrong = parse_object(text, object)) return *wrong;
   Call call;
-  for (auto& [name, value] : object->items()) {
+  for (auto& [name, value] : object.items()) {
     if (value.is_null()) continue;
     std::optional<Malformed> wrong;
     if (name == "method") {
@@ -69,10 +70,10 @@ boost::system::result<Call, Malformed> parse_call(std::string_view text) {
 }
 
 boost::system::result<Reply, Malformed> parse_reply(std::string_view text) {
-  auto object = parse_object(text);
-  if (!object) return object.error();
+  Json object;
+  if (auto wrong = parse_object(text, object)) return *wrong;
   Reply reply;
-  for (auto& [name, value] : object->items()) {
+  for (auto& [name, value] : object.items()) {
     if (value.is_null()) continue;
     std::optional<Malformed> wrong;
     if (name == "parameters") {

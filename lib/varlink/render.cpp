@@ -1,0 +1,279 @@
+#include "varlink/render.hpp"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "request/text.hpp"
+#include "sys/names.hpp"
+
+namespace cloister::varlink {
+namespace {
+
+// How much of argv List shows.
+constexpr uint32_t kShownArguments = 32;
+constexpr uint32_t kShownBytes = 256;
+
+std::string text_of(plan::View job, plan::Text text) { return {job.c_str(text), text.length}; }
+
+std::optional<std::string> optional_text(plan::View job, plan::Text text) {
+  if (text.length == 0) return {};
+  return text_of(job, text);
+}
+
+std::map<std::string, std::string> tags_of(plan::View job) {
+  std::map<std::string, std::string> tags;
+  for (uint32_t i = 0; i < job->tags.count; i++) {
+    const auto& tag = job.at(job->tags, i);
+    tags.emplace(text_of(job, tag.key), text_of(job, tag.value));
+  }
+  return tags;
+}
+
+// RFC 3339 in UTC; 0 = it has not happened.
+std::optional<std::string> timestamp(int64_t ns) {
+  if (ns == 0) return {};
+  const time_t seconds = ns / 1'000'000'000;
+  tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[64];
+  const int length = std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ",
+                                   parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
+                                   parts.tm_hour, parts.tm_min, parts.tm_sec,
+                                   static_cast<int>(ns % 1'000'000'000 / 1000));
+  return std::string(text, static_cast<size_t>(length));
+}
+
+// The monitor's counters say 0 where a phase did not take place.
+std::optional<int64_t> phase(uint64_t us) {
+  if (us == 0) return {};
+  return static_cast<int64_t>(us);
+}
+
+Mode mode_of(plan::Mode mode) {
+  switch (mode) {
+    case plan::Mode::system: return Mode::system;
+    case plan::Mode::user: return Mode::user;
+    case plan::Mode::private_: return Mode::private_;
+  }
+  return Mode::unknown;
+}
+
+JobPhase phase_of(plan::JobPhase phase) {
+  switch (phase) {
+    case plan::JobPhase::preparing: return JobPhase::preparing;
+    case plan::JobPhase::running: return JobPhase::running;
+    case plan::JobPhase::stopped: return JobPhase::stopped;
+    case plan::JobPhase::ended: return JobPhase::ended;
+  }
+  return JobPhase::unknown;
+}
+
+Cause cause_of(plan::Cause cause) {
+  switch (cause) {
+    case plan::Cause::payload: return Cause::payload;
+    case plan::Cause::external: return Cause::external;
+    case plan::Cause::canceled: return Cause::canceled;
+    case plan::Cause::disconnected: return Cause::disconnected;
+    case plan::Cause::shutdown: return Cause::shutdown;
+    case plan::Cause::cloister:
+    // Set-up was given up by ourselves; whose problem that is, `fault` tells.
+    case plan::Cause::setup:
+    case plan::Cause::count_: break;
+  }
+  return Cause::cloister;
+}
+
+Fault fault_of(Cause cause) {
+  switch (cause) {
+    case Cause::payload: return Fault::payload;
+    case Cause::external: return Fault::host;
+    case Cause::canceled:
+    case Cause::disconnected:
+    case Cause::shutdown: return Fault::operator_;
+    default: return Fault::cloister;
+  }
+}
+
+Fault fault_of(const plan::Failure& failure) {
+  const auto info = plan::describe(failure.step);
+  switch (failure.step) {
+    case plan::Step::none:
+    case plan::Step::start:
+    case plan::Step::plan:
+    case plan::Step::verify_ids: return Fault::cloister;
+    case plan::Step::setup_timeout: return Fault::request;
+    default: break;
+  }
+  switch (failure.error) {
+    case EPERM: return Fault::policy;
+    case ENOMEM:
+    case ENOSPC:
+    case ENFILE:
+    case EMFILE:
+    case EAGAIN:
+    case EIO:
+    case ENOSYS: return Fault::host;
+    default: break;
+  }
+  return info.stage == plan::Stage::monitor ? Fault::host : Fault::request;
+}
+
+ResourceUsage usage_of(const plan::Usage& usage) {
+  return {.utime_us = usage.utime_us,
+          .stime_us = usage.stime_us,
+          .maxrss_kib = usage.maxrss_kib,
+          .ixrss = usage.ixrss,
+          .idrss = usage.idrss,
+          .isrss = usage.isrss,
+          .minflt = usage.minflt,
+          .majflt = usage.majflt,
+          .nswap = usage.nswap,
+          .inblock = usage.inblock,
+          .oublock = usage.oublock,
+          .msgsnd = usage.msgsnd,
+          .msgrcv = usage.msgrcv,
+          .nsignals = usage.nsignals,
+          .nvcsw = usage.nvcsw,
+          .nivcsw = usage.nivcsw};
+}
+
+void take_ending(const plan::ExitRecord& record, Verdict& verdict) {
+  const int status = record.wait_status;
+  verdict.wait_status = status;
+  if (WIFEXITED(status)) {
+    verdict.ending = Ending::exited;
+    verdict.exit_code = WEXITSTATUS(status);
+    verdict.returncode = WEXITSTATUS(status);
+    verdict.ok = WEXITSTATUS(status) == 0;
+  } else {
+    verdict.ending = Ending::signaled;
+    verdict.term_signal = sys::signal_name(WTERMSIG(status));
+    verdict.returncode = -WTERMSIG(status);
+  }
+  verdict.core_dumped = WIFSIGNALED(status) && WCOREDUMP(status);
+  verdict.child_code = std::string(sys::child_code_name(record.child_code));
+  verdict.child_status = record.child_status;
+  verdict.child_uid = record.child_uid;
+  verdict.rusage = usage_of(record.rusage);
+}
+
+std::vector<std::string> degraded_of(plan::View job) {
+  // Written by a front of the owner: what is not a list of strings concerns
+  // nobody else, and shows as one entry that says so.
+  std::vector<std::string> degraded;
+  const std::string text = text_of(job, job->degraded);
+  if (text.empty()) return degraded;
+  const auto parsed = request::parse_text(text);
+  if (!parsed || !parsed->is_array()) return {"(unreadable)"};
+  for (const auto& field : *parsed) {
+    if (!field.is_string()) return {"(unreadable)"};
+    degraded.push_back(field.get_ref<const std::string&>());
+  }
+  return degraded;
+}
+
+}  // namespace
+
+std::string job_name(const uint8_t (&job)[16]) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string name = "j-";
+  for (const uint8_t byte : job) {
+    name += kDigits[byte >> 4];
+    name += kDigits[byte & 15];
+  }
+  return name;
+}
+
+std::optional<std::array<uint8_t, 16>> parse_job_name(std::string_view text) {
+  std::array<uint8_t, 16> job{};
+  if (text.size() != 2 + 2 * job.size() || !text.starts_with("j-")) return {};
+  for (size_t i = 0; i < 2 * job.size(); i++) {
+    const char c = text[2 + i];
+    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (digit < 0) return {};
+    job[i / 2] = static_cast<uint8_t>(job[i / 2] << 4 | digit);
+  }
+  return job;
+}
+
+std::string_view mode_name(plan::Mode mode) { return to_string(mode_of(mode)); }
+std::string_view phase_name(plan::JobPhase phase) { return to_string(phase_of(phase)); }
+
+Verdict make_verdict(const plan::JobState& state, plan::View job) {
+  const plan::ExitRecord& record = state.record;
+  Verdict verdict;
+  verdict.id = job_name(state.job);
+  verdict.name = optional_text(job, job->name);
+  verdict.tags = tags_of(job);
+  verdict.profile = optional_text(job, job->profile);
+  verdict.mode = mode_of(state.mode);
+  verdict.cause = cause_of(state.cause);
+  verdict.fault = fault_of(verdict.cause);
+
+  if (state.lost != 0 || record.ending == plan::Ending::none) {
+    verdict.ending = Ending::lost;
+    if (verdict.cause == Cause::payload) verdict.cause = Cause::cloister;
+    verdict.fault = fault_of(verdict.cause);
+  } else if (record.ending == plan::Ending::not_started) {
+    verdict.ending = Ending::not_started;
+    verdict.leftover_processes_killed = record.leftovers_killed;
+    if (record.failure.step != plan::Step::none) {
+      verdict.failure = make_failure(record.failure, &job);
+      if (verdict.cause == Cause::cloister) verdict.fault = fault_of(record.failure);
+    }
+  } else {
+    take_ending(record, verdict);
+    verdict.leftover_processes_killed = record.leftovers_killed;
+    if (state.started_at_ns != 0) verdict.wall_us = static_cast<int64_t>(state.wall_us);
+  }
+  // A signal that the payload survived, to end otherwise, did not kill it.
+  if (state.killed_signal != 0 && verdict.cause != Cause::payload &&
+      verdict.cause != Cause::external) {
+    verdict.killed_by.emplace().signal = sys::signal_name(state.killed_signal);
+    if (verdict.cause == Cause::canceled) verdict.killed_by->uid = state.killed_by;
+  }
+
+  verdict.degraded = degraded_of(job);
+  verdict.accepted_at = timestamp(state.accepted_at_ns);
+  verdict.started_at = timestamp(state.started_at_ns);
+  verdict.ended_at = timestamp(state.ended_at_ns);
+  verdict.phases_us = {.parse = phase(job->parse_us),
+                       .resolve = phase(job->resolve_us),
+                       .authorise = phase(state.authorise_us),
+                       .queue = phase(state.queue_us),
+                       .slot = phase(state.slot_us),
+                       .exec = phase(state.exec_us)};
+  return verdict;
+}
+
+JobInfo make_job_info(const plan::JobState& state, plan::View job) {
+  JobInfo info;
+  info.id = job_name(state.job);
+  info.name = optional_text(job, job->name);
+  info.tags = tags_of(job);
+  info.profile = optional_text(job, job->profile);
+  info.mode = mode_of(state.mode);
+  info.state = phase_of(state.phase);
+  if (state.pid != 0) info.pid = state.pid;
+  info.owner = state.owner;
+  for (uint32_t i = 0; i < job->argv.count && i < kShownArguments; i++)
+    info.argv.push_back(text_of(job, job.at(job->argv, i)).substr(0, kShownBytes));
+  info.accepted_at = timestamp(state.accepted_at_ns);
+  info.started_at = timestamp(state.started_at_ns);
+  info.ended_at = timestamp(state.ended_at_ns);
+  return info;
+}
+
+Reply launch_failed(const Failure& failure) {
+  Reply reply;
+  reply.error = "io.cloister.Launcher.LaunchFailed";
+  reply.parameters = to_dom(failure);
+  return reply;
+}
+
+}  // namespace cloister::varlink
