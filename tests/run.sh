@@ -1,0 +1,158 @@
+#!/bin/sh
+# Installs what is missing, builds, runs the tests and ends with one line:
+#
+#   N passed, N failed, N skipped
+#
+#   --all         the sanitized build as well, and tests that need heavy tools
+#   --sanitize    the build with AddressSanitizer and UBSan only
+#   --soak        the long runs at full length
+#   --suite NAME  one suite: build, system, security, faults, fuzz or bench
+#
+# For Debian 12, as root or as a user who may sudo. Without either it runs what
+# an unprivileged user can run, and the rest counts as skipped.
+set -eu
+cd "$(dirname "$0")/.."
+
+all=false
+sanitize=false
+plain=true
+suite=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --all) all=true sanitize=true ;;
+    --sanitize) sanitize=true plain=false ;;
+    --soak) export CLOISTER_SOAK=1 ;;
+    --suite) suite=${2:?--suite needs a name} && shift ;;
+    *) echo "run.sh: unknown option $1" >&2 && exit 2 ;;
+  esac
+  shift
+done
+if $all; then export CLOISTER_TEST_ALL=1; fi
+
+# as_root COMMAND...
+if [ "$(id -u)" = 0 ]; then
+  may_be_root=true
+  as_root() { "$@"; }
+elif sudo -n true 2>/dev/null; then
+  may_be_root=true
+  as_root() { sudo -n --preserve-env=CLOISTER_SOAK,CLOISTER_TEST_ALL "$@"; }
+else
+  may_be_root=false
+fi
+
+install_missing() {
+  missing=
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+      missing="$missing $package"
+  done
+  [ -n "$missing" ] || return 0
+  if ! $may_be_root; then
+    echo "run.sh: missing packages:$missing (neither root nor sudo to install them)" >&2
+    exit 1
+  fi
+  echo "installing$missing"
+  as_root apt-get -q update
+  # shellcheck disable=SC2086 # a list of words
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $missing
+}
+install_missing g++ meson ninja-build pkg-config libboost1.81-dev nlohmann-json3-dev \
+  libseccomp-dev libcli11-dev libfmt-dev scdoc doctest-dev libgoogle-benchmark-dev \
+  jq socat python3 bubblewrap strace binutils procps clang llvm libclang-rt-14-dev
+
+# configure FOLDER OPTIONS...: also when the folder was configured before.
+configure() {
+  folder=$1
+  shift
+  if [ -e "$folder/build.ninja" ]; then
+    meson configure "$folder" "$@"
+  else
+    meson setup "$folder" "$@"
+  fi
+}
+
+passed=0 failed=0 skipped=0
+
+# Adds up what meson wrote about one run: a line of JSON a test program. A
+# program that counts its cases says so in its last line; a script is one case.
+# One that ended badly without saying which case failed is a failure all the same.
+count() {
+  printf '\n'
+  jq -r '
+    (.stdout // "") as $out
+    | ($out | split("\n")) as $lines
+    | ([$lines[] | capture("^outcome: (?<p>[0-9]+) passed, (?<f>[0-9]+) failed, (?<s>[0-9]+) skipped$")]
+       | last) as $own
+    | (.result | IN("OK", "EXPECTEDFAIL")) as $good
+    | if .result == "SKIP" then
+        "skipped \(.name) (\([$lines[] | select(. != "")] | last // "no reason given"))", "count 0 0 1"
+      elif $own then
+        ($lines[] | select(test("^(FAILED|skipped) "))),
+        (if $good then empty else $out, (.stderr // ""),
+           (if ($own.f | tonumber) == 0 then "FAILED \(.name): \(.result)" else empty end) end),
+        "ok \(.name): \($own.p) cases in \(.duration | floor) s",
+        "count \($own.p) \(if $good or ($own.f | tonumber) > 0 then $own.f else 1 end) \($own.s)"
+      elif $good then "ok \(.name)", "count 1 0 0"
+      else $out, (.stderr // ""), "FAILED \(.name): \(.result)", "count 0 1 0"
+      end' "$1" >"$2"
+  grep -v '^count ' "$2" || true
+  eval "$(awk '$1 == "count" { p += $2; f += $3; s += $4 }
+    END { printf "p=%d f=%d s=%d", p, f, s }' "$2")"
+  # shellcheck disable=SC2154 # set by eval
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+# run FOLDER USER SUITE: USER is `self` or `root`.
+run() {
+  log=$1/meson-logs/$3-$2
+  status=0
+  set -- "$1" "$2" "$3" meson test -C "$1" --no-rebuild --suite "$3" --logbase "$3-$2" \
+    --num-processes 1
+  folder=$1 user=$2 name=$3
+  shift 3
+  rm -f "$log.json" 2>/dev/null || true
+  echo "suite $name in $folder"
+  if [ "$user" = root ]; then as_root "$@" || status=$?; else "$@" || status=$?; fi
+  if [ -s "$log.json" ]; then
+    count "$log.json" "$folder/meson-logs/$name.outcome"
+  elif [ "$status" != 0 ]; then
+    echo "FAILED suite $name: meson ended with $status and left no record"
+    failed=$((failed + 1))
+  fi
+}
+
+run_suites() {
+  folder=$1
+  for name in ${suite:-build system security faults fuzz bench}; do
+    # What is measured under sanitizers says nothing; a fuzzer brings its own.
+    case $folder:$name in build-sanitize:bench | build-sanitize:fuzz) continue ;; esac
+    case $name in
+      build | fuzz) run "$folder" self "$name" ;;
+      *)
+        if $may_be_root; then
+          run "$folder" root "$name"
+        else
+          echo "skipped suite $name (needs root)"
+          skipped=$((skipped + 1))
+        fi
+        ;;
+    esac
+  done
+}
+
+if $plain; then
+  configure build -Dbuildtype=release -Dwerror=true
+  ninja -C build
+  run_suites build
+fi
+if $sanitize; then
+  configure build-sanitize -Dbuildtype=debugoptimized -Dwerror=true \
+    -Db_sanitize=address,undefined -Db_lundef=false
+  ninja -C build-sanitize
+  export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=0
+  export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
+  run_suites build-sanitize
+fi
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]

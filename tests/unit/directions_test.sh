@@ -1,0 +1,78 @@
+#!/bin/sh
+# The dependency directions of docs/architecture.md, read from the #include
+# lines, and the size of the code that runs as root.
+set -eu
+cd "${1:?the source folder}"
+
+passed=0 failed=0
+
+# no_include NAME PATTERN FILES...: no file of these includes what matches.
+no_include() {
+  name=$1 pattern=$2
+  shift 2
+  if [ $# = 0 ]; then
+    echo "FAILED $name (there are no such files)"
+    failed=$((failed + 1))
+    return
+  fi
+  if grep -nE "^[[:space:]]*#[[:space:]]*include[[:space:]]*[<\"]($pattern)" "$@"; then
+    echo "FAILED $name"
+    failed=$((failed + 1))
+  else
+    echo "ok $name"
+    passed=$((passed + 1))
+  fi
+}
+
+sources() { find "$@" -name '*.[ch]pp'; }
+
+# only_include NAME PATTERN FILES...: all that these include in <> matches.
+only_include() {
+  name=$1 pattern=$2
+  shift 2
+  if grep -nE '^[[:space:]]*#[[:space:]]*include[[:space:]]*<' "$@" | grep -vE "<($pattern)"; then
+    echo "FAILED $name"
+    failed=$((failed + 1))
+  else
+    echo "ok $name"
+    passed=$((passed + 1))
+  fi
+}
+
+# Paths of this project hold no spaces: the lists below may split.
+# The monitor's config.cpp reads root's own file at start, off the path of any request.
+core=$(sources daemon/monitor daemon/init | grep -v '^daemon/monitor/config\.cpp$')
+no_include "lib includes nothing of the programs" \
+  '(\.\./)*(daemon|monitor|front|init)/' $(sources lib)
+no_include "the command includes no header of the daemon" \
+  '(\.\./)*(daemon|monitor|front|init)/' $(sources client)
+no_include "the monitor and init include no JSON library" 'nlohmann/' $core
+no_include "the monitor and init include no libseccomp and no user database" \
+  '(seccomp|pwd|grp|netdb)\.h' $core
+no_include "the monitor includes nothing of the front, init or the request" \
+  '(\.\./)*(daemon/)?(front|init|request|varlink)/' $(sources daemon/monitor)
+only_include "init includes the kernel's headers and no library's" \
+  'linux/|asm/|stdint\.h|stddef\.h' $(sources daemon/init)
+
+# The layers of lib, lowest first; each may include itself and what is before it.
+forbidden=
+for layer in client varlink request plan sys; do
+  if [ -n "$forbidden" ]; then
+    no_include "lib/$layer includes no layer above it" "(\.\./)*($forbidden)/" \
+      $(sources "lib/$layer")
+  fi
+  forbidden="${forbidden:+$forbidden|}$layer"
+done
+
+# Comments and empty lines are not code, and neither is a table of names.
+lines=$(sources daemon/monitor daemon/init | xargs cat | grep -cvE '^[[:space:]]*(//.*)?$')
+if [ "$lines" -lt 3000 ]; then
+  echo "ok the monitor and init are small ($lines lines, under 3000)"
+  passed=$((passed + 1))
+else
+  echo "FAILED the monitor and init have $lines lines, 3000 or more"
+  failed=$((failed + 1))
+fi
+
+echo "outcome: $passed passed, $failed failed, 0 skipped"
+[ "$failed" = 0 ]
