@@ -1,0 +1,310 @@
+// Codecs: how one JSON type is read into, written from and described for one
+// C++ type. table.hpp puts them together into the vocabulary of a request.
+//
+// Internal to lib/request. A codec has
+//   read(in, at, value, out)  false after `in` holds the Problem
+//   write(at, value)          the JSON that reads back to the same value
+//   schema()                  its JSON Schema
+// and is given non-null values only: null is absent, one level up.
+#pragma once
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "sys/names.hpp"
+#include "text.hpp"
+#include "words.hpp"
+
+namespace cloister::request {
+
+// Where a value stands, as a chain on the stack; spelled out only for errors.
+class Place {
+ public:
+  Place() = default;
+  Place(const Place& above, std::string_view name) : above_(&above), name_(name) {}
+  Place(const Place& above, size_t index) : above_(&above), index_(index), element_(true) {}
+
+  std::string path() const;
+
+ private:
+  const Place* above_ = nullptr;
+  std::string_view name_;
+  size_t index_ = 0;
+  bool element_ = false;
+};
+
+// The first problem of one reading.
+struct Reading {
+  std::optional<Problem> problem;
+
+  bool refuse(const Place& at, std::string reason, std::string expected, std::string got);
+  // "has the wrong type" and the like, with the value itself as `got`.
+  bool mismatch(const Place& at, const char* reason, std::string expected, const json& value);
+};
+
+[[noreturn]] void throw_not_utf8(const Place& at);
+
+// --- numbers ----------------------------------------------------------------
+
+struct Integer {
+  int64_t low;
+  uint64_t high;
+
+  std::string expected() const;
+  json schema() const;
+  // Any integer type whose range holds [low, high].
+  template <class T>
+  bool read(Reading& in, const Place& at, const json& value, T& out) const {
+    int64_t negative = 0;
+    uint64_t natural = 0;
+    if (!read_raw(in, at, value, negative, natural)) return false;
+    out = negative < 0 ? static_cast<T>(negative) : static_cast<T>(natural);
+    return true;
+  }
+  template <class T>
+  json write(const Place&, const T& value) const {
+    return value;
+  }
+
+ private:
+  bool read_raw(Reading&, const Place&, const json&, int64_t& negative, uint64_t& natural) const;
+};
+
+struct Boolean {
+  bool read(Reading& in, const Place& at, const json& value, bool& out) const;
+  json write(const Place&, bool value) const { return value; }
+  json schema() const { return {{"type", "boolean"}}; }
+};
+
+struct Number {
+  double low, high;
+  bool read(Reading& in, const Place& at, const json& value, double& out) const;
+  json write(const Place&, double value) const { return value; }
+  json schema() const;
+};
+
+// Bytes, or "512M"; powers of 1024.
+struct Size {
+  bool read(Reading& in, const Place& at, const json& value, uint64_t& out) const;
+  json write(const Place&, uint64_t value) const { return value; }
+  json schema() const;
+};
+
+// One resource limit: a Size below RLIM_INFINITY, or "unlimited".
+struct LimitValue {
+  bool read(Reading& in, const Place& at, const json& value, uint64_t& out) const;
+  json write(const Place&, uint64_t value) const;
+  json schema() const;
+};
+
+struct Duration {
+  bool read(Reading& in, const Place& at, const json& value, std::chrono::milliseconds& out) const;
+  json write(const Place&, std::chrono::milliseconds value) const;
+  json schema() const;
+};
+
+struct Octal {
+  uint32_t high;
+  bool read(Reading& in, const Place& at, const json& value, uint32_t& out) const;
+  json write(const Place&, uint32_t value) const;
+  json schema() const;
+};
+
+// --- strings ----------------------------------------------------------------
+
+// UTF-8 without NUL.
+struct Text {
+  size_t most, least = 1;
+  bool read(Reading& in, const Place& at, const json& value, std::string& out) const;
+  json write(const Place& at, const std::string& value) const;
+  json schema() const;
+};
+
+// A sysctl's value: printable ASCII, or an integer.
+struct SysctlValue {
+  bool read(Reading& in, const Place& at, const json& value, std::string& out) const;
+  json write(const Place&, const std::string& value) const { return value; }
+  json schema() const;
+};
+
+enum class Form {
+  any,       // may be empty
+  filled,    // not empty
+  absolute,  // a path: begins with '/' or "~/", or is "~"; no ".." in it
+};
+
+// Any bytes but NUL: text, or {"base64": "..."} where JSON cannot carry them.
+struct Bytes {
+  size_t most;
+  Form form = Form::any;
+  bool read(Reading& in, const Place& at, const json& value, std::string& out) const;
+  json write(const Place&, const std::string& value) const;
+  json schema() const;
+  static bool accepts(const json& value);
+};
+
+// --- words ------------------------------------------------------------------
+
+// One of a closed list; `words` maps each to a value of E.
+template <class E, size_t N>
+struct Choice {
+  std::pair<const char*, E> words[N];
+
+  std::string expected() const {
+    std::string list;
+    for (const auto& [word, value] : words) list += (list.empty() ? "" : ", ") + std::string(word);
+    return list;
+  }
+  bool read(Reading& in, const Place& at, const json& value, E& out) const {
+    if (const auto* text = value.get_ptr<const std::string*>())
+      for (const auto& [word, meant] : words)
+        if (*text == word) return out = meant, true;
+    return in.mismatch(at, "is not one of the words", expected(), value);
+  }
+  json write(const Place&, E value) const {
+    for (const auto& [word, meant] : words)
+      if (meant == value) return word;
+    throw std::invalid_argument("a value that has no word");
+  }
+  json schema() const {
+    json list = json::array();
+    for (const auto& [word, value] : words) list.push_back(word);
+    return {{"enum", list}};
+  }
+};
+
+// A number that the kernel headers have a name for; `numbers` too if allowed.
+struct Named {
+  std::span<const Word> (*words)();
+  const char* what;
+  int64_t low = 0, high = -1;  // plain numbers allowed; none if high < low
+
+  bool read(Reading& in, const Place& at, const json& value, int32_t& out) const;
+  json write(const Place&, int32_t value) const;
+  json schema() const;
+};
+
+// A list of names that makes a bit mask.
+struct Mask {
+  std::span<const Word> (*words)();
+  const char* what;
+
+  bool read(Reading& in, const Place& at, const json& value, uint32_t& out) const;
+  json write(const Place&, uint32_t value) const;
+  json schema() const;
+};
+
+// One of the names of a list, kept as text.
+struct NameOf {
+  std::span<const Word> (*words)();
+  const char* what;
+
+  bool read(Reading& in, const Place& at, const json& value, std::string& out) const;
+  json write(const Place&, const std::string& value) const { return value; }
+  json schema() const;
+};
+
+// Signals by name ("SIGUSR1", "SIGRTMIN+3") or number.
+struct Signal {
+  bool read(Reading& in, const Place& at, const json& value, int32_t& out) const;
+  json write(const Place&, int32_t value) const;
+  json schema() const;
+};
+
+// A uid or gid by number, or a name that the front resolves.
+struct UserOrGroup {
+  bool read(Reading& in, const Place& at, const json& value, Id& out) const;
+  json write(const Place& at, const Id& value) const;
+  json schema() const;
+};
+
+// A field without a room: its JSON type is checked, its inside kept as text.
+struct Opaque {
+  json::value_t type;
+  bool read(Reading& in, const Place& at, const json& value, Later& out) const;
+  json write(const Place&, const Later& value) const;
+  json schema() const;
+};
+
+// --- collections --------------------------------------------------------------
+
+template <class C>
+struct List {
+  C element;
+  size_t least, most;
+
+  template <class T>
+  bool read(Reading& in, const Place& at, const json& value, std::vector<T>& out) const {
+    const auto* elements = value.get_ptr<const json::array_t*>();
+    if (!elements) return in.mismatch(at, "has the wrong type", "an array", value);
+    if (elements->size() < least || elements->size() > most)
+      return in.mismatch(at, "has the wrong length",
+                         std::to_string(least) + " to " + std::to_string(most) + " elements",
+                         value);
+    out.clear();
+    out.reserve(elements->size());
+    for (size_t i = 0; i < elements->size(); ++i) {
+      T item{};
+      const Place here(at, i);
+      if ((*elements)[i].is_null()) return in.refuse(here, "is null", "a value", "null");
+      if (!element.read(in, here, (*elements)[i], item)) return false;
+      out.push_back(std::move(item));
+    }
+    return true;
+  }
+  template <class T>
+  json write(const Place& at, const std::vector<T>& value) const {
+    json list = json::array();
+    for (size_t i = 0; i < value.size(); ++i) list.push_back(element.write(Place(at, i), value[i]));
+    return list;
+  }
+  json schema() const {
+    return {
+        {"type", "array"}, {"items", element.schema()}, {"minItems", least}, {"maxItems", most}};
+  }
+};
+
+// Rules for the keys of a Map: null if good, else what is expected.
+using KeyRule = const char* (*)(std::string_view key);
+
+template <class C>
+struct Map {
+  KeyRule rule;
+  C element;
+  size_t most;
+
+  template <class T>
+  bool read(Reading& in, const Place& at, const json& value, std::map<std::string, T>& out) const {
+    const auto* members = value.get_ptr<const json::object_t*>();
+    if (!members) return in.mismatch(at, "has the wrong type", "an object", value);
+    if (members->size() > most)
+      return in.refuse(at, "has too many members", "at most " + std::to_string(most),
+                       std::to_string(members->size()));
+    out.clear();
+    for (const auto& [key, item] : *members) {
+      if (const char* expected = rule(key))
+        return in.refuse(Place(at, key), "has a bad key", expected, shown(key));
+      if (item.is_null()) continue;
+      if (!element.read(in, Place(at, key), item, out[key])) return false;
+    }
+    return true;
+  }
+  template <class T>
+  json write(const Place& at, const std::map<std::string, T>& value) const {
+    json object = json::object();
+    for (const auto& [key, item] : value) {
+      if (!is_utf8(key)) throw_not_utf8(at);
+      object[key] = element.write(Place(at, key), item);
+    }
+    return object;
+  }
+  json schema() const {
+    return {
+        {"type", "object"}, {"additionalProperties", element.schema()}, {"maxProperties", most}};
+  }
+};
+
+}  // namespace cloister::request

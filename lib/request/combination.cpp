@@ -1,0 +1,101 @@
+// The rules that span fields: what no kernel could do, or what would not mean
+// what its reader thinks. The words name the rule and what to change.
+#include "layers.hpp"
+#include "words.hpp"
+
+namespace cloister::request {
+namespace {
+
+bool is_new(const std::optional<NamespaceChoice>& choice) {
+  return choice && std::holds_alternative<NewNamespace>(*choice);
+}
+
+Problem broken(std::string field, std::string rule, std::string expected = "") {
+  return {Problem::Kind::invalid, std::move(field), std::move(rule), std::move(expected), ""};
+}
+
+bool is_pty(const std::optional<Stream>& stream) {
+  return stream && std::holds_alternative<Pty>(*stream);
+}
+
+std::optional<Problem> broken_map(const char* field,
+                                  const std::optional<std::vector<IdMapping>>& map,
+                                  const Namespaces& namespaces) {
+  if (!map) return std::nullopt;
+  if (!is_new(namespaces.user))
+    return broken(field, "needs a new user namespace", "namespaces.user \"new\"");
+  const auto overlap = [](uint32_t a, uint32_t a_count, uint32_t b, uint32_t b_count) {
+    return uint64_t{a} < uint64_t{b} + b_count && uint64_t{b} < uint64_t{a} + a_count;
+  };
+  for (size_t i = 0; i < map->size(); ++i)
+    for (size_t k = 0; k < i; ++k) {
+      const IdMapping &one = (*map)[i], &other = (*map)[k];
+      if (overlap(one.inside, one.count, other.inside, other.count) ||
+          overlap(one.outside, one.count, other.outside, other.count))
+        return broken(field + ('[' + std::to_string(i) + ']'),
+                      "overlaps line " + std::to_string(k) + ", user_namespaces(7)");
+    }
+  return std::nullopt;
+}
+
+std::optional<Problem> broken_box(const Request& request) {
+  const Namespaces& namespaces = request.namespaces;
+  if (!is_new(namespaces.mnt)) {
+    const char* const rule = "needs a new mount namespace; the profile \"none\" mounts nothing";
+    if (request.workspace) return broken("workspace", rule, "namespaces.mnt \"new\"");
+    if (!request.mounts.empty()) return broken("mounts", rule, "namespaces.mnt \"new\"");
+  } else if (request.cwd && std::holds_alternative<PassedFd>(*request.cwd)) {
+    // A directory outside the new root is a way out of it: ".." leads on.
+    return broken("cwd", "a passed directory lies outside the new root",
+                  "a path, or namespaces.mnt \"host\"");
+  }
+  for (size_t i = 1; i < request.mounts.size(); ++i)
+    if (request.mounts[i].at == "/")
+      return broken("mounts./", "must be the first mount, or it hides those before it");
+  if (!request.mounts.empty() && request.mounts[0].at == "/" && !request.mounts[0].bind)
+    return broken("mounts./", "must be a bind; without one the root is an empty tmpfs");
+  for (const auto& [name, value] : request.sysctls) {
+    const bool net = namespace_of_sysctl(name) == SysctlNamespace::net;
+    if (!is_new(net ? namespaces.net : namespaces.ipc))
+      return broken("sysctls." + name, "needs a new namespace of its kind",
+                    net ? "namespaces.net \"new\"" : "namespaces.ipc \"new\"");
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Problem> broken_combination(const Request& request) {
+  const Namespaces& namespaces = request.namespaces;
+  if (request.argv.empty()) return broken("argv", "is missing", "at least the program's name");
+
+  if (request.hostname && !is_new(namespaces.uts))
+    return broken("hostname", "needs a new uts namespace", "namespaces.uts \"new\"");
+  if (request.domainname && !is_new(namespaces.uts))
+    return broken("domainname", "needs a new uts namespace", "namespaces.uts \"new\"");
+  if (request.time_offsets && !is_new(namespaces.time))
+    return broken("time_offsets", "needs a new time namespace", "namespaces.time \"new\"");
+  if (auto problem = broken_map("uid_map", request.uid_map, namespaces)) return problem;
+  if (auto problem = broken_map("gid_map", request.gid_map, namespaces)) return problem;
+  if (auto problem = broken_box(request)) return problem;
+
+  if (request.no_new_privs == false && request.defaults != Defaults::caller)
+    return broken("no_new_privs", "can be false only as the caller's own, in the profile \"none\"",
+                  "true");
+
+  const bool pty = is_pty(request.standard_input) || is_pty(request.standard_output) ||
+                   is_pty(request.standard_error);
+  const bool terminal = pty || (request.terminal && request.terminal->controlling_fd);
+  if (request.terminal && (request.terminal->rows || request.terminal->columns) && !pty)
+    return broken("terminal", "rows and columns are those of a pty",
+                  "\"pty\" for stdin, stdout or stderr");
+  if (pty && request.terminal && request.terminal->controlling_fd)
+    return broken("terminal.controlling_fd",
+                  "a session has one controlling terminal, here the pty");
+  if (request.setpgroup && (terminal || request.setsid == true))
+    return broken("setpgroup", "a session leader cannot change its group, setpgid(2) EPERM",
+                  "no setpgroup with setsid, a pty or a controlling terminal");
+  return std::nullopt;
+}
+
+}  // namespace cloister::request

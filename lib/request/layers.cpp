@@ -1,0 +1,263 @@
+#include "layers.hpp"
+
+#include <algorithm>
+
+#include "request_table.hpp"
+
+namespace cloister::request {
+namespace {
+
+std::string below(const std::string& path, std::string_view name) {
+  return (path.empty() ? path : path + '.') + std::string(name);
+}
+
+Problem unknown_path(const char* list, const std::string& path) {
+  return {Problem::Kind::invalid, list, "names no field", "a field path such as \"env.LD_PRELOAD\"",
+          shown(path)};
+}
+
+std::vector<Mount>::iterator mount_at(std::vector<Mount>& mounts, std::string_view at) {
+  return std::find_if(mounts.begin(), mounts.end(),
+                      [&](const Mount& mount) { return normal_path(mount.at) == at; });
+}
+
+// --- taking away ----------------------------------------------------------------
+
+// False if `path` names nothing a request could have.
+template <class S>
+bool take_away(S& out, std::string_view path) {
+  bool known = false;
+  const size_t dot = path.find('.');
+  const std::string_view first = path.substr(0, dot);
+  each_field<S>([&](const auto& field) {
+    if (first != field.name) return;
+    auto& member = out.*field.member;
+    using M = std::remove_reference_t<decltype(member)>;
+    if (dot == std::string_view::npos) {
+      member = M{};
+      known = true;
+      return;
+    }
+    const std::string_view rest = path.substr(dot + 1);
+    if constexpr (std::is_same_v<M, std::vector<Mount>>) {
+      const auto found = mount_at(member, normal_path(rest));
+      if (found != member.end()) member.erase(found);
+      known = rest.starts_with('/') || rest.starts_with('~');
+    } else if constexpr (requires { typename M::mapped_type; }) {
+      const auto found = member.find(std::string(rest));
+      if (found != member.end()) member.erase(found);
+      known = field.codec.rule(rest) == nullptr;
+    } else if constexpr (Tabled<M>) {
+      known = take_away(member, rest);
+    }
+  });
+  return known;
+}
+
+void forget_origins(std::map<std::string, std::string>& origins, const std::string& path) {
+  std::erase_if(origins, [&](const auto& entry) {
+    return entry.first == path || entry.first.starts_with(path + '.');
+  });
+}
+
+// --- what has no room ---------------------------------------------------------------
+
+struct GivingUp {
+  const std::vector<std::string>& allowed;
+  std::vector<std::string>& degraded;
+  std::optional<Problem> problem;
+
+  // True if the value at `path` goes: that is allowed, or the request fails.
+  bool give_up(const std::string& path, const std::string& reason) {
+    const auto covers = [&](const std::string& name) {
+      return path == name || path.starts_with(name + '.');
+    };
+    if (std::any_of(allowed.begin(), allowed.end(), covers))
+      degraded.push_back(path);
+    else if (!problem)
+      problem = {Problem::Kind::unsupported, path, reason, "", ""};
+    return true;
+  }
+};
+
+const char* no_room(const Mount& mount) {
+  const char* reason = nullptr;
+  each_field<Mount>([&](const auto& field) {
+    if (field.later && present(mount.*field.member)) reason = field.later;
+  });
+  return reason;
+}
+
+template <class S>
+void give_up_roomless(S& out, const std::string& above, GivingUp& doing) {
+  each_field<S>([&](const auto& field) {
+    auto& member = out.*field.member;
+    using M = std::remove_reference_t<decltype(member)>;
+    if (!present(member)) return;
+    const std::string path = below(above, field.name);
+    if constexpr (Tabled<M>) {
+      give_up_roomless(member, path, doing);
+    } else if constexpr (std::is_same_v<M, std::vector<Mount>>) {
+      std::erase_if(member, [&](const Mount& mount) {
+        const char* reason = no_room(mount);
+        return reason && doing.give_up(below(path, normal_path(mount.at)), reason);
+      });
+    } else {
+      const char* reason = field.later;
+      if constexpr (kIsOptional<M>)
+        if (!reason) reason = later_of(field.codec, *member);
+      if (reason && doing.give_up(path, reason)) member = M{};
+    }
+  });
+}
+
+void give_up_sysctls(Request& request, GivingUp& doing) {
+  std::erase_if(request.sysctls, [&](const auto& entry) {
+    return namespace_of_sysctl(entry.first) == SysctlNamespace::none &&
+           doing.give_up("sysctls." + entry.first,
+                         "is not known to be confined to a namespace of the job");
+  });
+}
+
+// --- one layer onto those below ---------------------------------------------------------
+
+template <class S>
+void lay(S& base, const S& over, const std::string& above, const std::string& origin,
+         std::map<std::string, std::string>& origins) {
+  each_field<S>([&](const auto& field) {
+    auto& lower = base.*field.member;
+    const auto& higher = over.*field.member;
+    using M = std::remove_reference_t<decltype(lower)>;
+    if (field.merge == Merge::own || !present(higher)) return;
+    const std::string path = below(above, field.name);
+    if constexpr (Tabled<M>) {
+      lay(lower, higher, path, origin, origins);
+    } else if constexpr (std::is_same_v<M, std::vector<Mount>>) {
+      for (const Mount& mount : higher) {
+        const std::string at = normal_path(mount.at);
+        const auto found = mount_at(lower, at);
+        auto& placed = found != lower.end() ? *found : lower.emplace_back();
+        placed = mount;
+        placed.at = at;
+        origins[below(path, at)] = origin;
+      }
+    } else if constexpr (requires { typename M::mapped_type; }) {
+      for (const auto& [key, value] : higher) {
+        lower.insert_or_assign(key, value);
+        origins[below(path, key)] = origin;
+      }
+    } else {
+      if constexpr (std::is_same_v<M, std::vector<std::string>>) {
+        if (field.merge == Merge::gather) {
+          lower.insert(lower.end(), higher.begin(), higher.end());
+          origins[path] = origin;
+          return;
+        }
+      }
+      lower = higher;
+      origins[path] = origin;
+    }
+  });
+}
+
+bool is_new(const std::optional<NamespaceChoice>& choice) {
+  return choice && std::holds_alternative<NewNamespace>(*choice);
+}
+
+// `network` is a word about the network namespace: where a layer gives one of
+// the two, the other follows, and what a lower layer set inside a namespace
+// that this layer does not want goes with it.
+std::optional<Problem> settle_network(Request& layer, Request& base,
+                                      std::map<std::string, std::string>& origins) {
+  auto& choice = layer.namespaces.net;
+  if (!layer.network && !choice) return std::nullopt;
+  if (layer.network) {
+    const bool none = std::holds_alternative<NoNetwork>(*layer.network);
+    if (!choice)
+      choice = none ? NamespaceChoice(NewNamespace{}) : NamespaceChoice(HostNamespace{});
+    else if (none ? !is_new(choice) : !std::holds_alternative<HostNamespace>(*choice))
+      return Problem{Problem::Kind::invalid, "network", "contradicts namespaces.net",
+                     none ? "namespaces.net \"new\"" : "namespaces.net \"host\"", ""};
+  }
+  if (is_new(choice)) {
+    // A host network of a lower layer has ended; its loopback is not ours to bring up.
+    if (!layer.network && base.network && !std::holds_alternative<NoNetwork>(*base.network)) {
+      base.network.reset();
+      forget_origins(origins, "network");
+    }
+    return std::nullopt;
+  }
+  if (!layer.network) {
+    base.network.reset();
+    forget_origins(origins, "network");
+  }
+  std::erase_if(base.sysctls, [&](const auto& entry) {
+    if (namespace_of_sysctl(entry.first) != SysctlNamespace::net) return false;
+    forget_origins(origins, "sysctls." + entry.first);
+    return true;
+  });
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string normal_path(std::string_view path) {
+  std::string normal;
+  size_t at = 0;
+  while (at < path.size()) {
+    const size_t slash = std::min(path.find('/', at), path.size());
+    const std::string_view part = path.substr(at, slash - at);
+    if (!part.empty() && part != ".") {
+      if (!normal.empty() || path[0] == '/') normal += '/';
+      normal += part;
+    }
+    at = slash + 1;
+  }
+  return normal.empty() && path.starts_with('/') ? "/" : normal;
+}
+
+Result<Effective> merge(std::span<const Layer> layers) {
+  Effective effective;
+  // What may be given up in a layer is said there or above it, never below: a
+  // profile must not weaken what a request asks for by name.
+  std::vector<std::vector<std::string>> allowed(layers.size());
+  for (size_t i = layers.size(); i-- > 0;) {
+    if (i + 1 < layers.size()) allowed[i] = allowed[i + 1];
+    const auto& own = layers[i].request.best_effort;
+    allowed[i].insert(allowed[i].end(), own.begin(), own.end());
+  }
+  for (size_t i = 0; i < layers.size(); ++i) {
+    Request layer = layers[i].request;
+    Request scratch;
+    for (const std::string& path : layer.best_effort)
+      if (!take_away(scratch, path)) return unknown_path("best_effort", path);
+
+    for (const std::string& path : layer.unset) {
+      if (!take_away(effective.request, path)) return unknown_path("unset", path);
+      forget_origins(effective.origins, path);
+    }
+    GivingUp doing{allowed[i], effective.degraded, std::nullopt};
+    give_up_roomless(layer, "", doing);
+    give_up_sysctls(layer, doing);
+    if (doing.problem) return *std::move(doing.problem);
+
+    if (auto problem = settle_network(layer, effective.request, effective.origins))
+      return *std::move(problem);
+    lay(effective.request, layer, "", layers[i].origin, effective.origins);
+  }
+  std::sort(effective.degraded.begin(), effective.degraded.end());
+  const auto twice = std::unique(effective.degraded.begin(), effective.degraded.end());
+  effective.degraded.erase(twice, effective.degraded.end());
+
+  // The constants go below all that, last: what was unset falls back to them.
+  Request completed = constants(), scratch;
+  std::map<std::string, std::string> unused, of_constants;
+  lay(completed, effective.request, "", "", unused);
+  lay(scratch, constants(), "", kFromConstant, of_constants);
+  effective.request = std::move(completed);
+  effective.origins.merge(of_constants);
+  if (auto problem = broken_combination(effective.request)) return *std::move(problem);
+  return effective;
+}
+
+}  // namespace cloister::request

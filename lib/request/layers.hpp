@@ -1,0 +1,60 @@
+// Layers: constants <- profile <- request, merged into one effective request
+// that knows where each value came from.
+//
+// Runs in the front, as the client. Nothing here touches the system.
+#pragma once
+
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cloister/request.hpp"
+#include "text.hpp"
+
+namespace cloister::request {
+
+enum class Kind { request, profile };  // `env_pass` and `defaults` belong in profiles
+
+// The request member of a Varlink call, parsed already.
+Result<Request> read_layer(const json& document, Kind kind);
+// The text of a profile file; comments are allowed.
+Result<Request> parse_profile(std::string_view text);
+
+json to_document(const Request& request);
+
+// The constants of the field table, the lowest layer of every merge.
+const Request& constants();
+
+struct Layer {
+  Request request;
+  std::string origin;  // "profile default", "request"
+};
+
+struct Effective {
+  Request request;
+  // Field path ("umask", "env.PATH", "mounts./tmp", "namespaces.net") to the
+  // origin of its value. A field without a value has none.
+  std::map<std::string, std::string> origins;
+  // Paths of fields that are unsupported and were given up, as `best_effort` allows.
+  std::vector<std::string> degraded;
+};
+
+inline constexpr const char* kFromConstant = "constant";
+inline constexpr const char* kFromCaller = "caller";
+inline constexpr const char* kFromRequest = "request";
+
+// Lowest layer first; the constants are below them all. A field without a room is refused as
+// unsupported, or given up where `best_effort` of its own or a higher layer names it; unknown paths
+// in `unset` and `best_effort` are refused. The result satisfies broken_combination().
+Result<Effective> merge(std::span<const Layer> layers);
+
+// The rules that span fields, by the words of the rule. Of effective requests.
+std::optional<Problem> broken_combination(const Request& effective);
+
+// Without doubled and trailing slashes and without "." components.
+std::string normal_path(std::string_view path);
+
+}  // namespace cloister::request

@@ -1,0 +1,109 @@
+#include "cloister/request.hpp"
+
+#include "layers.hpp"
+#include "request_table.hpp"
+#include "schema.hpp"
+
+namespace cloister {
+namespace request {
+namespace {
+
+Problem invalid(std::string field, std::string reason, std::string expected, std::string got) {
+  return {Problem::Kind::invalid, std::move(field), std::move(reason), std::move(expected),
+          std::move(got)};
+}
+
+// Rules whose paths lie below the member that a table row could name.
+std::optional<Problem> broken_element(const Request& request) {
+  if (!request.argv.empty() && request.argv[0].empty())
+    return invalid("argv[0]", "is empty", "a name", "\"\"");
+  for (const auto& [name, value] : request.env)
+    if (name.size() + 1 + value.size() >= plan::kMaxArgumentBytes)
+      return invalid(
+          "env." + name.substr(0, 64), "is too long",
+          "at most " + std::to_string(plan::kMaxArgumentBytes - 1) + " bytes with its name",
+          std::to_string(name.size() + 1 + value.size()));
+  for (size_t i = 0; i < request.mounts.size(); ++i)
+    for (size_t k = 0; k < i; ++k)
+      if (normal_path(request.mounts[k].at) == normal_path(request.mounts[i].at))
+        return invalid("mounts[" + std::to_string(i) + "].at", "is there twice",
+                       "one mount for each place", shown(request.mounts[i].at));
+  return std::nullopt;
+}
+
+template <class S>
+std::optional<Problem> read_constants(S& out) {
+  std::optional<Problem> problem;
+  each_field<S>([&](const auto& field) {
+    auto& member = out.*field.member;
+    using M = std::remove_reference_t<decltype(member)>;
+    if constexpr (Tabled<M>) {
+      if (!problem) problem = read_constants(member);
+    } else if (field.constant && !problem) {
+      auto value = parse_text(field.constant);
+      Reading in;
+      bool good = value.has_value();
+      if constexpr (kIsOptional<M>)
+        good = good && field.codec.read(in, Place(Place(), field.name), *value, member.emplace());
+      else
+        good = good && field.codec.read(in, Place(Place(), field.name), *value, member);
+      if (!good) problem = in.problem ? in.problem : value.error();
+    }
+  });
+  return problem;
+}
+
+}  // namespace
+
+Result<Request> read_layer(const json& document, Kind kind) {
+  Reading in;
+  Request request;
+  if (!Object<Request>{}.read(in, Place(), document, request)) return *std::move(in.problem);
+  if (kind == Kind::request && !request.env_pass.empty())
+    return invalid("env_pass", "belongs in a profile", "no env_pass", "");
+  if (kind == Kind::request && request.defaults)
+    return invalid("defaults", "belongs in a profile", "no defaults", "");
+  if (auto problem = broken_element(request)) return *std::move(problem);
+  return request;
+}
+
+Result<Request> parse_profile(std::string_view text) {
+  const auto document = parse_text(text, Comments::allowed);
+  if (!document) return document.error();
+  return read_layer(*document, Kind::profile);
+}
+
+const Request& constants() {
+  static const Request kConstants = [] {
+    Request request;
+    if (const auto problem = read_constants(request))
+      throw std::logic_error("constant of " + problem->field + ' ' + problem->reason);
+    return request;
+  }();
+  return kConstants;
+}
+
+json to_document(const Request& request) {
+  return Object<Request>{}.write(Place(), request);
+}
+
+std::string schema() {
+  json schema = Object<Request>{}.schema();
+  schema["$schema"] = "https://json-schema.org/draft/2020-12/schema";
+  schema["title"] = "A request of io.cloister.Launcher";
+  return schema.dump(2) + '\n';
+}
+
+}  // namespace request
+
+std::string to_json(const Request& request) {
+  return request::to_document(request).dump();
+}
+
+boost::system::result<Request, Problem> parse(std::string_view json) {
+  const auto document = request::parse_text(json);
+  if (!document) return document.error();
+  return request::read_layer(*document, request::Kind::request);
+}
+
+}  // namespace cloister

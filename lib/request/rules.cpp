@@ -1,0 +1,152 @@
+// Rules of the table's rows that are more than a range: keys of maps, members
+// that go together, and the codecs that only one field has.
+#include <fcntl.h>
+#include <sched.h>
+
+#include "request_table.hpp"
+
+namespace cloister::request {
+
+const char* env_name_rule(std::string_view key) {
+  return key.empty() || key.find('=') != std::string_view::npos ? "a name without =" : nullptr;
+}
+
+const char* tag_key_rule(std::string_view key) {
+  return key.empty() || key.size() > plan::kMaxName ? "1 to 128 bytes" : nullptr;
+}
+
+const char* rlimit_rule(std::string_view key) {
+  return value_of(rlimits(), key) ? nullptr : "a name of setrlimit(2) such as RLIMIT_NOFILE";
+}
+
+// The name becomes a path below /proc/sys: nothing in it may lead elsewhere.
+const char* sysctl_rule(std::string_view key) {
+  const char* const expected = "a dotted name such as net.core.somaxconn";
+  if (key.size() > 128 || key.find('.') == std::string_view::npos) return expected;
+  char last = '.';
+  for (const char c : key) {
+    const bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+    if (!word && (c != '.' || last == '.')) return expected;
+    last = c;
+  }
+  return last == '.' ? expected : nullptr;
+}
+
+bool InlineContent::accepts(const json& value) const {
+  const auto* members = value.get_ptr<const json::object_t*>();
+  return members && members->size() == 1 &&
+         (members->contains("text") || members->contains("base64"));
+}
+
+bool InlineContent::read(Reading& in, const Place& at, const json& value, Inline& out) const {
+  const auto& [key, content] = *value.get_ptr<const json::object_t*>()->begin();
+  const auto* text = content.get_ptr<const std::string*>();
+  if (!text) return in.mismatch(Place(at, key), "has the wrong type", "a string", content);
+  if (key == "text") {
+    out.bytes = *text;
+    return true;
+  }
+  return from_base64(*text, out.bytes) ||
+         in.mismatch(Place(at, key), "is not base64", "padded base64 (RFC 4648)", content);
+}
+
+json InlineContent::write(const Place&, const Inline& value) const {
+  const bool plain = is_utf8(value.bytes) && value.bytes.find('\0') == std::string::npos;
+  if (plain) return {{"text", value.bytes}};
+  return {{"base64", to_base64(value.bytes)}};
+}
+
+json InlineContent::schema() const {
+  return {{"type", "object"},
+          {"properties",
+           {{"text", {{"type", "string"}}},
+            {"base64", {{"type", "string"}, {"contentEncoding", "base64"}}}}},
+          {"minProperties", 1},
+          {"maxProperties", 1},
+          {"additionalProperties", false}};
+}
+
+const char* Table<OpenAction>::broken(const OpenAction& action) {
+  const bool both = action.flags && (*action.flags & O_ACCMODE) == O_ACCMODE;
+  return both ? "O_WRONLY and O_RDWR exclude each other" : nullptr;
+}
+
+const char* Table<CloseRangeAction>::broken(const CloseRangeAction& action) {
+  return action.fd_low > action.fd_high ? "fd_low is above fd_high" : nullptr;
+}
+
+bool Policy::read(Reading& in, const Place& at, const json& value, int32_t& out) const {
+  const auto* name = value.get_ptr<const std::string*>();
+  if (name && *name == "SCHED_SPORADIC") {
+    // POSIX has it, Linux never had.
+    if (!in.problem)
+      in.problem = {Problem::Kind::unsupported, at.path(), "Linux has no SCHED_SPORADIC", "", ""};
+    return false;
+  }
+  return Named{policies, "a policy"}.read(in, at, value, out);
+}
+
+json Policy::write(const Place& at, int32_t value) const {
+  return Named{policies, "a policy"}.write(at, value);
+}
+
+json Policy::schema() const {
+  return Named{policies, "a policy"}.schema();
+}
+
+const char* Table<Scheduler>::broken(const Scheduler& scheduler) {
+  const bool deadline = scheduler.policy == SCHED_DEADLINE;
+  if (deadline && (!scheduler.runtime_ns || !scheduler.deadline_ns || !scheduler.period_ns))
+    return "SCHED_DEADLINE needs runtime_ns, deadline_ns and period_ns";
+  if (deadline && (*scheduler.runtime_ns > *scheduler.deadline_ns ||
+                   *scheduler.deadline_ns > *scheduler.period_ns))
+    return "runtime_ns <= deadline_ns <= period_ns does not hold, sched_setattr(2)";
+  if (!deadline && (scheduler.runtime_ns || scheduler.deadline_ns || scheduler.period_ns))
+    return "runtime_ns, deadline_ns and period_ns belong to SCHED_DEADLINE";
+  if (!scheduler.policy) return nullptr;
+  const bool realtime = scheduler.policy == SCHED_FIFO || scheduler.policy == SCHED_RR;
+  const int32_t priority = scheduler.priority.value_or(0);
+  if (realtime && priority < 1) return "SCHED_FIFO and SCHED_RR need a priority from 1 to 99";
+  if (!realtime && priority != 0) return "only SCHED_FIFO and SCHED_RR have a priority but 0";
+  return nullptr;
+}
+
+const char* Table<IoPriority>::broken(const IoPriority& priority) {
+  const bool levels =
+      priority.io_class == IoClass::realtime || priority.io_class == IoClass::best_effort;
+  return !levels && priority.level.value_or(0) != 0 ? "only realtime and best_effort have levels"
+                                                    : nullptr;
+}
+
+const char* Table<Ids>::broken(const Ids& ids) {
+  return ids.groups && ids.initgroups ? "groups and initgroups exclude each other" : nullptr;
+}
+
+// The last id must be below (uid_t)-1, on both sides.
+const char* Table<IdMapping>::broken(const IdMapping& line) {
+  return line.inside > UINT32_MAX - line.count || line.outside > UINT32_MAX - line.count
+             ? "reaches past the last id"
+             : nullptr;
+}
+
+const char* Table<Mount>::broken(const Mount& mount) {
+  const int kinds = mount.bind.has_value() + mount.tmpfs.has_value() + mount.proc.has_value() +
+                    mount.cgroup_view.has_value() + mount.devpts.has_value() +
+                    mount.mqueue.has_value() + mount.dev.has_value() + mount.symlink.has_value() +
+                    mount.dir.has_value() + mount.scratch.has_value() + mount.file.has_value() +
+                    mount.overlay.has_value();
+  if (kinds != 1)
+    return "has not exactly one kind (bind, tmpfs, proc, dev, symlink, dir, scratch...)";
+  if (mount.recursive && !mount.bind) return "recursive belongs to bind";
+  const bool mounted = !mount.symlink && !mount.dir;
+  if (!mounted && (mount.access || mount.nosuid || mount.nodev || mount.noexec || mount.noatime))
+    return "symlink and dir are no mounts: they have no access and no mount flags";
+  if (mount.cgroup_view && mount.access == Access::rw) return "cgroup_view is read-only";
+  return nullptr;
+}
+
+const char* Table<Rlimit>::broken(const Rlimit& limit) {
+  return limit.soft > limit.hard ? "soft is above hard" : nullptr;
+}
+
+}  // namespace cloister::request

@@ -1,0 +1,160 @@
+#include "words.hpp"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <sys/personality.h>
+#include <sys/resource.h>
+
+namespace cloister::request {
+
+#define WORD(name) \
+  { #name, name }
+
+std::span<const Word> rlimits() {
+  static constexpr Word kWords[] = {
+      WORD(RLIMIT_CPU),      WORD(RLIMIT_FSIZE), WORD(RLIMIT_DATA),   WORD(RLIMIT_STACK),
+      WORD(RLIMIT_CORE),     WORD(RLIMIT_RSS),   WORD(RLIMIT_NPROC),  WORD(RLIMIT_NOFILE),
+      WORD(RLIMIT_MEMLOCK),  WORD(RLIMIT_AS),    WORD(RLIMIT_LOCKS),  WORD(RLIMIT_SIGPENDING),
+      WORD(RLIMIT_MSGQUEUE), WORD(RLIMIT_NICE),  WORD(RLIMIT_RTPRIO), WORD(RLIMIT_RTTIME),
+  };
+  return kWords;
+}
+
+std::span<const Word> policies() {
+  static constexpr Word kWords[] = {
+      WORD(SCHED_OTHER), WORD(SCHED_BATCH), WORD(SCHED_IDLE),
+      WORD(SCHED_FIFO),  WORD(SCHED_RR),    WORD(SCHED_DEADLINE),
+  };
+  return kWords;
+}
+
+std::span<const Word> open_flags() {
+  static constexpr Word kWords[] = {
+      // These hold the bits of O_DIRECTORY and O_DSYNC, so they are taken out first.
+      WORD(O_TMPFILE),  WORD(O_SYNC),    WORD(O_RDONLY),  WORD(O_WRONLY), WORD(O_RDWR),
+      WORD(O_CREAT),    WORD(O_EXCL),    WORD(O_NOCTTY),  WORD(O_TRUNC),  WORD(O_APPEND),
+      WORD(O_NONBLOCK), WORD(O_DSYNC),   WORD(O_ASYNC),   WORD(O_DIRECT), WORD(O_DIRECTORY),
+      WORD(O_NOFOLLOW), WORD(O_NOATIME), WORD(O_CLOEXEC), WORD(O_PATH),
+  };
+  return kWords;
+}
+
+std::span<const Word> unshare_flags() {
+  static constexpr Word kWords[] = {
+      WORD(CLONE_FS),      WORD(CLONE_FILES),  WORD(CLONE_SYSVSEM),
+      WORD(CLONE_SIGHAND), WORD(CLONE_THREAD), WORD(CLONE_VM),
+  };
+  return kWords;
+}
+
+std::span<const Word> personality_flags() {
+  static constexpr Word kWords[] = {
+      WORD(ADDR_NO_RANDOMIZE), WORD(MMAP_PAGE_ZERO),   WORD(ADDR_COMPAT_LAYOUT),
+      WORD(READ_IMPLIES_EXEC), WORD(ADDR_LIMIT_32BIT), WORD(SHORT_INODE),
+      WORD(WHOLE_SECONDS),     WORD(STICKY_TIMEOUTS),  WORD(ADDR_LIMIT_3GB),
+      WORD(UNAME26),           WORD(FDPIC_FUNCPTRS),   WORD(PER_LINUX32),
+  };
+  return kWords;
+}
+
+std::span<const Word> capabilities() {
+  static constexpr Word kWords[] = {
+      WORD(CAP_CHOWN),
+      WORD(CAP_DAC_OVERRIDE),
+      WORD(CAP_DAC_READ_SEARCH),
+      WORD(CAP_FOWNER),
+      WORD(CAP_FSETID),
+      WORD(CAP_KILL),
+      WORD(CAP_SETGID),
+      WORD(CAP_SETUID),
+      WORD(CAP_SETPCAP),
+      WORD(CAP_LINUX_IMMUTABLE),
+      WORD(CAP_NET_BIND_SERVICE),
+      WORD(CAP_NET_BROADCAST),
+      WORD(CAP_NET_ADMIN),
+      WORD(CAP_NET_RAW),
+      WORD(CAP_IPC_LOCK),
+      WORD(CAP_IPC_OWNER),
+      WORD(CAP_SYS_MODULE),
+      WORD(CAP_SYS_RAWIO),
+      WORD(CAP_SYS_CHROOT),
+      WORD(CAP_SYS_PTRACE),
+      WORD(CAP_SYS_PACCT),
+      WORD(CAP_SYS_ADMIN),
+      WORD(CAP_SYS_BOOT),
+      WORD(CAP_SYS_NICE),
+      WORD(CAP_SYS_RESOURCE),
+      WORD(CAP_SYS_TIME),
+      WORD(CAP_SYS_TTY_CONFIG),
+      WORD(CAP_MKNOD),
+      WORD(CAP_LEASE),
+      WORD(CAP_AUDIT_WRITE),
+      WORD(CAP_AUDIT_CONTROL),
+      WORD(CAP_SETFCAP),
+      WORD(CAP_MAC_OVERRIDE),
+      WORD(CAP_MAC_ADMIN),
+      WORD(CAP_SYSLOG),
+      WORD(CAP_WAKE_ALARM),
+      WORD(CAP_BLOCK_SUSPEND),
+      WORD(CAP_AUDIT_READ),
+      WORD(CAP_PERFMON),
+      WORD(CAP_BPF),
+      WORD(CAP_CHECKPOINT_RESTORE),
+  };
+  return kWords;
+}
+
+#undef WORD
+
+std::optional<int64_t> value_of(std::span<const Word> words, std::string_view name) {
+  for (const Word& word : words)
+    if (name == word.name) return word.value;
+  return std::nullopt;
+}
+
+const char* name_of(std::span<const Word> words, int64_t value) {
+  for (const Word& word : words)
+    if (value == word.value) return word.name;
+  return nullptr;
+}
+
+std::string list_of(std::span<const Word> words) {
+  std::string list;
+  for (const Word& word : words) list += (list.empty() ? "" : ", ") + std::string(word.name);
+  return list;
+}
+
+SysctlNamespace namespace_of_sysctl(std::string_view name) {
+  // Registered per network namespace (net/ipv4/sysctl_net_ipv4.c,
+  // net/core/sysctl_net_core.c) or per IPC namespace (ipc/ipc_sysctl.c,
+  // ipc/mq_sysctl.c), so that writing one changes nobody else's.
+  static constexpr std::string_view kNet[] = {
+      "net.core.somaxconn",           "net.ipv4.ip_unprivileged_port_start",
+      "net.ipv4.ip_local_port_range", "net.ipv4.ip_default_ttl",
+      "net.ipv4.ping_group_range",    "net.ipv4.tcp_keepalive_time",
+      "net.ipv4.tcp_syncookies",      "net.ipv4.tcp_fin_timeout",
+  };
+  static constexpr std::string_view kIpc[] = {
+      "kernel.msgmax",
+      "kernel.msgmnb",
+      "kernel.msgmni",
+      "kernel.sem",
+      "kernel.shmall",
+      "kernel.shmmax",
+      "kernel.shmmni",
+      "kernel.shm_rmid_forced",
+      "fs.mqueue.msg_default",
+      "fs.mqueue.msg_max",
+      "fs.mqueue.msgsize_default",
+      "fs.mqueue.msgsize_max",
+      "fs.mqueue.queues_max",
+  };
+  for (std::string_view known : kNet)
+    if (name == known) return SysctlNamespace::net;
+  for (std::string_view known : kIpc)
+    if (name == known) return SysctlNamespace::ipc;
+  return SysctlNamespace::none;
+}
+
+}  // namespace cloister::request

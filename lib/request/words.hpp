@@ -1,0 +1,34 @@
+// The kernel's names that a request may use, and their values in this build's
+// ABI. Signals are in lib/sys/names.hpp, since verdicts print them too.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace cloister::request {
+
+struct Word {
+  const char* name;
+  int64_t value;
+};
+
+std::span<const Word> rlimits();            // RLIMIT_*, value = the resource
+std::span<const Word> policies();           // SCHED_*, sched_setscheduler(2)
+std::span<const Word> open_flags();         // O_*, open(2); several bits first
+std::span<const Word> unshare_flags();      // CLONE_* that name no namespace, unshare(2)
+std::span<const Word> personality_flags();  // personality(2)
+std::span<const Word> capabilities();       // CAP_*, capabilities(7)
+
+std::optional<int64_t> value_of(std::span<const Word> words, std::string_view name);
+const char* name_of(std::span<const Word> words, int64_t value);  // null if it has none
+std::string list_of(std::span<const Word> words);                 // "A, B, C"
+
+// Which fresh namespace a sysctl belongs to, by its dotted name; a name that
+// is not known to be confined to one has none and cannot be set.
+enum class SysctlNamespace { none, net, ipc };
+SysctlNamespace namespace_of_sysctl(std::string_view name);
+
+}  // namespace cloister::request
