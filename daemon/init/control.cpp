@@ -1,0 +1,93 @@
+// The monitor's socket and the child's signals: init waits in this file only,
+// so a kill is obeyed whatever init waits for.
+#include <asm/errno.h>
+#include <linux/signalfd.h>
+
+#include "kernel.hpp"
+#include "verbs.hpp"
+
+namespace cloister::init {
+namespace {
+
+void cancel(Job& job) {
+  job.cancelled = true;
+  // Before the fork there is nothing to kill but the launch itself.
+  if (job.payload == 0) fail(job, job.step, ECANCELED);
+  kill_everything(job);
+}
+
+void deliver(Job& job, int signal, plan::Scope scope) {
+  if (signal < 1 || signal > kSignals) return;  // the monitor checks; 0 would be a probe
+  if (!job.started) {
+    // A payload that is still our own code would die of it in a launch step.
+    job.held_signals |= uint64_t{1} << (signal - 1);
+    return;
+  }
+  if (scope == plan::Scope::all) return signal_everything(job, signal);
+  if (!job.payload_alive) return;  // reaped: the number may already be another process's
+  const long group = call(Call::getpgid, job.payload);
+  const bool own = group == call(Call::getpgid, 0);
+  if (scope == plan::Scope::group && group > 0 && !own)
+    call(Call::kill, -group, signal);
+  else
+    call(Call::kill, job.payload, signal);
+}
+
+void serve(Job& job) {
+  plan::Command command{};
+  const long got =
+      call(Call::recvfrom, plan::kControlFd, &command, sizeof command, kMsgDontWait);
+  if (got == -EAGAIN || got == -EINTR) return;
+  if (got != sizeof command) {
+    // 0 or an error: the monitor is gone, and with it everybody who could ask.
+    job.orphaned = true;
+    return cancel(job);
+  }
+  switch (command.kind) {
+    case plan::CommandKind::proceed: job.proceed = true; return;
+    case plan::CommandKind::signal: return deliver(job, command.signal, command.scope);
+    case plan::CommandKind::kill: return cancel(job);
+  }
+}
+
+}  // namespace
+
+void report(Job& job, plan::ReportKind kind, uint32_t detail) {
+  const plan::Report message{kind, 0, detail, job.payload};
+  // A monitor that is gone is noticed where init waits; the record stays.
+  call(Call::sendto, plan::kControlFd, &message, sizeof message, kMsgNoSignal);
+}
+
+bool await(Job& job, int fd) {
+  for (;;) {
+    if (fd < 0 && job.proceed) return true;
+    // Negative descriptors are skipped by the kernel, poll(2).
+    PollFd set[] = {{job.orphaned ? -1 : plan::kControlFd, kPollIn, 0},
+                    {job.signals > 0 ? job.signals : -1, kPollIn, 0},
+                    {fd, kPollIn, 0}};
+    const long ready = call(Call::ppoll, set, 3, nullptr, nullptr);
+    if (ready == -EINTR) continue;
+    must(job, job.step, ready);
+    if (set[0].revents) serve(job);
+    if (set[2].revents) return true;
+    if (set[1].revents) {
+      signalfd_siginfo info;
+      call(Call::read, job.signals, &info, sizeof info);
+      return false;
+    }
+  }
+}
+
+void await_proceed(Job& job, Step step) {
+  job.step = step;
+  await(job, -1);
+  job.proceed = false;
+}
+
+void release_held_signals(Job& job) {
+  for (int signal = 1; signal <= kSignals; ++signal)
+    if (job.held_signals >> (signal - 1) & 1) deliver(job, signal, plan::Scope::main);
+  job.held_signals = 0;
+}
+
+}  // namespace cloister::init

@@ -1,0 +1,147 @@
+// New filesystem instances, as detached mounts: fsopen(2), fsconfig(2),
+// fsmount(2), in the kernel since Linux 5.2.
+#include <asm/errno.h>
+#include <asm/siginfo.h>
+#include <asm/stat.h>
+#include <linux/fcntl.h>
+#include <linux/mount.h>
+#include <linux/sched.h>
+#include <linux/wait.h>
+
+#include "kernel.hpp"
+#include "text.hpp"
+#include "verbs.hpp"
+
+namespace cloister::init {
+namespace {
+
+constexpr uint64_t kQuiet = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+
+// A filesystem on its way: options, then mount(). The first error sticks.
+class Filesystem {
+ public:
+  explicit Filesystem(const char* type) : fd_(call(Call::fsopen, type, FSOPEN_CLOEXEC)) {
+    if (fd_ < 0) error_ = fd_;
+  }
+
+  Filesystem& option(const char* key, const char* value) {
+    return configure(FSCONFIG_SET_STRING, key, value);
+  }
+  Filesystem& option(const char* key, uint64_t value) {
+    Line<24> text;
+    text << value;
+    return option(key, text.c_str());
+  }
+  Filesystem& octal(const char* key, uint32_t mode) {
+    const char text[] = {static_cast<char>('0' + (mode >> 9 & 7)),
+                         static_cast<char>('0' + (mode >> 6 & 7)),
+                         static_cast<char>('0' + (mode >> 3 & 7)),
+                         static_cast<char>('0' + (mode & 7)), 0};
+    return option(key, text);
+  }
+
+  long mount(uint64_t attributes) {
+    configure(FSCONFIG_CMD_CREATE, nullptr, nullptr);
+    long result = error_;
+    if (result == 0) result = call(Call::fsmount, fd_, FSMOUNT_CLOEXEC, attributes);
+    if (fd_ >= 0) close(static_cast<int>(fd_));
+    return result;
+  }
+
+ private:
+  Filesystem& configure(unsigned command, const char* key, const char* value) {
+    if (error_ == 0) error_ = call(Call::fsconfig, fd_, command, key, value, 0);
+    return *this;
+  }
+
+  long fd_;
+  long error_ = 0;
+};
+
+// The scratch directory belongs to the payload. A user namespace that comes
+// after the mounts has not renamed the ids yet, so they are the outer ones.
+uint32_t outer(const Job& job, plan::Span<plan::IdMap> map, uint32_t id, uint32_t own) {
+  if (!job.fresh(Namespace::user)) return id;
+  if (map.count == 0) return own;
+  for (uint32_t i = 0; i < map.count; ++i) {
+    const plan::IdMap& line = job.plan().at(map, i);
+    if (id - line.inside < line.count) return line.outside + (id - line.inside);
+  }
+  return own;
+}
+
+long mount_proc() {
+  return Filesystem("proc").mount(kQuiet | MOUNT_ATTR_NOEXEC);
+}
+
+// A procfs shows the pid namespace of who opens it, and init itself never
+// enters a joined one: a child that shares init's descriptors does. `keep` is
+// the number at which it leaves the mount.
+long mount_proc_of_joined(int keep) {
+  const long child = fork_process(CLONE_FILES);
+  if (child < 0) return child;
+  if (child == 0) {
+    long result = mount_proc();
+    if (result >= 0) result = call(Call::dup3, result, keep, O_CLOEXEC);
+    exit(result < 0 ? static_cast<int>(-result) : 0);
+  }
+  siginfo_t info{};
+  const long waited = call(Call::waitid, P_PID, child, &info, WEXITED, nullptr);
+  if (waited < 0) return waited;
+  if (info.si_code != CLD_EXITED) return -EINTR;
+  return info.si_status ? -info.si_status : keep;
+}
+
+int remember(Job& job, uint32_t index, long tree) {
+  struct stat status {};
+  must(job, Step::mounts, tree, index);
+  must(job, Step::mounts, call(Call::fstat, tree, &status), index);
+  if (job.own_device_count < plan::kMaxMounts)
+    job.own_devices[job.own_device_count++] = status.st_dev;
+  return static_cast<int>(tree);
+}
+
+}  // namespace
+
+// tmpfs, scratch and the body of /dev. Read-only comes later, when what is
+// mounted inside has its place.
+int new_tmpfs(Job& job, uint32_t index, const plan::Mount& mount) {
+  Filesystem fs("tmpfs");
+  uint64_t attributes = kQuiet;
+  if (mount.flags & plan::kMountNoExec) attributes |= MOUNT_ATTR_NOEXEC;
+  if (mount.size) fs.option("size", mount.size);
+  if (mount.inodes) fs.option("nr_inodes", mount.inodes);
+  if (mount.kind == plan::MountKind::scratch) {
+    const plan::Header& h = job.header();
+    fs.octal("mode", 0700);
+    fs.option("uid", outer(job, h.uid_map, h.identity.ruid, job.order.mapped_uid));
+    fs.option("gid", outer(job, h.gid_map, h.identity.rgid, job.order.mapped_gid));
+  } else if (mount.kind == plan::MountKind::dev) {
+    fs.octal("mode", 0755);
+    attributes |= MOUNT_ATTR_NOEXEC;
+  } else if (mount.mode) {
+    fs.octal("mode", mount.mode);
+  }
+  return remember(job, index, fs.mount(attributes));
+}
+
+int new_proc(Job& job, uint32_t index) {
+  if (!job.joined(Namespace::pid)) return must_fd(job, Step::mounts, mount_proc(), index);
+  const int keep = must_fd(job, Step::mounts, call(Call::fcntl, job.proc, F_DUPFD_CLOEXEC, 3), index);
+  return must_fd(job, Step::mounts, mount_proc_of_joined(keep), index);
+}
+
+// A devpts instance of its own: ptys of the host and of other jobs have other
+// numbers. Group tty (5) where that id exists.
+int new_devpts(Job& job, uint32_t index) {
+  Filesystem fs("devpts");
+  fs.option("ptmxmode", "0666").option("mode", "0620");
+  if (!job.has(plan::kFreshUser) && !job.joined(Namespace::user)) fs.option("gid", uint64_t{5});
+  return must_fd(job, Step::mounts, fs.mount(MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), index);
+}
+
+int new_shm(Job& job, uint32_t index) {
+  return must_fd(job, Step::mounts, Filesystem("tmpfs").octal("mode", 01777).mount(kQuiet), index);
+}
+
+}  // namespace cloister::init

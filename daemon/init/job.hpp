@@ -1,0 +1,75 @@
+// Job: everything init knows, in one place, without a heap.
+//
+// One instance, in .bss, so that what is not touched costs nothing. Its owner
+// is main.cpp; every verb takes it by reference. The payload's process works
+// on its own copy after the fork.
+#pragma once
+
+#include "plan/order.hpp"
+#include "plan/record.hpp"
+#include "plan/view.hpp"
+#include "syscall.hpp"
+
+namespace cloister::init {
+
+using plan::kNone;
+using plan::Namespace;
+using plan::Step;
+
+struct Job {
+  plan::Order order;
+  const void* block;  // the Plan's pages, accepted by plan::check()
+  plan::ExitRecord record;
+
+  int proc;          // O_PATH on the procfs that init was started with
+  int signals;       // signalfd for SIGCHLD; 0 before the fork
+  int status_read;   // of the pipe that the payload's exec closes
+  int status_write;
+  int pidfd;         // of the payload, if the client wants it
+
+  Step step;           // what init is doing, for a failure that comes from outside
+  bool in_payload;     // this is the payload's process
+  bool proceed;        // the monitor said so and nobody has used it up
+  bool cancelled;      // told to kill, or the monitor is gone
+  bool orphaned;       // the monitor is gone
+  bool ready;          // the payload reached execve(2)
+  bool started;        // execve(2) succeeded
+  bool payload_alive;  // not reaped: its pid is its own
+  int32_t payload;
+  uint64_t held_signals;  // bit n-1: signal n came before the exec
+
+  int descriptors[plan::kMaxDescriptors];  // as received; order of Header::descriptors
+  int trees[plan::kMaxMounts];             // of mount i, or 0
+  uint64_t own_devices[plan::kMaxMounts];  // st_dev of the tmpfs instances made here
+  uint32_t own_device_count;
+
+  plan::View plan() const { return plan::View(block); }
+  const plan::Header& header() const { return plan().header(); }
+  bool has(uint32_t order_flag) const { return (order.flags & order_flag) != 0; }
+  plan::Join join(Namespace which) const {
+    return header().namespaces[static_cast<uint32_t>(which)].join;
+  }
+  bool fresh(Namespace which) const { return join(which) == plan::Join::fresh; }
+  bool joined(Namespace which) const {
+    return join(which) == plan::Join::descriptor || join(which) == plan::Join::job;
+  }
+};
+
+// The one door that every failure leaves by. In init: whatever runs is killed,
+// the record is written, the process ends. In the payload's process: init is
+// told, the process ends.
+[[noreturn]] void fail(Job& job, const plan::Failure& failure);
+[[noreturn]] inline void fail(Job& job, Step step, long error, uint32_t index = kNone) {
+  fail(job, {step, index, static_cast<int32_t>(error), 0});
+}
+
+// The result of a system call that has to succeed.
+inline long must(Job& job, Step step, long result, uint32_t index = kNone) {
+  if (result < 0) fail(job, step, -result, index);
+  return result;
+}
+inline int must_fd(Job& job, Step step, long result, uint32_t index = kNone) {
+  return static_cast<int>(must(job, step, result, index));
+}
+
+}  // namespace cloister::init

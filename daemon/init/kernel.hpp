@@ -1,0 +1,61 @@
+// Kernel words that this program needs and that the headers of Debian 12
+// (Linux 6.1) give only together with a C library, or not at all.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace cloister::init {
+
+inline constexpr int kSigKill = 9, kSigChld = 17, kSigStop = 19, kSignals = 64;
+inline constexpr size_t kSigSetBytes = 8;
+
+// struct kernel_sigaction, as rt_sigaction(2) reads it.
+struct SignalAction {
+  void (*handler)(int);
+  unsigned long flags;
+#if defined(__x86_64__)
+  void (*restorer)();
+#endif
+  uint64_t mask;
+};
+
+struct PollFd {
+  int fd;
+  short events;
+  short revents;
+};
+inline constexpr short kPollIn = 1;
+
+struct IoVec {
+  void* base;
+  size_t length;
+};
+
+// struct user_msghdr and struct cmsghdr, 64-bit.
+struct Message {
+  void* name;
+  int name_length;
+  IoVec* vector;
+  size_t vector_length;
+  void* control;
+  size_t control_length;
+  unsigned flags;
+};
+
+template <size_t Count>
+struct PassedFds {
+  size_t length;
+  int level;
+  int type;
+  int fds[Count];
+};
+
+inline constexpr int kSolSocket = 1, kScmRights = 1, kSoDomain = 39;
+inline constexpr int kMsgDontWait = 0x40, kMsgNoSignal = 0x4000, kMsgCtrunc = 8, kMsgTrunc = 0x20;
+inline constexpr unsigned kMsgCmsgCloexec = 0x40000000;
+inline constexpr int kAfInet = 2, kSockDgram = 2, kSockCloexec = 02000000;
+
+inline constexpr long kProcMagic = 0x9fa0, kNsfsMagic = 0x6e736673;
+
+}  // namespace cloister::init

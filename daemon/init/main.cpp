@@ -1,0 +1,148 @@
+// cloister-init: from the clone to the exit record of one job.
+//
+// Started by the monitor with the descriptors of lib/plan/order.hpp and full
+// power; the only code of ours between the clone and the payload. `launch`
+// below is the whole path. Every verb succeeds or leaves by `fail`.
+#include <asm/errno.h>
+#include <linux/close_range.h>
+#include <linux/fcntl.h>
+#include <linux/mman.h>
+#include <linux/prctl.h>
+#include <asm/stat.h>
+#include <asm/statfs.h>
+#include <linux/time.h>
+
+#include "kernel.hpp"
+#include "verbs.hpp"
+
+#if defined(__x86_64__)
+asm(".globl _start\n"
+    "_start:\n\t"
+    "xor %ebp, %ebp\n\t"
+    "and $-16, %rsp\n\t"
+    "call cloister_init\n\t"
+    "hlt");
+#else
+asm(".globl _start\n"
+    "_start:\n\t"
+    "mov x29, #0\n\t"
+    "mov x30, #0\n\t"
+    "bl cloister_init\n\t"
+    "brk #1");
+#endif
+
+namespace cloister::init {
+namespace {
+
+Job the_job;
+
+// CLOCK_BOOTTIME of the host: init itself never enters a time namespace.
+int64_t boottime_ns() {
+  timespec now{};
+  call(Call::clock_gettime, CLOCK_BOOTTIME, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+void begin(Job& job) {
+  job.record.entered_at_ns = boottime_ns();
+  job.step = Step::start;
+  uint64_t every = ~uint64_t{0};
+  must(job, Step::start,
+       call(Call::rt_sigprocmask, 0 /* SIG_BLOCK */, &every, nullptr, kSigSetBytes));
+  // An ignored SIGCHLD would lose exit statuses, wait(2).
+  SignalAction action{};
+  must(job, Step::start, call(Call::rt_sigaction, kSigChld, &action, nullptr, kSigSetBytes));
+  must(job, Step::start, call(Call::close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC));
+  must(job, Step::start, call(Call::setsid));
+  if (call(Call::getpid) == 1) {
+    // The end of PID 1 ends its whole namespace. Without one a death signal
+    // would leave the payload's children behind, so there the end of the
+    // monitor is only seen on the control socket.
+    must(job, Step::start, call(Call::prctl, PR_SET_PDEATHSIG, kSigKill));
+  } else {
+    must(job, Step::start, call(Call::prctl, PR_SET_CHILD_SUBREAPER, 1));
+  }
+  const long got = call(Call::recvfrom, plan::kControlFd, &job.order, sizeof job.order);
+  if (got != sizeof job.order || job.order.version != plan::kOrderVersion ||
+      job.order.join_count > plan::kNamespaces || job.order.tasks_count > plan::kMaxTasksFds)
+    fail(job, Step::start, got < 0 ? -got : EPROTO);
+  // Held from here, because the sandbox may have another /proc or none.
+  job.proc = must_fd(job, Step::start, call(Call::openat, AT_FDCWD, "/proc",
+                                            O_PATH | O_DIRECTORY | O_CLOEXEC));
+  struct statfs kind {};
+  must(job, Step::start, call(Call::fstatfs, job.proc, &kind));
+  if (kind.f_type != kProcMagic) fail(job, Step::start, ENOSYS);
+}
+
+void read_plan(Job& job) {
+  job.step = Step::plan;
+  struct stat status {};
+  must(job, Step::plan, call(Call::fstat, plan::kPlanFd, &status));
+  const auto bytes = static_cast<size_t>(status.st_size);
+  const long at = must(job, Step::plan,
+                       call(Call::mmap, nullptr, bytes, PROT_READ, MAP_SHARED, plan::kPlanFd));
+  const void* block = reinterpret_cast<const void*>(at);
+  const plan::Flaw flaw = plan::check(block, bytes);
+  if (flaw != plan::Flaw::none) fail(job, Step::plan, EINVAL, static_cast<uint32_t>(flaw));
+  job.block = block;
+}
+
+[[noreturn]] void launch(Job& job) {
+  begin(job);
+  read_plan(job);
+  receive_descriptors(job);
+  report_facts(job);
+  enter_fresh_user(job);
+  join_namespaces(job);
+  make_pid_namespace(job);
+  clone_sources(job);
+  attach_mounts(job);
+  make_user_namespace(job);
+  make_net_ipc_uts(job);
+  bring_loopback_up(job);
+  name_host(job);
+  set_sysctls(job);
+  make_time_namespace(job);
+  job.record.forked_at_ns = boottime_ns();
+  fork_payload(job);
+  await_exec(job);
+  job.record.started_at_ns = boottime_ns();
+  announce_start(job);
+  reap_until_ended(job);
+  finish(job);
+}
+
+}  // namespace
+
+void finish(Job& job) {
+  job.record.ended_at_ns = boottime_ns();
+  plan::ExitRecord& record = job.record;
+  record.magic = plan::kRecordMagic;
+  record.version = plan::kRecordVersion;
+  for (uint32_t i = 0; i < sizeof record.job; ++i) record.job[i] = job.order.job[i];
+  record.commit = plan::kRecordCommitted;
+  // The commit word goes last: without it a record says nothing.
+  constexpr size_t body = offsetof(plan::ExitRecord, commit);
+  const bool written =
+      call(Call::pwrite64, plan::kRecordFd, &record, body, 0) == long{body} &&
+      call(Call::pwrite64, plan::kRecordFd, &record.commit, sizeof record.commit, body) ==
+          long{sizeof record.commit};
+  if (written) report(job, plan::ReportKind::ended);
+  exit(written ? 0 : 1);
+}
+
+void fail(Job& job, const plan::Failure& failure) {
+  if (job.in_payload) {
+    call(Call::write, job.status_write, &failure, sizeof failure);
+    exit(127);
+  }
+  job.record.ending = plan::Ending::not_started;
+  job.record.failure = failure;
+  kill_everything(job);
+  reap_until_ended(job);
+  finish(job);
+}
+
+extern "C" [[noreturn]] void cloister_init() { launch(the_job); }
+
+}  // namespace cloister::init

@@ -1,0 +1,170 @@
+// Joining, making and entering namespaces, one at a time and each with its own
+// step: one clone3(2) with all of them cannot say which one failed.
+#include <asm/errno.h>
+#include <asm/siginfo.h>
+#include <linux/close_range.h>
+#include <linux/fcntl.h>
+#include <linux/mount.h>
+#include <linux/sched.h>
+#include <linux/wait.h>
+
+#include "kernel.hpp"
+#include "text.hpp"
+#include "verbs.hpp"
+
+namespace cloister::init {
+namespace {
+
+constexpr uint32_t kCloneFlag[] = {CLONE_NEWNS,  CLONE_NEWPID,    CLONE_NEWNET,  CLONE_NEWIPC,
+                                   CLONE_NEWUTS, CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_NEWTIME};
+
+void join_one(Job& job, Namespace which) {
+  if (!job.joined(which)) return;
+  const auto number = static_cast<uint32_t>(which);
+  const plan::NamespaceChoice& choice = job.header().namespaces[number];
+  int fd = -1;
+  if (choice.join == plan::Join::descriptor) {
+    fd = job.descriptors[choice.descriptor];
+  } else {
+    for (uint32_t i = 0; i < job.order.join_count; ++i)
+      if (job.order.join_of[i] == number) fd = plan::kFirstJoinFd + static_cast<int>(i);
+  }
+  // The second argument makes the kernel refuse a namespace of another type.
+  must(job, Step::join, call(Call::setns, fd, kCloneFlag[number]), number);
+}
+
+void make_one(Job& job, Namespace which, Step step) {
+  if (!job.fresh(which)) return;
+  job.step = step;
+  must(job, step, call(Call::unshare, kCloneFlag[static_cast<uint32_t>(which)]));
+}
+
+void write_file(Job& job, Step step, const char* path, const char* text, size_t bytes) {
+  const int fd = must_fd(job, step, call(Call::openat, job.proc, path, O_WRONLY | O_CLOEXEC));
+  must(job, step, call(Call::write, fd, text, bytes));
+  close(fd);
+}
+
+// An id map has to arrive in one write(2), user_namespaces(7). Without lines
+// of the plan's the one id that init has is mapped to the payload's.
+void write_map(Job& job, const char* path, plan::Span<plan::IdMap> map, uint32_t inside,
+               uint32_t outside) {
+  static Line<plan::kMaxMapLines * 33 + 1> text;
+  text = {};
+  if (map.count == 0) text << inside << " " << outside << " 1\n";
+  for (uint32_t i = 0; i < map.count; ++i) {
+    const plan::IdMap& line = job.plan().at(map, i);
+    text << line.inside << " " << line.outside << " " << line.count << "\n";
+  }
+  write_file(job, Step::user_namespace, path, text.c_str(), text.size());
+}
+
+// The id to go on as: the namespace's root if it has one, so that init is not
+// the payload's equal.
+uint32_t id_of(const Job& job, plan::Span<plan::IdMap> map, uint32_t own) {
+  if (map.count == 0) return own;
+  for (uint32_t i = 0; i < map.count; ++i)
+    if (job.plan().at(map, i).inside == 0) return 0;
+  return job.plan().at(map, 0).inside;
+}
+
+}  // namespace
+
+void enter_fresh_user(Job& job) {
+  if (!job.has(plan::kFreshUser)) return;
+  report(job, plan::ReportKind::maps);
+  await_proceed(job, Step::become_mapped);
+  become_mapped(job, job.order.mapped_uid, job.order.mapped_gid);
+}
+
+// A joined user namespace gives the powers that the others ask for; a joined
+// mount namespace changes the root, so it comes last. Time is joined by the
+// payload: init keeps the host's clocks for the record.
+void join_namespaces(Job& job) {
+  job.step = Step::join;
+  join_one(job, Namespace::user);
+  constexpr Namespace kOthers[] = {Namespace::cgroup, Namespace::ipc, Namespace::uts,
+                                   Namespace::net, Namespace::pid, Namespace::mnt};
+  for (const Namespace which : kOthers)
+    join_one(job, which);
+  if (job.joined(Namespace::user))
+    become_mapped(job, job.header().identity.ruid, job.header().identity.rgid);
+}
+
+void join_time_namespace(Job& job) { join_one(job, Namespace::time); }
+
+// The pid namespace of a joined user namespace is made inside it: unshare(2)
+// puts only children into it, so a child goes on as PID 1. Its parent holds
+// nothing and ends when it ends.
+void make_pid_namespace(Job& job) {
+  if (!job.fresh(Namespace::pid) || job.has(plan::kFreshPid)) return;
+  must(job, Step::join, call(Call::unshare, CLONE_NEWPID), 1);
+  const long child = must(job, Step::join, fork_process(0), 1);
+  if (child == 0) {
+    must(job, Step::join, call(Call::setsid), 1);
+    must(job, Step::join, call(Call::prctl, 1 /* PR_SET_PDEATHSIG */, kSigKill), 1);
+    return;
+  }
+  call(Call::close_range, 3u, ~0u, 0);
+  siginfo_t info{};
+  call(Call::waitid, P_PID, child, &info, WEXITED, nullptr);
+  exit(info.si_code == CLD_EXITED ? info.si_status : 1);
+}
+
+void make_mount_namespace(Job& job) {
+  if (!job.fresh(Namespace::mnt)) return;
+  make_one(job, Namespace::mnt, Step::mount_namespace);
+  mount_attr attr{};
+  attr.propagation = 1 << 18;  // MS_PRIVATE: nothing crosses in either direction
+  must(job, Step::mount_namespace,
+       call(Call::mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attr, sizeof attr));
+}
+
+// After the mounts, so that they belong to the outer user namespace and are
+// locked against the payload.
+void make_user_namespace(Job& job) {
+  if (!job.fresh(Namespace::user)) return;
+  make_one(job, Namespace::user, Step::user_namespace);
+  if (!job.has(plan::kFreshUser)) {
+    report(job, plan::ReportKind::maps);
+    await_proceed(job, Step::user_namespace);
+    return become_mapped(job, job.order.mapped_uid, job.order.mapped_gid);
+  }
+  const plan::Header& h = job.header();
+  write_file(job, Step::user_namespace, "self/setgroups", "deny", 4);
+  write_map(job, "self/gid_map", h.gid_map, h.identity.rgid, job.order.mapped_gid);
+  write_map(job, "self/uid_map", h.uid_map, h.identity.ruid, job.order.mapped_uid);
+  become_mapped(job, id_of(job, h.uid_map, h.identity.ruid),
+                id_of(job, h.gid_map, h.identity.rgid));
+}
+
+void make_net_ipc_uts(Job& job) {
+  make_one(job, Namespace::net, Step::net_namespace);
+  make_one(job, Namespace::ipc, Step::ipc_namespace);
+  make_one(job, Namespace::uts, Step::uts_namespace);
+}
+
+// Init stays in the host's time namespace; only children enter the new one,
+// and until then its offsets may be written, time_namespaces(7).
+void make_time_namespace(Job& job) {
+  make_one(job, Namespace::time, Step::time_namespace);
+  const plan::Header& h = job.header();
+  if (!(h.flags & plan::kTimeOffsets)) return;
+  if (!job.fresh(Namespace::time)) fail(job, Step::time_offsets, EINVAL);
+  Line<128> text;
+  const auto line = [&](const char* clock, int64_t offset) {
+    constexpr int64_t kSecond = 1'000'000'000;
+    int64_t seconds = offset / kSecond, rest = offset % kSecond;
+    if (rest < 0) --seconds, rest += kSecond;
+    text << clock << " " << seconds << " " << rest << "\n";
+  };
+  line("monotonic", h.monotonic_offset_ns);
+  line("boottime", h.boottime_offset_ns);
+  write_file(job, Step::time_offsets, "self/timens_offsets", text.c_str(), text.size());
+}
+
+void make_cgroup_namespace(Job& job) {
+  make_one(job, Namespace::cgroup, Step::cgroup_namespace);
+}
+
+}  // namespace cloister::init

@@ -1,0 +1,82 @@
+// The verbs of a launch, in the order the kernel wants (docs/architecture.md).
+// Each lives in the file named above it, does its step for the Job or does not
+// return (job.hpp, fail).
+#pragma once
+
+#include "job.hpp"
+
+namespace cloister::init {
+
+// control.cpp: the monitor's socket, served wherever init waits
+void report(Job& job, plan::ReportKind kind, uint32_t detail = 0);
+void await_proceed(Job& job, Step step);
+bool await(Job& job, int fd);  // until `fd` is readable: true; until a child changed: false
+void release_held_signals(Job& job);
+
+// fds.cpp: what the client passed
+void receive_descriptors(Job& job);
+void report_facts(Job& job);
+long offer_to_front(int channel, int fd, char what);  // the kernel's answer
+
+// namespaces.cpp
+void enter_fresh_user(Job& job);
+void join_namespaces(Job& job);
+void make_pid_namespace(Job& job);
+void make_mount_namespace(Job& job);
+void make_user_namespace(Job& job);
+void make_net_ipc_uts(Job& job);
+void make_time_namespace(Job& job);
+void join_time_namespace(Job& job);   // payload
+void make_cgroup_namespace(Job& job); // payload
+
+// settings.cpp: what lives inside the namespaces
+void bring_loopback_up(Job& job);
+void name_host(Job& job);
+void set_sysctls(Job& job);
+
+// sources.cpp, mounts.cpp, filesystems.cpp, dev.cpp
+void clone_sources(Job& job);
+void attach_mounts(Job& job);
+int new_tmpfs(Job& job, uint32_t index, const plan::Mount& mount);
+int new_proc(Job& job, uint32_t index);
+int new_devpts(Job& job, uint32_t index);
+int new_shm(Job& job, uint32_t index);
+void fill_dev(Job& job, uint32_t index, int dev);
+void restrict_tree(Job& job, Step step, uint32_t index, int tree, uint64_t attributes);
+
+// identity.cpp
+void become_mapped(Job& job, uint32_t uid, uint32_t gid);
+void raise_late_powers(Job& job);    // payload
+void drop_groups_and_ids(Job& job);  // payload
+void set_capabilities(Job& job);     // payload
+
+// fork.cpp
+long fork_process(uint64_t flags, int* pidfd = nullptr, int cgroup = -1);
+void fork_payload(Job& job);
+void await_exec(Job& job);
+void announce_start(Job& job);
+
+// From here on: the payload's process.
+// payload.cpp is its table of contents
+[[noreturn]] void become_payload(Job& job, int32_t parent);
+// attributes.cpp
+void enter_v1_cgroups(Job& job);
+void set_session(Job& job);
+void set_scheduling(Job& job);
+void set_process_attributes(Job& job);
+// actions.cpp
+void perform_actions(Job& job);
+// limits.cpp
+void raise_descriptor_limit(Job& job);  // init
+void set_limits(Job& job);
+// exec.cpp
+void reset_signals(Job& job);
+[[noreturn]] void execute(Job& job);
+
+// reap.cpp: the end
+void kill_everything(Job& job);
+void signal_everything(Job& job, int signal);
+void reap_until_ended(Job& job);
+[[noreturn]] void finish(Job& job);
+
+}  // namespace cloister::init
