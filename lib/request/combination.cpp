@@ -18,6 +18,18 @@ bool is_pty(const std::optional<Stream>& stream) {
   return stream && std::holds_alternative<Pty>(*stream);
 }
 
+// Init makes a terminal the controlling one before the file actions, so that
+// their tcsetpgrp finds it: it has to be a descriptor that the client passed.
+bool receives(const Request& request, int32_t fd) {
+  const std::optional<Stream>* const streams[] = {&request.standard_input, &request.standard_output,
+                                                  &request.standard_error};
+  if (fd < 3 && *streams[fd] && std::holds_alternative<PassedFd>(**streams[fd])) return true;
+  for (const FileAction& action : request.file_actions.value_or(std::vector<FileAction>{}))
+    if (const auto* receive = std::get_if<ReceiveAction>(&action); receive && receive->fd == fd)
+      return true;
+  return false;
+}
+
 std::optional<Problem> broken_map(const char* field,
                                   const std::optional<std::vector<IdMapping>>& map,
                                   const Namespaces& namespaces) {
@@ -54,12 +66,9 @@ std::optional<Problem> broken_box(const Request& request) {
       return broken("mounts./", "must be the first mount, or it hides those before it");
   if (!request.mounts.empty() && request.mounts[0].at == "/" && !request.mounts[0].bind)
     return broken("mounts./", "must be a bind; without one the root is an empty tmpfs");
-  for (const auto& [name, value] : request.sysctls) {
-    const bool net = namespace_of_sysctl(name) == SysctlNamespace::net;
-    if (!is_new(net ? namespaces.net : namespaces.ipc))
-      return broken("sysctls." + name, "needs a new namespace of its kind",
-                    net ? "namespaces.net \"new\"" : "namespaces.ipc \"new\"");
-  }
+  if (!request.sysctls.empty() && !is_new(namespaces.net))
+    return broken("sysctls." + request.sysctls.begin()->first, "needs a new network namespace",
+                  "namespaces.net \"new\"");
   return std::nullopt;
 }
 
@@ -85,16 +94,20 @@ std::optional<Problem> broken_combination(const Request& request) {
 
   const bool pty = is_pty(request.standard_input) || is_pty(request.standard_output) ||
                    is_pty(request.standard_error);
-  const bool terminal = pty || (request.terminal && request.terminal->controlling_fd);
   if (request.terminal && (request.terminal->rows || request.terminal->columns) && !pty)
     return broken("terminal", "rows and columns are those of a pty",
                   "\"pty\" for stdin, stdout or stderr");
-  if (pty && request.terminal && request.terminal->controlling_fd)
+  const bool controlled = request.terminal && request.terminal->controlling_fd;
+  if (pty && controlled)
     return broken("terminal.controlling_fd",
                   "a session has one controlling terminal, here the pty");
-  if (request.setpgroup && (terminal || request.setsid == true))
-    return broken("setpgroup", "a session leader cannot change its group, setpgid(2) EPERM",
-                  "no setpgroup with setsid, a pty or a controlling terminal");
+  if (controlled && !receives(request, *request.terminal->controlling_fd))
+    return broken("terminal.controlling_fd", "is no number that a passed descriptor is placed at",
+                  "a receive action, or {\"passed_fd\"} for stdin, stdout or stderr");
+  const bool leader = pty || controlled || request.setsid == true;
+  if (leader && request.setpgroup.value_or(0) != 0)
+    return broken("setpgroup", "a session leader cannot change its group, setpgid(2)",
+                  "0, or neither setsid nor a terminal");
   return std::nullopt;
 }
 

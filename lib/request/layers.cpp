@@ -113,7 +113,7 @@ void give_up_roomless(S& out, const std::string& above, GivingUp& doing) {
 
 void give_up_sysctls(Request& request, GivingUp& doing) {
   std::erase_if(request.sysctls, [&](const auto& entry) {
-    return namespace_of_sysctl(entry.first) == SysctlNamespace::none &&
+    return !is_net_sysctl(entry.first) &&
            doing.give_up("sysctls." + entry.first,
                          "is not known to be confined to a namespace of the job");
   });
@@ -192,7 +192,6 @@ std::optional<Problem> settle_network(Request& layer, Request& base,
     forget_origins(origins, "network");
   }
   std::erase_if(base.sysctls, [&](const auto& entry) {
-    if (namespace_of_sysctl(entry.first) != SysctlNamespace::net) return false;
     forget_origins(origins, "sysctls." + entry.first);
     return true;
   });

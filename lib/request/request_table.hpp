@@ -33,11 +33,13 @@ struct Table<Tmpfs> {
       Field{"size", &Tmpfs::size, Size{}, "the kernel's default, half of the memory, if absent"},
       Field{"inodes", &Tmpfs::inodes, Integer{1, INT64_MAX}, "the kernel's default if absent"},
       Field{"mode", &Tmpfs::mode, kMode, "of its root; 1777 if absent"}};
+  static const char* broken(const Tmpfs& tmpfs);
 };
 template <>
 struct Table<Directory> {
   static constexpr auto fields =
-      std::tuple{Field{"mode", &Directory::mode, kMode, "0755, of a scratch 0700, if absent"}};
+      std::tuple{Field{"mode", &Directory::mode, kMode, "0755 if absent"}};
+  static const char* broken(const Directory& directory);
 };
 template <>
 struct Table<FileContent> {
@@ -74,16 +76,17 @@ struct Table<Mount> {
       Field{"dev", &Mount::dev, kDevKind, "null zero full random urandom tty ptmx pts shm"},
       Field{"symlink", &Mount::symlink, kPath, "a symbolic link with this target"},
       Field{"dir", &Mount::dir, Object<Directory>{}, "a directory on a file system of the sandbox"},
-      Field{"scratch", &Mount::scratch, Object<Directory>{}, "empty, private, the payload's own"},
+      Field{"scratch", &Mount::scratch, Object<Empty>{}, "empty, private, the payload's own"},
       kLater(Field{"file", &Mount::file, Object<FileContent>{}, "a file with this content"}),
       kLater(Field{"overlay", &Mount::overlay, Object<Overlay>{}, "overlayfs"}),
-      Field{"access", &Mount::access, kAccess, "ro for bind, rw for the others, if absent"},
-      Field{"nosuid", &Mount::nosuid, kBoolean, "true if absent"},
-      Field{"nodev", &Mount::nodev, kBoolean, "true if absent"},
-      Field{"noexec", &Mount::noexec, kBoolean, "false if absent"},
-      Field{"noatime", &Mount::noatime, kBoolean, "false if absent"},
+      Field{"access", &Mount::access, kAccess,
+            "of bind, tmpfs and dev; ro for bind, else rw, if absent"},
+      Field{"nosuid", &Mount::nosuid, kBoolean, "of bind; true if absent"},
+      Field{"nodev", &Mount::nodev, kBoolean, "of bind; true if absent"},
+      Field{"noexec", &Mount::noexec, kBoolean, "of bind, tmpfs and scratch; false if absent"},
+      Field{"noatime", &Mount::noatime, kBoolean, "of bind; false if absent"},
       Field{"recursive", &Mount::recursive, kBoolean,
-            "bind: with what is mounted below; true if absent"},
+            "of bind: with what is mounted below; true if absent"},
       Field{"optional", &Mount::optional, kBoolean,
             "left out where the source or place is missing"}};
   static const char* broken(const Mount& mount);

@@ -129,6 +129,16 @@ const char* Table<IdMapping>::broken(const IdMapping& line) {
              : nullptr;
 }
 
+// Zero is how a Plan says "as usual".
+const char* Table<Tmpfs>::broken(const Tmpfs& tmpfs) {
+  return tmpfs.mode == 0u || tmpfs.size == 0u ? "a mode or size of zero would hold nothing"
+                                              : nullptr;
+}
+
+const char* Table<Directory>::broken(const Directory& directory) {
+  return directory.mode == 0u ? "a mode of zero lets nobody in" : nullptr;
+}
+
 const char* Table<Mount>::broken(const Mount& mount) {
   const int kinds = mount.bind.has_value() + mount.tmpfs.has_value() + mount.proc.has_value() +
                     mount.cgroup_view.has_value() + mount.devpts.has_value() +
@@ -137,11 +147,12 @@ const char* Table<Mount>::broken(const Mount& mount) {
                     mount.overlay.has_value();
   if (kinds != 1)
     return "has not exactly one kind (bind, tmpfs, proc, dev, symlink, dir, scratch...)";
-  if (mount.recursive && !mount.bind) return "recursive belongs to bind";
-  const bool mounted = !mount.symlink && !mount.dir;
-  if (!mounted && (mount.access || mount.nosuid || mount.nodev || mount.noexec || mount.noatime))
-    return "symlink and dir are no mounts: they have no access and no mount flags";
-  if (mount.cgroup_view && mount.access == Access::rw) return "cgroup_view is read-only";
+  if (!mount.bind && (mount.nosuid || mount.nodev || mount.noatime || mount.recursive))
+    return "nosuid, nodev, noatime and recursive belong to bind";
+  if (mount.access && !mount.bind && !mount.tmpfs && !mount.dev)
+    return "access belongs to bind, tmpfs and dev";
+  if (mount.noexec && !mount.bind && !mount.tmpfs && !mount.scratch)
+    return "noexec belongs to bind, tmpfs and scratch";
   return nullptr;
 }
 

@@ -125,36 +125,19 @@ std::string list_of(std::span<const Word> words) {
   return list;
 }
 
-SysctlNamespace namespace_of_sysctl(std::string_view name) {
-  // Registered per network namespace (net/ipv4/sysctl_net_ipv4.c,
-  // net/core/sysctl_net_core.c) or per IPC namespace (ipc/ipc_sysctl.c,
-  // ipc/mq_sysctl.c), so that writing one changes nobody else's.
-  static constexpr std::string_view kNet[] = {
-      "net.core.somaxconn",           "net.ipv4.ip_unprivileged_port_start",
-      "net.ipv4.ip_local_port_range", "net.ipv4.ip_default_ttl",
-      "net.ipv4.ping_group_range",    "net.ipv4.tcp_keepalive_time",
-      "net.ipv4.tcp_syncookies",      "net.ipv4.tcp_fin_timeout",
+bool is_net_sysctl(std::string_view name) {
+  // Registered for each network namespace, net/ipv4/sysctl_net_ipv4.c.
+  static constexpr std::string_view kKnown[] = {
+      "net.ipv4.ip_unprivileged_port_start",
+      "net.ipv4.ip_local_port_range",
+      "net.ipv4.ip_default_ttl",
+      "net.ipv4.ping_group_range",
+      "net.ipv4.tcp_keepalive_time",
+      "net.ipv4.tcp_fin_timeout",
   };
-  static constexpr std::string_view kIpc[] = {
-      "kernel.msgmax",
-      "kernel.msgmnb",
-      "kernel.msgmni",
-      "kernel.sem",
-      "kernel.shmall",
-      "kernel.shmmax",
-      "kernel.shmmni",
-      "kernel.shm_rmid_forced",
-      "fs.mqueue.msg_default",
-      "fs.mqueue.msg_max",
-      "fs.mqueue.msgsize_default",
-      "fs.mqueue.msgsize_max",
-      "fs.mqueue.queues_max",
-  };
-  for (std::string_view known : kNet)
-    if (name == known) return SysctlNamespace::net;
-  for (std::string_view known : kIpc)
-    if (name == known) return SysctlNamespace::ipc;
-  return SysctlNamespace::none;
+  for (std::string_view known : kKnown)
+    if (name == known) return true;
+  return false;
 }
 
 }  // namespace cloister::request

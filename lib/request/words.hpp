@@ -26,9 +26,8 @@ std::optional<int64_t> value_of(std::span<const Word> words, std::string_view na
 const char* name_of(std::span<const Word> words, int64_t value);  // null if it has none
 std::string list_of(std::span<const Word> words);                 // "A, B, C"
 
-// Which fresh namespace a sysctl belongs to, by its dotted name; a name that
-// is not known to be confined to one has none and cannot be set.
-enum class SysctlNamespace { none, net, ipc };
-SysctlNamespace namespace_of_sysctl(std::string_view name);
+// True for the dotted name of a sysctl that each network namespace has of its
+// own. Any other would be the host's, and cannot be set.
+bool is_net_sysctl(std::string_view name);
 
 }  // namespace cloister::request

@@ -238,14 +238,16 @@ struct Mount {
   std::optional<DevKind> dev;
   std::optional<std::string> symlink;  // its target
   std::optional<Directory> dir;
-  std::optional<Directory> scratch;  // empty, private, the payload's own
+  std::optional<Empty> scratch;  // empty, private, the payload's own
   std::optional<FileContent> file;
   std::optional<Overlay> overlay;
 
-  std::optional<Access> access;                        // bind: ro if absent; others: rw
-  std::optional<bool> nosuid, nodev, noexec, noatime;  // true true false false if absent
-  std::optional<bool> recursive;                       // bind: true if absent
-  std::optional<bool> optional;                        // skipped where the source is missing
+  std::optional<Access> access;       // bind, tmpfs, dev; bind: ro if absent, the others rw
+  std::optional<bool> noexec;         // bind, tmpfs, scratch; false if absent
+  std::optional<bool> nosuid, nodev;  // bind; true if absent, as all others are
+  std::optional<bool> noatime;        // bind; false if absent
+  std::optional<bool> recursive;      // bind, with what is mounted below; true if absent
+  std::optional<bool> optional;       // left out where the source or the place is missing
   bool operator==(const Mount&) const = default;
 };
 
