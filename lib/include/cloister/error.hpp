@@ -6,17 +6,24 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "cloister/verdict.hpp"
 
 namespace cloister {
 
 struct Error {
+  Error() = default;  // boost::system::result wants one
+  // Two arguments, so that a lone string never counts as an Error.
+  Error(std::string error_name, std::string error_parameters)
+      : name(std::move(error_name)), parameters(std::move(error_parameters)) {}
+
   // "io.cloister.Launcher.Denied", "org.varlink.service.InvalidParameter", ...,
   // or one of our own: local.Unreachable (no service answered), local.Transport
   // (the connection broke), local.Protocol (the service sent what we cannot read).
   std::string name;
-  std::string parameters = "{}";  // JSON text of the error's fields
+  std::string parameters;  // JSON text of the error's fields
 
   // One line for a person: what failed, on which field, why, what to do.
   std::string message() const;

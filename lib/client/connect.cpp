@@ -1,0 +1,179 @@
+#include "client/connect.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "client/codec.hpp"
+#include "sys/names.hpp"
+
+namespace cloister {
+namespace {
+
+constexpr char kSystemSocket[] = "/run/cloister/socket";
+constexpr char kInstalledService[] = CLOISTER_BINDIR "/cloisterd";
+constexpr int kPrivateFd = 3;       // what the private service inherits
+constexpr int kEndTimeoutMs = 10'000;  // for it to kill its jobs and leave
+
+std::string user_socket() {
+  const char* runtime = ::getenv("XDG_RUNTIME_DIR");
+  if (runtime != nullptr && *runtime == '/') return std::string(runtime) + "/cloister/socket";
+  return "/run/user/" + std::to_string(::getuid()) + "/cloister/socket";
+}
+
+std::string cannot(const std::string& what, int error) {
+  return what + ": " + std::string(sys::errno_text(error));
+}
+
+// errno instead of an Error: who looks for a service goes on to the next.
+int connect_to(const std::string& path, UniqueFd& out) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return ENAMETOOLONG;
+  std::memcpy(address.sun_path, path.data(), path.size());
+  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!socket) return errno;
+  if (::connect(socket.borrow(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+    return errno;
+  out = std::move(socket);
+  return 0;
+}
+
+// The order to spawn by, freed on every way out.
+struct SpawnOrder {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  SpawnOrder() {
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+  }
+  SpawnOrder(const SpawnOrder&) = delete;
+  SpawnOrder& operator=(const SpawnOrder&) = delete;
+  ~SpawnOrder() {
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+  }
+};
+
+int spawn_service(const std::string& program, int socket, pid_t& pid) {
+  SpawnOrder order;
+  // stdin and stdout are the caller's own business; stderr is where it complains.
+  posix_spawn_file_actions_addopen(&order.actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&order.actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_adddup2(&order.actions, socket, kPrivateFd);
+  // A program that embeds this library may hold descriptors without FD_CLOEXEC.
+  posix_spawn_file_actions_addclosefrom_np(&order.actions, kPrivateFd + 1);
+
+  // Its own session: the terminal's signals are for the caller. Nothing blocked
+  // or ignored: a service that cannot see SIGCHLD or SIGTERM is stuck.
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawnattr_setsigmask(&order.attributes, &none);
+  posix_spawnattr_setsigdefault(&order.attributes, &all);
+  posix_spawnattr_setflags(&order.attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
+                                                  POSIX_SPAWN_SETSIGDEF);
+
+  const std::string number = std::to_string(kPrivateFd);
+  const char* argv[] = {"cloisterd", "--private", number.c_str(), nullptr};
+  return ::posix_spawnp(&pid, program.c_str(), &order.actions, &order.attributes,
+                        const_cast<char**>(argv), environ);
+}
+
+Result<Found> start_private(const ConnectOptions& options) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+    return codec::unreachable(cannot("socketpair", errno));
+  UniqueFd ours(ends[0]), theirs(ends[1]);
+  pid_t pid = 0;
+  const bool told = !options.cloisterd.empty();
+  int error = spawn_service(told ? options.cloisterd : kInstalledService, theirs.borrow(), pid);
+  // posix_spawnp searches PATH for a name without a slash.
+  if (error == ENOENT && !told) error = spawn_service("cloisterd", theirs.borrow(), pid);
+  if (error != 0)
+    return codec::unreachable(
+        cannot("cannot start " + (told ? options.cloisterd : std::string("cloisterd")) +
+                   " for a private service",
+               error) +
+        (told ? "" : std::string(" (looked for ") + kInstalledService + ", then along PATH)"));
+  UniqueFd pidfd(::pidfd_open(pid, 0));
+  return Found{PrivateService(pid, std::move(pidfd)), std::move(ours), Mode::private_, {}};
+}
+
+Result<Found> connect_by_path(const std::string& path, Mode mode) {
+  UniqueFd socket;
+  if (const int error = connect_to(path, socket); error != 0)
+    return codec::unreachable(cannot("cannot connect to " + path, error));
+  return Found{{}, std::move(socket), mode, path};
+}
+
+// Whether "try the next one" is right: nobody listens there, or not for us.
+bool is_absent(int error) {
+  return error == ENOENT || error == ENOTDIR || error == ECONNREFUSED || error == EACCES;
+}
+
+Result<Found> find_any(const ConnectOptions& options) {
+  const std::pair<Mode, std::string> sockets[] = {{Mode::system, kSystemSocket},
+                                                  {Mode::user, user_socket()}};
+  std::string tried;
+  for (const auto& [mode, path] : sockets) {
+    UniqueFd socket;
+    const int error = connect_to(path, socket);
+    if (error == 0) return Found{{}, std::move(socket), mode, path};
+    tried += cannot(path, error) + "; ";
+    if (!is_absent(error)) return codec::unreachable("cannot reach a service: " + tried);
+  }
+  auto found = start_private(options);
+  if (!found) return codec::unreachable("no service: " + tried + found.error().field("message"));
+  return found;
+}
+
+}  // namespace
+
+PrivateService::~PrivateService() {
+  if (pid_ == 0) return;
+  pollfd ended{pidfd_.borrow(), POLLIN, 0};
+  // Without a pidfd (no descriptor left) poll(2) only waits out the time.
+  int ready;
+  do {
+    ready = ::poll(&ended, 1, kEndTimeoutMs);
+  } while (ready < 0 && errno == EINTR);
+  if (ready <= 0 && pidfd_) ::pidfd_send_signal(pidfd_.borrow(), SIGKILL, nullptr, 0);
+  // ECHILD: the caller reaps all its children, or ignores SIGCHLD. Nothing to do.
+  int status;
+  while (::waitpid(pid_, &status, pidfd_ ? 0 : WNOHANG) < 0 && errno == EINTR) {
+  }
+}
+
+Result<UniqueFd> connect_socket(const std::string& path) {
+  UniqueFd socket;
+  if (const int error = connect_to(path, socket); error != 0)
+    return codec::unreachable(cannot("cannot connect to " + path, error));
+  return socket;
+}
+
+Result<Found> find_service(const ConnectOptions& options) {
+  if (!options.socket.empty()) return connect_by_path(options.socket, Mode::unknown);
+  switch (options.service) {
+    case Service::system: return connect_by_path(kSystemSocket, Mode::system);
+    case Service::user: return connect_by_path(user_socket(), Mode::user);
+    case Service::private_: return start_private(options);
+    case Service::automatic: break;
+  }
+  const char* named = ::getenv("CLOISTER_SOCKET");
+  if (named != nullptr && *named != '\0') return connect_by_path(named, Mode::unknown);
+  return find_any(options);
+}
+
+}  // namespace cloister
