@@ -103,9 +103,15 @@ void Job::send(plan::CommandKind kind, int signal, plan::Scope scope) {
     ::syscall(SYS_pidfd_send_signal, end_.native_handle(), SIGKILL, nullptr, 0);
 }
 
-void Job::announce(JobPhase event) {
-  state_.event = event;
+void Job::announce(JobPhase phase) {
+  before_ = std::exchange(state_.phase, phase);
+  state_.event = phase;
   if (on_event_) on_event_(*this);
+}
+
+void Job::timed(uint64_t authorise_us, uint64_t slot_us) {
+  state_.authorise_us = authorise_us;
+  state_.slot_us = slot_us;
 }
 
 void Job::read_reports() {
@@ -154,16 +160,13 @@ void Job::on_report(const plan::Report& report, const plan::Fact* facts, pid_t s
       state_.pid = sender;  // of the child that sent it, as the kernel translates it for us
       return;
     case plan::ReportKind::started:
-      state_.phase = JobPhase::running;
       state_.started_at_ns = now_ns(CLOCK_REALTIME);
       if (intent_ == Cause::payload) deadline_.cancel();
       return announce(JobPhase::running);
     case plan::ReportKind::stopped:
-      state_.phase = JobPhase::stopped;
       state_.stop_signal = static_cast<int32_t>(report.detail);
       return announce(JobPhase::stopped);
     case plan::ReportKind::continued:
-      state_.phase = JobPhase::running;
       return announce(JobPhase::running);
     case plan::ReportKind::ended:
       return finish();
@@ -261,8 +264,8 @@ void Job::finish() {
     state_.exec_us = static_cast<uint64_t>(record.started_at_ns - record.forked_at_ns) / 1000;
     state_.wall_us = static_cast<uint64_t>(record.ended_at_ns - record.started_at_ns) / 1000;
   }
+  ended_boottime_ = std::chrono::seconds((ended - real_minus_boot_ns_) / 1'000'000'000);
   state_.cause = cause_of_end();
-  state_.phase = JobPhase::ended;
   announce(JobPhase::ended);
 }
 

@@ -8,6 +8,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 
@@ -67,6 +68,11 @@ class Job : public std::enable_shared_from_this<Job> {
   int plan_fd() const { return plan_.borrow(); }
   bool running() const { return state_.phase != plan::JobPhase::ended; }
   pid_t init() const { return init_; }
+  // The phase before the event that is being announced.
+  plan::JobPhase announced() const { return before_; }
+  std::chrono::seconds ended_boottime() const { return ended_boottime_; }
+  void timed(uint64_t authorise_us, uint64_t slot_us);
+  void erase_record();
   bool waited = false;  // a wait without WNOWAIT has taken the ending
 
   // False when the payload is not there to be signalled (any more, or yet).
@@ -84,7 +90,7 @@ class Job : public std::enable_shared_from_this<Job> {
   void finish();
   void reclaim();
   void send(plan::CommandKind kind, int signal = 0, plan::Scope scope = plan::Scope::main);
-  void announce(plan::JobPhase event);
+  void announce(plan::JobPhase phase);
   plan::Cause cause_of_end() const;
 
   Workshop& shop_;
@@ -102,6 +108,8 @@ class Job : public std::enable_shared_from_this<Job> {
   plan::Cause intent_ = plan::Cause::payload;  // why we are ending it, if we are
   plan::Failure failure_{};
   int64_t real_minus_boot_ns_ = 0;
+  std::chrono::seconds ended_boottime_{};
+  plan::JobPhase before_ = plan::JobPhase::preparing;
   OnEvent on_event_;
   OnRefused on_refused_;
   OnGone on_gone_;

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -46,6 +47,10 @@ bool socket_pair(sys::UniqueFd& ours, sys::UniqueFd& theirs) {
 }
 
 }  // namespace
+
+void Job::erase_record() {
+  if (shop_.records >= 0) ::unlinkat(shop_.records, hex(state_.job).c_str(), 0);
+}
 
 plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
   const auto failed = [](plan::Step step) { return plan::Failure{step, plan::kNone, errno, 0}; };

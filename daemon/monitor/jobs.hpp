@@ -1,0 +1,76 @@
+// Jobs: the table of all jobs, who waits for which, and what is kept.
+//
+// A job is found by its id and its owner together: somebody else's job is
+// answered like one that never was.
+#pragma once
+
+#include <list>
+#include <map>
+#include <memory>
+
+#include "fronts.hpp"
+#include "job.hpp"
+
+namespace cloister::monitor {
+
+class Jobs {
+ public:
+  Jobs(Workshop& shop, const Config& config);
+
+  // Authorises, launches and announces a job of `front`'s; answers the front.
+  void submit(Front& front, const plan::Ask& ask);
+  void wait(Front& front, const plan::Ask& ask);
+  void signal(Front& front, const plan::Ask& ask);
+  void stop(Front& front, const plan::Ask& ask);
+  void list(Front& front, const plan::Ask& ask);
+  void inspect(Front& front, const plan::Ask& ask);
+  void remove(Front& front, const plan::Ask& ask);
+  void describe(Front& front, const plan::Ask& ask);
+
+  // The connection is gone: on_disconnect of its jobs, its waits forgotten.
+  void disconnected(Front& front);
+  // Kills all; `idle` is called when the last init is reaped.
+  void shut_down(std::function<void()> idle);
+
+ private:
+  using Id = std::array<uint8_t, 16>;
+  struct Entry {
+    std::shared_ptr<Job> job;
+    Front* front;  // the connection it lives with; null once detached
+    bool gone = false;     // init is reaped
+    bool removed = false;  // nobody wants the verdict any more
+  };
+  struct Waiter {
+    std::weak_ptr<Front> front;
+    plan::Ask ask;
+    bool every_event;  // the submitter: all events until the end
+  };
+
+  static bool may_see(const Peer& peer, const Job& job);
+  Entry* find(const uint8_t (&id)[16], const Peer& peer);
+  pid_t joinable(const uint8_t (&id)[16], const Peer& peer);
+  Entry* known_key(const Peer& peer, plan::View plan);
+  bool selects(const plan::Ask& ask, const Peer& peer, const Job& job) const;
+
+  void subscribe(Front& front, const plan::Ask& ask, Job& job);
+  void on_event(Job& job);
+  void on_refused(Job& job, const plan::Refusal& refusal);
+  void on_gone(Job& job);
+  void forget(const Id& id);
+  void expire();
+  void tell_event(Front& front, uint32_t sequence, Job& job, plan::JobPhase event);
+
+  Workshop& shop_;
+  const Config& config_;
+  std::map<Id, Entry> table_;
+  std::map<uint64_t, Id> order_;  // by serial
+  std::list<Waiter> waiters_;
+  std::map<uid_t, uint32_t> running_, kept_;
+  boost::asio::steady_timer expiry_;
+  bool expiry_armed_ = false;
+  uint64_t serial_ = 0;
+  bool shutting_down_ = false;
+  std::function<void()> idle_;
+};
+
+}  // namespace cloister::monitor

@@ -1,0 +1,145 @@
+#include "monitor.hpp"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+namespace cloister::monitor {
+
+using boost::asio::posix::stream_descriptor;
+using plan::RefusalKind;
+
+struct Monitor::Silent {
+  Silent(boost::asio::io_context& io, int fd) : connection(io, fd) {}
+  stream_descriptor connection;
+  Peer peer;
+};
+
+Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Programs programs,
+                 sys::UniqueFd records)
+    : io_(io),
+      config_(std::move(config)),
+      mode_(mode),
+      programs_(std::move(programs)),
+      records_(std::move(records)),
+      cgroups_(config_.cgroup),
+      shop_{io, cgroups_, programs_.init.borrow(), records_.borrow(), mode},
+      jobs_(shop_, config_),
+      fronts_(io, std::move(programs_.front), config_.spare_fronts,
+              {[this](Front& front, const plan::Ask& ask) { on_ask(front, ask); },
+               [this](Front& front) { on_gone(front); }}),
+      pause_(io),
+      refill_(io) {
+  surroundings_.jobs_below(cgroups_.path());
+  fronts_.replenish();
+}
+
+void Monitor::listen(sys::UniqueFd listener) {
+  accept(std::make_shared<stream_descriptor>(io_, listener.take()));
+}
+
+void Monitor::accept(std::shared_ptr<stream_descriptor> listener) {
+  listener->async_wait(stream_descriptor::wait_read, [this, listener](
+                                                         boost::system::error_code error) {
+    if (error || ending_) return;
+    constexpr int kAtOnce = 32;  // then those who are already here have their turn
+    for (int i = 0; i < kAtOnce; ++i) {
+      sys::UniqueFd connection(::accept4(listener->native_handle(), nullptr, nullptr,
+                                         SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (connection) {
+        admit(std::move(connection));
+      } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+        // Who waits in the backlog waits; accepting at once again would spin.
+        pause_.expires_after(std::chrono::milliseconds(100));
+        return pause_.async_wait([this, listener](boost::system::error_code stopped) {
+          if (!stopped) accept(listener);
+        });
+      } else if (errno != EINTR && errno != ECONNABORTED) {
+        break;
+      }
+    }
+    accept(listener);
+  });
+}
+
+void Monitor::admit(sys::UniqueFd connection) {
+  std::optional<Peer> peer = peer_of(connection.borrow());
+  auto silent = std::make_shared<Silent>(io_, connection.take());
+  // No credentials: nobody is there. A front closes what may be queued on it.
+  if (!peer) return hand_over(silent, RefusalKind::denied);
+  silent->peer = std::move(*peer);
+  const uid_t uid = silent->peer.uid;
+  const bool crowded = ++connections_in_all_ > config_.connections ||
+                       ++connections_[uid] > config_.connections_per_uid;
+  if (crowded) return hand_over(silent, RefusalKind::busy);
+  // Who says nothing costs no process.
+  silent->connection.async_wait(stream_descriptor::wait_read,
+                                [this, silent](boost::system::error_code error) {
+                                  if (!error) hand_over(silent, RefusalKind::none);
+                                });
+}
+
+void Monitor::hand_over(std::shared_ptr<Silent> silent, RefusalKind refuse) {
+  Peer peer = std::move(silent->peer);
+  const int connection = silent->connection.native_handle();
+  if (refuse == RefusalKind::none) {
+    const bool ours = mode_ == plan::Mode::system || peer.uid == ::geteuid() || peer.uid == 0;
+    if (!complete(peer, connection) || !ours)
+      refuse = RefusalKind::denied;
+    else if (!only_one_ && !config_.confined_callers && surroundings_.confinement_of(peer))
+      refuse = RefusalKind::denied;
+    else if (ending_)
+      refuse = RefusalKind::shutting_down;
+  }
+  sys::UniqueFd taken(silent->connection.release());
+  fronts_.assign(std::move(taken), std::move(peer), mode_, refuse);
+  replenish_soon();
+}
+
+// A moment later, so that the request at hand does not share the processor
+// with the start of the next front.
+void Monitor::replenish_soon() {
+  if (only_one_ || ending_) return;
+  refill_.expires_after(std::chrono::milliseconds(2));
+  refill_.async_wait([this](boost::system::error_code error) {
+    if (!error) fronts_.replenish();
+  });
+}
+
+void Monitor::serve_only(sys::UniqueFd connection) {
+  only_one_ = true;
+  admit(std::move(connection));
+}
+
+void Monitor::on_ask(Front& front, const plan::Ask& ask) {
+  using Verb = void (Jobs::*)(Front&, const plan::Ask&);
+  static constexpr Verb kVerbs[] = {&Jobs::submit, &Jobs::wait,    &Jobs::signal, &Jobs::stop,
+                                    &Jobs::list,   &Jobs::inspect, &Jobs::remove, &Jobs::describe};
+  static_assert(std::size(kVerbs) == static_cast<size_t>(plan::AskKind::count_));
+  const auto verb = static_cast<size_t>(ask.kind);
+  // An honest front asks nothing else.
+  if (verb >= std::size(kVerbs)) return front.kill();
+  (jobs_.*kVerbs[verb])(front, ask);
+}
+
+void Monitor::on_gone(Front& front) {
+  --connections_in_all_;
+  if (const auto count = connections_.find(front.peer().uid);
+      count != connections_.end() && --count->second == 0)
+    connections_.erase(count);
+  jobs_.disconnected(front);
+  if (only_one_) shut_down();
+}
+
+void Monitor::shut_down() {
+  if (std::exchange(ending_, true)) return;
+  jobs_.shut_down([this] {
+    fronts_.kill_all();
+    io_.stop();
+  });
+}
+
+}  // namespace cloister::monitor

@@ -1,0 +1,63 @@
+// Monitor: accept, identify, hand over; and pass each Ask to the job table.
+//
+// Reads no byte that a client wrote, opens no path that a client named and
+// receives no descriptor: a connection goes, unread, to a front.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <list>
+#include <map>
+#include <memory>
+
+#include "fronts.hpp"
+#include "jobs.hpp"
+
+namespace cloister::monitor {
+
+struct Programs {
+  sys::UniqueFd front;
+  sys::UniqueFd init;  // a sealed memfd: no payload ever sees the file itself
+};
+
+class Monitor {
+ public:
+  // `records` is the record directory, or an empty fd (private mode).
+  Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Programs programs,
+          sys::UniqueFd records);
+
+  void listen(sys::UniqueFd listener);
+  // Private mode: one connection, and the monitor ends with it.
+  void serve_only(sys::UniqueFd connection);
+  // Kills all jobs, reaps them, then stops the io_context.
+  void shut_down();
+
+  const Cgroups& cgroups() const { return cgroups_; }
+
+ private:
+  struct Silent;  // a connection that has not said anything yet
+
+  void accept(std::shared_ptr<boost::asio::posix::stream_descriptor> listener);
+  void admit(sys::UniqueFd connection);
+  void hand_over(std::shared_ptr<Silent> silent, plan::RefusalKind refuse);
+  void on_ask(Front& front, const plan::Ask& ask);
+  void on_gone(Front& front);
+  void replenish_soon();
+
+  boost::asio::io_context& io_;
+  Config config_;
+  plan::Mode mode_;
+  Programs programs_;
+  sys::UniqueFd records_;
+  Surroundings surroundings_;
+  Cgroups cgroups_;
+  Workshop shop_;
+  Jobs jobs_;
+  Fronts fronts_;
+  std::map<uid_t, uint32_t> connections_;
+  uint32_t connections_in_all_ = 0;
+  boost::asio::steady_timer pause_, refill_;
+  bool only_one_ = false, ending_ = false;
+};
+
+}  // namespace cloister::monitor
