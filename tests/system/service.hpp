@@ -1,0 +1,102 @@
+// The services under test, and the people who use them.
+//
+// One World a test program: a directory below /tmp with copies of the programs
+// (a build folder may lie where an unprivileged user cannot go), two users made
+// for the run, and the services, started when first asked for. All of it is
+// gone when the program ends.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "client.hpp"
+#include "outcome.hpp"
+#include "process.hpp"
+
+namespace cloister::system_test {
+
+// How a client reaches a service: whose it is and who asks.
+enum class Way {
+  root,      // root's service, asked by root
+  user,      // root's service, asked by an unprivileged user
+  rootless,  // an unprivileged user's service, asked by that user
+  alone      // private mode of an unprivileged user
+};
+inline constexpr Way kWays[] = {Way::root, Way::user, Way::rootless, Way::alone};
+const char* name_of(Way way);
+
+class Service {
+ public:
+  // Runs cloisterd as `who` on DIRECTORY/socket and returns once it answers.
+  Service(const Who& who, const std::string& directory,
+          const std::vector<std::string>& options = {});
+  ~Service();
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  const std::string& socket() const { return socket_; }
+  pid_t pid() const { return pid_; }
+  // Fronts, inits and what they started: everything below the monitor.
+  std::vector<pid_t> processes() const;
+
+  Client connect(const Who& who) const;
+  // SIGTERM, and the raw wait status.
+  int stop();
+
+ private:
+  std::string socket_;
+  pid_t pid_ = -1;
+};
+
+class World {
+ public:
+  static World& get();
+  ~World();
+
+  const std::string& directory() const { return directory_; }
+  std::string probe() const { return directory_ + "/bin/probe"; }
+  std::string program(const std::string& name) const { return directory_ + "/bin/" + name; }
+
+  const Who& root() const { return root_; }
+  const Who& alice() const { return alice_; }
+  const Who& bob() const { return bob_; }
+  const std::string& name_of(const Who& who) const;
+  const Who& who(Way way) const { return way == Way::root ? root_ : alice_; }
+
+  Service& system();    // root's, with a configuration that grants nobody anything
+  Service& rootless();  // alice's
+
+  Client connect(Way way);
+  // A private service of its own, as the child of a process of `who`.
+  Client connect_alone(const Who& who);
+
+  // {"argv": ["probe", ARGUMENTS...], "profile": "none", "executable": ...}
+  Json probe_request(const std::vector<std::string>& arguments = {}) const;
+  // The same under the default profile, where the probe is bound to /run/test.
+  Json boxed_request(const std::vector<std::string>& arguments = {}) const;
+
+  // A new directory of `who`, mode 0700, gone with the World.
+  std::string directory_of(const Who& who);
+
+ private:
+  World();
+
+  std::string directory_;
+  Fd lock_;
+  Who root_, alice_, bob_;
+  std::unique_ptr<Service> system_, rootless_;
+  int directories_ = 0;
+};
+
+// Why the system tests cannot run here; empty when they can.
+std::string why_not();
+
+}  // namespace cloister::system_test
+
+// First line of every case of the system suite.
+#define NEEDS_ROOT()                                                                    \
+  do {                                                                                  \
+    if (const std::string reason = ::cloister::system_test::why_not(); !reason.empty()) \
+      SKIP(reason);                                                                     \
+  } while (false)
