@@ -1,0 +1,196 @@
+#include "resolve/caller.hpp"
+
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <pwd.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <sstream>
+
+#include "plan/plan.hpp"
+#include "request/words.hpp"
+#include "sys/names.hpp"
+#include "sys/unique_fd.hpp"
+
+namespace cloister::front {
+namespace {
+
+Problem unreadable(const std::string& field, int error) {
+  return {Problem::Kind::failed,
+          field,
+          "cannot be read from the caller's process; say it in the request",
+          "",
+          sys::errno_name(error),
+          error};
+}
+
+std::string proc_path(pid_t pid, const char* file) {
+  return "/proc/" + std::to_string(pid) + '/' + file;
+}
+
+request::Result<std::string> read_file(const std::string& field, const std::string& path) {
+  const sys::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return unreadable(field, errno);
+  std::string text;
+  char chunk[8192];
+  for (;;) {
+    const ssize_t got = ::read(fd.borrow(), chunk, sizeof chunk);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return unreadable(field, errno);
+    if (got == 0) return text;
+    text.append(chunk, static_cast<size_t>(got));
+  }
+}
+
+request::Result<uint32_t> read_umask(pid_t pid) {
+  const auto status = read_file("umask", proc_path(pid, "status"));
+  if (!status) return status.error();
+  constexpr std::string_view kLabel = "\nUmask:\t";  // Linux 4.7
+  const size_t at = status->find(kLabel);
+  uint32_t umask = 0;
+  if (at == std::string::npos || std::from_chars(status->data() + at + kLabel.size(),
+                                                 status->data() + status->size(), umask, 8)
+                                         .ec != std::errc())
+    return unreadable("umask", ENODATA);
+  return umask;
+}
+
+request::Result<int32_t> read_oom_score_adj(pid_t pid) {
+  const auto text = read_file("oom_score_adj", proc_path(pid, "oom_score_adj"));
+  if (!text) return text.error();
+  int32_t score = 0;
+  if (std::from_chars(text->data(), text->data() + text->size(), score).ec != std::errc())
+    return unreadable("oom_score_adj", ENODATA);
+  return score;
+}
+
+// procfs follows this link only for who may trace the caller. The front of a
+// caller with capabilities may not; then the working directory is the constant
+// one, as `origins` shows.
+request::Result<std::optional<PathOrFd>> read_cwd(pid_t pid) {
+  char path[plan::kMaxPath];
+  const ssize_t size = ::readlink(proc_path(pid, "cwd").c_str(), path, sizeof path);
+  if (size < 0 && (errno == EACCES || errno == EPERM)) return std::optional<PathOrFd>();
+  if (size < 0) return unreadable("cwd", errno);
+  std::string cwd(path, static_cast<size_t>(size));
+  if (cwd[0] != '/' || cwd.ends_with(" (deleted)")) return unreadable("cwd", ENOENT);
+  return std::optional<PathOrFd>(std::move(cwd));
+}
+
+request::Result<std::vector<uint32_t>> read_affinity(pid_t pid) {
+  cpu_set_t set;
+  if (::sched_getaffinity(pid, sizeof set, &set) != 0) return unreadable("affinity", errno);
+  std::vector<uint32_t> cpus;
+  for (uint32_t cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+  return cpus;
+}
+
+request::Result<std::map<std::string, Rlimit>> read_rlimits(pid_t pid) {
+  std::map<std::string, Rlimit> limits;
+  for (const request::Word& word : request::rlimits()) {
+    rlimit limit{};
+    const auto resource = static_cast<__rlimit_resource>(word.value);
+    if (::prlimit(pid, resource, nullptr, &limit) != 0) return unreadable("rlimits", errno);
+    limits[word.name] = {limit.rlim_cur, limit.rlim_max};
+  }
+  return limits;
+}
+
+// Only the policies that have no parameters but nice: a caller's real-time
+// policy is not handed on unasked.
+std::optional<Scheduler> read_scheduler(pid_t pid) {
+  const int policy = ::sched_getscheduler(pid);
+  if (policy != SCHED_BATCH && policy != SCHED_IDLE) return std::nullopt;
+  Scheduler scheduler;
+  scheduler.policy = policy;
+  return scheduler;
+}
+
+request::Result<Request> read_caller(const Caller& caller) {
+  Request own;
+  const auto umask = read_umask(caller.pid);
+  if (!umask) return umask.error();
+  own.umask = *umask;
+  auto cwd = read_cwd(caller.pid);
+  if (!cwd) return cwd.error();
+  own.cwd = *std::move(cwd);
+  auto affinity = read_affinity(caller.pid);
+  if (!affinity) return affinity.error();
+  own.affinity = *std::move(affinity);
+  const auto score = read_oom_score_adj(caller.pid);
+  if (!score) return score.error();
+  own.oom_score_adj = *score;
+  auto limits = read_rlimits(caller.pid);
+  if (!limits) return limits.error();
+  own.rlimits = *std::move(limits);
+  errno = 0;  // -1 is a priority too, getpriority(2)
+  own.nice = ::getpriority(PRIO_PROCESS, static_cast<id_t>(caller.pid));
+  if (errno != 0) return unreadable("nice", errno);
+  own.scheduler = read_scheduler(caller.pid);
+  own.no_new_privs = caller.no_new_privs;
+  return own;
+}
+
+request::Result<Request> read_passed_env(const std::vector<std::string>& globs,
+                                         const Caller& caller) {
+  Request passed;
+  const auto environment = read_file("env_pass", proc_path(caller.pid, "environ"));
+  if (!environment) return environment.error();
+  std::istringstream entries(*environment);
+  for (std::string entry; std::getline(entries, entry, '\0');) {
+    const size_t equals = entry.find('=');
+    if (equals == std::string::npos || equals == 0) continue;
+    const std::string name = entry.substr(0, equals);
+    const bool passes = std::any_of(globs.begin(), globs.end(), [&](const std::string& glob) {
+      return ::fnmatch(glob.c_str(), name.c_str(), 0) == 0;
+    });
+    if (passes && request::is_utf8(name)) passed.env[name] = entry.substr(equals + 1);
+  }
+  return passed;
+}
+
+}  // namespace
+
+Caller make_caller(const plan::Peer& peer, std::vector<uint32_t> groups) {
+  Caller caller{.uid = peer.uid,
+                .gid = peer.gid,
+                .groups = std::move(groups),
+                .pid = peer.pid,
+                .no_new_privs = peer.no_new_privs != 0,
+                .mode = static_cast<plan::Mode>(peer.mode),
+                .home = {}};
+  if (const passwd* entry = ::getpwuid(peer.uid)) caller.home = entry->pw_dir;
+  return caller;
+}
+
+request::Result<request::Effective> complete(const Request& request, const Profiles& profiles,
+                                             const Caller& caller) {
+  auto layers = profiles.layers(request.profile.value_or(*request::constants().profile));
+  if (!layers) return layers.error();
+  std::optional<Defaults> defaults;
+  std::vector<std::string> globs;
+  for (const request::Layer& layer : *layers) {
+    if (layer.request.defaults) defaults = layer.request.defaults;
+    globs.insert(globs.end(), layer.request.env_pass.begin(), layer.request.env_pass.end());
+  }
+  if (defaults == Defaults::caller) {
+    auto own = read_caller(caller);
+    if (!own) return own.error();
+    layers->insert(layers->begin(), {*std::move(own), request::kFromCaller});
+  }
+  if (!globs.empty()) {
+    auto passed = read_passed_env(globs, caller);
+    if (!passed) return passed.error();
+    layers->push_back({*std::move(passed), request::kFromCaller});
+  }
+  layers->push_back({request, request::kFromRequest});
+  return request::merge(*layers);
+}
+
+}  // namespace cloister::front

@@ -1,0 +1,37 @@
+// Caller: who is connected, in the kernel's word, and what the caller's
+// process is like. Also where the layers of a request come together.
+//
+// Runs in the front, as the client: the kernel itself limits what can be read
+// of the caller's process.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "plan/messages.hpp"
+#include "request/layers.hpp"
+#include "resolve/profiles.hpp"
+
+namespace cloister::front {
+
+struct Caller {
+  uint32_t uid = 0, gid = 0;
+  std::vector<uint32_t> groups;
+  pid_t pid = 0;
+  bool no_new_privs = false;
+  plan::Mode mode = plan::Mode::system;
+  std::string home;  // of the user database; empty if there is none
+};
+
+// From the kernel's word; looks up the home directory (NSS).
+Caller make_caller(const plan::Peer& peer, std::vector<uint32_t> groups);
+
+// Constants <- the caller's own values, if the profile says so <- profile <-
+// request. Reads the profile's env_pass from the caller's environment.
+request::Result<request::Effective> complete(const Request& request, const Profiles& profiles,
+                                             const Caller& caller);
+
+}  // namespace cloister::front

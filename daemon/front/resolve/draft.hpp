@@ -1,0 +1,47 @@
+// Draft: a Plan that is being written. One function for each part of the
+// request; each fills in its part and returns the first problem, if any.
+// Internal to resolve.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plan/builder.hpp"
+#include "resolve/caller.hpp"
+#include "resolve/descriptors.hpp"
+
+namespace cloister::front {
+
+using MaybeProblem = std::optional<Problem>;
+
+struct Draft {
+  const request::Effective& effective;
+  const Request& request;
+  const Caller& caller;
+  Descriptors descriptors;
+  plan::Builder plan;
+  std::string home;  // of whom the payload runs as, for "~"; empty if there is none
+  std::string cwd_of_workspace;
+};
+
+MaybeProblem resolve_identity(Draft& draft);  // first: it sets `home`
+MaybeProblem resolve_namespaces(Draft& draft);
+MaybeProblem resolve_mounts(Draft& draft);   // and the workspace
+MaybeProblem resolve_streams(Draft& draft);  // and file_actions
+MaybeProblem resolve_program(Draft& draft);  // executable, argv, env, cwd
+MaybeProblem resolve_numbers(Draft& draft);  // signals, scheduling, limits, lifetime
+
+// The absolute form of `path`, "~" expanded; empty where that needs a home and
+// there is none.
+std::string expand_home(const Draft& draft, const std::string& path);
+
+inline Problem refused(std::string field, std::string reason, std::string expected = {},
+                       std::string got = {}) {
+  return {Problem::Kind::invalid, std::move(field), std::move(reason), std::move(expected),
+          std::move(got)};
+}
+// A system call on behalf of `field` failed with `error`.
+Problem failed_call(std::string field, std::string what, int error);
+
+}  // namespace cloister::front

@@ -1,0 +1,170 @@
+// identity: names to numbers. The user database is asked here, with the
+// client's rights, and never again.
+#include <grp.h>
+#include <pwd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "resolve/draft.hpp"
+
+namespace cloister::front {
+namespace {
+
+request::Result<passwd> find_user(const std::string& field, const std::string& name) {
+  errno = 0;
+  const passwd* const entry = ::getpwnam(name.c_str());
+  if (entry) return *entry;
+  // getpwnam(3) lists what "not found" looks like; the rest is a failure.
+  if (errno == 0 || errno == ENOENT || errno == ESRCH || errno == EBADF || errno == EPERM)
+    return refused(field, "is no user here", "a name of the user database", name);
+  return failed_call(field, "the user database cannot be read", errno);
+}
+
+request::Result<uint32_t> find_group(const std::string& field, const std::string& name) {
+  errno = 0;
+  const group* const entry = ::getgrnam(name.c_str());
+  if (entry) return entry->gr_gid;
+  if (errno == 0 || errno == ENOENT || errno == ESRCH || errno == EBADF || errno == EPERM)
+    return refused(field, "is no group here", "a name of the group database", name);
+  return failed_call(field, "the group database cannot be read", errno);
+}
+
+// All groups of a user as login(1) would set them, `primary` among them.
+std::vector<uint32_t> groups_of(const std::string& name, uint32_t primary) {
+  std::vector<gid_t> groups(64);
+  for (;;) {
+    int count = static_cast<int>(groups.size());
+    if (::getgrouplist(name.c_str(), primary, groups.data(), &count) >= 0) {
+      groups.resize(static_cast<size_t>(count));
+      return {groups.begin(), groups.end()};
+    }
+    groups.resize(std::max(groups.size() * 2, static_cast<size_t>(count)));
+  }
+}
+
+struct Numbers {
+  plan::Identity ids{};
+  std::vector<uint32_t> groups;
+};
+
+class Resolver {
+ public:
+  explicit Resolver(Draft& draft) : draft_(draft) {}
+
+  MaybeProblem operator()(const CallerIdentity&) {
+    const Caller& caller = draft_.caller;
+    set(caller.uid, caller.gid);
+    use_callers_groups();
+    draft_.home = caller.home;
+    return std::nullopt;
+  }
+
+  // merge() gives leased ids up or refuses them.
+  MaybeProblem operator()(const DynamicIdentity&) {
+    return refused("identity", "cannot be leased");
+  }
+
+  MaybeProblem operator()(const User& user) {
+    const auto entry = find_user("identity.user", user.name);
+    if (!entry) return entry.error();
+    set(entry->pw_uid, entry->pw_gid);
+    draft_.home = entry->pw_dir;
+    numbers_.groups = groups_of(user.name, entry->pw_gid);
+    return std::nullopt;
+  }
+
+  MaybeProblem operator()(const Ids& wanted) {
+    const Caller& caller = draft_.caller;
+    plan::Identity& ids = numbers_.ids;
+    draft_.home = caller.home;
+    struct Part {
+      const char* field;
+      const std::optional<Id>& wanted;
+      uint32_t absent;
+      uint32_t& out;
+      bool is_user;
+    };
+    for (const Part& part : {Part{"identity.ruid", wanted.ruid, caller.uid, ids.ruid, true},
+                             Part{"identity.euid", wanted.euid, plan::kNone, ids.euid, true},
+                             Part{"identity.suid", wanted.suid, plan::kNone, ids.suid, true},
+                             Part{"identity.rgid", wanted.rgid, caller.gid, ids.rgid, false},
+                             Part{"identity.egid", wanted.egid, plan::kNone, ids.egid, false},
+                             Part{"identity.sgid", wanted.sgid, plan::kNone, ids.sgid, false}}) {
+      part.out = part.absent;
+      if (!part.wanted) continue;
+      const auto number = number_of(part.field, *part.wanted, part.is_user);
+      if (!number) return number.error();
+      part.out = *number;
+    }
+    if (ids.euid == plan::kNone) ids.euid = ids.ruid;
+    if (ids.suid == plan::kNone) ids.suid = ids.euid;
+    if (ids.egid == plan::kNone) ids.egid = ids.rgid;
+    if (ids.sgid == plan::kNone) ids.sgid = ids.egid;
+    return set_groups(wanted);
+  }
+
+  void finish() {
+    numbers_.ids.groups = draft_.plan.span(numbers_.groups);
+    draft_.plan->identity = numbers_.ids;
+  }
+
+ private:
+  static request::Result<uint32_t> number_of(const std::string& field, const Id& id, bool is_user) {
+    if (const auto* number = std::get_if<uint32_t>(&id)) return *number;
+    const std::string& name = std::get<std::string>(id);
+    if (!is_user) return find_group(field, name);
+    const auto entry = find_user(field, name);
+    if (!entry) return entry.error();
+    return entry->pw_uid;
+  }
+
+  MaybeProblem set_groups(const Ids& wanted) {
+    const plan::Identity& ids = numbers_.ids;
+    if (wanted.initgroups) {
+      const auto entry = find_user("identity.initgroups", *wanted.initgroups);
+      if (!entry) return entry.error();
+      numbers_.groups = groups_of(*wanted.initgroups, ids.egid);
+      return std::nullopt;
+    }
+    if (!wanted.groups) {
+      const auto& [uid, gid] = std::pair(draft_.caller.uid, draft_.caller.gid);
+      const bool own = ids.ruid == uid && ids.euid == uid && ids.suid == uid && ids.rgid == gid &&
+                       ids.egid == gid && ids.sgid == gid;
+      if (own) use_callers_groups();
+      return std::nullopt;
+    }
+    for (size_t i = 0; i < wanted.groups->size(); ++i) {
+      const auto number =
+          number_of("identity.groups[" + std::to_string(i) + ']', (*wanted.groups)[i], false);
+      if (!number) return number.error();
+      numbers_.groups.push_back(*number);
+    }
+    return std::nullopt;
+  }
+
+  void set(uint32_t uid, uint32_t gid) {
+    plan::Identity& ids = numbers_.ids;
+    ids.ruid = ids.euid = ids.suid = uid;
+    ids.rgid = ids.egid = ids.sgid = gid;
+  }
+
+  void use_callers_groups() {
+    numbers_.groups = draft_.caller.groups;
+    numbers_.ids.caller_groups = 1;
+  }
+
+  Draft& draft_;
+  Numbers numbers_;
+};
+
+}  // namespace
+
+MaybeProblem resolve_identity(Draft& draft) {
+  Resolver resolver(draft);
+  if (auto problem = std::visit(resolver, *draft.request.identity)) return problem;
+  resolver.finish();
+  return std::nullopt;
+}
+
+}  // namespace cloister::front

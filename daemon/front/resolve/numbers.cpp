@@ -1,0 +1,135 @@
+// Signals, scheduling, limits, lifetime: what is numbers already, or nearly.
+#include <fcntl.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+
+#include "request/words.hpp"
+#include "resolve/draft.hpp"
+
+namespace cloister::front {
+namespace {
+
+constexpr unsigned kIoprioClassShift = 13;  // ioprio_set(2)
+
+uint64_t mask_of(const std::vector<int32_t>& signals) {
+  uint64_t mask = 0;
+  for (const int32_t signal : signals) mask |= uint64_t{1} << (signal - 1);
+  return mask;
+}
+
+void mark(uint8_t (&set)[plan::kCpuBytes], uint32_t cpu) {
+  set[cpu / 8] = static_cast<uint8_t>(set[cpu / 8] | 1u << cpu % 8);
+}
+
+// sched_setaffinity(2) takes processors that are not there and forgets them;
+// here they are refused. The file reads "0-3,6".
+MaybeProblem find_online(uint8_t (&online)[plan::kCpuBytes]) {
+  const char* const path = "/sys/devices/system/cpu/online";
+  const sys::UniqueFd fd(::open(path, O_RDONLY | O_CLOEXEC));
+  char text[4096];
+  const ssize_t size = fd ? ::read(fd.borrow(), text, sizeof text) : -1;
+  if (size < 0) return failed_call("affinity", std::string("cannot read ") + path, errno);
+  const char* at = text;
+  const char* const end = text + size;
+  while (at < end) {
+    uint32_t first = 0;
+    auto parsed = std::from_chars(at, end, first);
+    if (parsed.ec != std::errc()) break;
+    uint32_t last = first;
+    if (parsed.ptr < end && *parsed.ptr == '-') parsed = std::from_chars(parsed.ptr + 1, end, last);
+    for (uint32_t cpu = first; cpu <= last && cpu < plan::kCpuBytes * 8; ++cpu) mark(online, cpu);
+    at = parsed.ptr + 1;
+  }
+  return std::nullopt;
+}
+
+MaybeProblem resolve_affinity(Draft& draft) {
+  if (!draft.request.affinity) return std::nullopt;
+  uint8_t online[plan::kCpuBytes] = {};
+  if (auto problem = find_online(online)) return problem;
+  for (size_t i = 0; i < draft.request.affinity->size(); ++i) {
+    const uint32_t cpu = (*draft.request.affinity)[i];
+    if (!(online[cpu / 8] & 1u << cpu % 8))
+      return refused("affinity[" + std::to_string(i) + ']', "is no processor that is online",
+                     "the number of one", std::to_string(cpu));
+    mark(draft.plan->affinity, cpu);
+  }
+  return std::nullopt;
+}
+
+void resolve_scheduler(Draft& draft) {
+  const Scheduler& wanted = *draft.request.scheduler;
+  plan::Scheduler& out = draft.plan->scheduler;
+  if (wanted.policy) out.set |= plan::kHasPolicy;
+  if (wanted.priority || wanted.runtime_ns) out.set |= plan::kHasParameters;
+  if (wanted.reset_on_fork.value_or(false)) out.set |= plan::kResetOnFork;
+  out.policy = wanted.policy.value_or(SCHED_OTHER);
+  out.priority = wanted.priority.value_or(0);
+  out.runtime_ns = wanted.runtime_ns.value_or(0);
+  out.deadline_ns = wanted.deadline_ns.value_or(0);
+  out.period_ns = wanted.period_ns.value_or(0);
+}
+
+void resolve_rlimits(Draft& draft) {
+  for (const auto& [name, limit] : draft.request.rlimits) {
+    const auto resource = request::value_of(request::rlimits(), name);
+    const std::string& origin = draft.effective.origins.at("rlimits." + name);
+    plan::Rlimit& out = draft.plan->rlimits[*resource];
+    out.soft = limit.soft;
+    out.hard = limit.hard;
+    // What nobody asked for gives way to what the caller itself may have.
+    out.set = origin == request::kFromRequest || origin == request::kFromCaller;
+  }
+}
+
+void resolve_lifetime(Draft& draft) {
+  const Lifetime& wanted = draft.request.lifetime;
+  plan::Header& header = draft.plan.header();
+  const bool detached = header.method == plan::Method::start;
+  switch (wanted.on_disconnect.value_or(detached ? OnDisconnect::keep : OnDisconnect::kill)) {
+    case OnDisconnect::kill: header.on_disconnect = plan::OnDisconnect::kill; break;
+    case OnDisconnect::stop: header.on_disconnect = plan::OnDisconnect::stop; break;
+    case OnDisconnect::keep: header.on_disconnect = plan::OnDisconnect::keep; break;
+  }
+  header.stop_signal = *wanted.stop_signal;
+  header.stop_timeout_ms = static_cast<uint64_t>(wanted.stop_timeout->count());
+  header.setup_timeout_ms = static_cast<uint64_t>(wanted.setup_timeout->count());
+}
+
+}  // namespace
+
+MaybeProblem resolve_numbers(Draft& draft) {
+  const Request& request = draft.request;
+  plan::Header& header = draft.plan.header();
+  header.umask = *request.umask;
+  header.signal_mask = mask_of(*request.setsigmask);
+  header.signal_default = mask_of(*request.setsigdef);
+  header.nice = *request.nice;
+  header.oom_score_adj = *request.oom_score_adj;
+  header.personality = *request.personality;
+  header.timer_slack_ns = *request.timer_slack_ns;
+  header.ioprio = static_cast<uint32_t>(request.ioprio->io_class) << kIoprioClassShift;
+  if (request.ioprio->io_class == IoClass::realtime ||
+      request.ioprio->io_class == IoClass::best_effort)
+    header.ioprio |= request.ioprio->level.value_or(4);
+  header.flags |= plan::kIoprio | plan::kNewKeyring;
+  if (*request.no_new_privs) header.flags |= plan::kNoNewPrivs;
+  if (*request.setsid) header.flags |= plan::kSetsid;
+  if (*request.resetids) header.flags |= plan::kResetIds;
+  if (request.setpgroup) {
+    header.flags |= plan::kSetpgroup;
+    header.setpgroup = *request.setpgroup;
+  }
+  // posix_spawn(3) as oneself: root keeps what root has.
+  if (request.defaults == Defaults::caller) header.flags |= plan::kKeepCapabilities;
+  if (header.method == plan::Method::start) header.flags |= plan::kWantPidfd;
+  resolve_scheduler(draft);
+  resolve_rlimits(draft);
+  resolve_lifetime(draft);
+  return resolve_affinity(draft);
+}
+
+}  // namespace cloister::front

@@ -1,0 +1,131 @@
+#include "resolve/resolve.hpp"
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "plan/view.hpp"
+#include "resolve/draft.hpp"
+#include "sys/names.hpp"
+
+namespace cloister::front {
+namespace {
+
+constexpr const char* kDefaultSearch = "/bin:/usr/bin";  // confstr(3), _CS_PATH
+
+void resolve_labels(Draft& draft, const Asked& asked) {
+  const Request& request = draft.request;
+  plan::Header& header = draft.plan.header();
+  header.method = asked.method;
+  header.profile = draft.plan.text(*request.profile);
+  header.name = draft.plan.text(request.name.value_or(""));
+  header.idempotency_key = draft.plan.text(request.idempotency_key.value_or(""));
+  header.request_digest = asked.request_digest;
+  header.request_json = draft.plan.text(shown_request(request));
+  header.degraded = draft.plan.text(nlohmann::json(draft.effective.degraded).dump());
+  std::vector<plan::Tag> tags;
+  for (const auto& [key, value] : request.tags)
+    tags.push_back({draft.plan.text(key), draft.plan.text(value)});
+  header.tags = draft.plan.span(tags);
+}
+
+MaybeProblem resolve_cwd(Draft& draft) {
+  plan::Header& header = draft.plan.header();
+  const auto& cwd = draft.request.cwd;
+  if (const auto* passed = cwd ? std::get_if<PassedFd>(&*cwd) : nullptr) {
+    const auto descriptor = draft.descriptors.pass("cwd.passed_fd", passed->index, plan::Use::cwd);
+    if (!descriptor) return descriptor.error();
+    header.cwd_descriptor = *descriptor;
+    return std::nullopt;
+  }
+  std::string path = draft.cwd_of_workspace.empty() ? "/" : draft.cwd_of_workspace;
+  if (cwd) path = expand_home(draft, std::get<std::string>(*cwd));
+  if (path.empty()) return refused("cwd", "needs a home directory, and this user has none");
+  header.cwd = draft.plan.text(path);
+  return std::nullopt;
+}
+
+}  // namespace
+
+Problem failed_call(std::string field, std::string what, int error) {
+  return {Problem::Kind::failed,
+          std::move(field),
+          std::move(what) + ": " + std::string(sys::errno_text(error)),
+          "",
+          sys::errno_name(error),
+          error};
+}
+
+MaybeProblem resolve_program(Draft& draft) {
+  const Request& request = draft.request;
+  plan::Header& header = draft.plan.header();
+  const PathOrFd executable = request.executable.value_or(PathOrFd(request.argv[0]));
+  if (const auto* passed = std::get_if<PassedFd>(&executable)) {
+    const auto descriptor =
+        draft.descriptors.pass("executable.passed_fd", passed->index, plan::Use::executable);
+    if (!descriptor) return descriptor.error();
+    header.executable_descriptor = *descriptor;
+  } else {
+    const std::string& path = std::get<std::string>(executable);
+    if (path.size() >= plan::kMaxPath)
+      return refused(request.executable ? "executable" : "argv[0]", "is too long for a path",
+                     "at most " + std::to_string(plan::kMaxPath - 1) + " bytes",
+                     std::to_string(path.size()));
+    header.executable = draft.plan.text(path);
+    if (*request.search_path && path.find('/') == std::string::npos)
+      header.flags |= plan::kSearchPath;
+  }
+  const auto path = request.env.find("PATH");
+  header.search = draft.plan.text(path == request.env.end() ? kDefaultSearch : path->second);
+  header.argv = draft.plan.texts(request.argv);
+  std::vector<std::string> env;
+  for (const auto& [name, value] : request.env) env.push_back(name + '=' + value);
+  header.env = draft.plan.texts(env);
+  return resolve_cwd(draft);
+}
+
+uint64_t digest_of(const Request& request) {
+  // FNV-1a. Only requests of one client under one key are compared: whoever
+  // makes two of them collide fools nobody else.
+  uint64_t digest = 0xcbf29ce484222325;
+  for (const char c : to_json(request)) {
+    digest ^= static_cast<unsigned char>(c);
+    digest *= 0x100000001b3;
+  }
+  return digest;
+}
+
+std::string shown_request(const Request& effective) {
+  nlohmann::json shown = request::to_document(effective);
+  if (shown.contains("env"))
+    for (auto& value : shown["env"]) value = nullptr;
+  if (shown["stdin"].is_object())
+    for (const char* content : {"text", "base64"})
+      if (shown["stdin"].contains(content)) shown["stdin"][content] = nullptr;
+  return shown.dump();
+}
+
+request::Result<Resolved> resolve(const request::Effective& effective,
+                                  std::vector<sys::UniqueFd> passed, const Caller& caller,
+                                  const Asked& asked) {
+  const auto start = std::chrono::steady_clock::now();
+  Draft draft{effective, effective.request, caller, Descriptors(std::move(passed)), {}, {}, {}};
+  resolve_labels(draft, asked);
+  for (const auto part : {resolve_identity, resolve_namespaces, resolve_mounts, resolve_streams,
+                          resolve_program, resolve_numbers})
+    if (auto problem = part(draft)) return *std::move(problem);
+  if (auto problem = draft.descriptors.unused()) return *std::move(problem);
+  draft.plan->descriptors = draft.plan.span(draft.descriptors.list());
+
+  const auto spent = std::chrono::steady_clock::now() - start;
+  draft.plan->parse_us = asked.parse_us;
+  draft.plan->resolve_us =
+      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(spent).count());
+  Resolved resolved{draft.plan.finish(), draft.descriptors.take()};
+  if (resolved.plan_block.size() > plan::kMaxBytes)
+    return refused("", "is too large",
+                   "a Plan of at most " + std::to_string(plan::kMaxBytes) + " bytes",
+                   std::to_string(resolved.plan_block.size()));
+  return resolved;
+}
+
+}  // namespace cloister::front

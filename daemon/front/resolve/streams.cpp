@@ -1,0 +1,189 @@
+// stdin, stdout, stderr and file_actions, as one list of actions.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "resolve/draft.hpp"
+
+namespace cloister::front {
+namespace {
+
+// A file in memory that nobody can change any more, opened for reading only:
+// the payload cannot tell it from a small file.
+request::Result<sys::UniqueFd> sealed_content(const std::string& bytes) {
+  const auto failed = [] { return failed_call("stdin", "cannot keep its text", errno); };
+  const sys::UniqueFd file(::memfd_create("stdin", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!file) return failed();
+  for (size_t written = 0; written < bytes.size();) {
+    const ssize_t more = ::write(file.borrow(), bytes.data() + written, bytes.size() - written);
+    if (more < 0 && errno == EINTR) continue;
+    if (more < 0) return failed();
+    written += static_cast<size_t>(more);
+  }
+  if (::fcntl(file.borrow(), F_ADD_SEALS,
+              F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0)
+    return failed();
+  const std::string path = "/proc/self/fd/" + std::to_string(file.borrow());
+  sys::UniqueFd reader(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!reader) return failed();
+  return reader;
+}
+
+class Actions {
+ public:
+  explicit Actions(Draft& draft) : draft_(draft) {}
+
+  MaybeProblem stream(const char* field, int32_t fd, const Stream& stream) {
+    field_ = field;
+    index_ = plan::kNone;
+    fd_ = fd;
+    return std::visit([&](const auto& kind) { return add(kind); }, stream);
+  }
+
+  MaybeProblem file_action(uint32_t index, const FileAction& action) {
+    field_ = "file_actions[" + std::to_string(index) + ']';
+    index_ = index;
+    return std::visit([&](const auto& kind) { return add(kind); }, action);
+  }
+
+  bool pty() const { return pty_; }
+  plan::Span<plan::Action> finish() { return draft_.plan.span(list_); }
+
+ private:
+  // Descriptors 0, 1 and 2 are /dev/null already when init starts.
+  MaybeProblem add(const Null&) { return std::nullopt; }
+
+  MaybeProblem add(const PassedFd& passed) {
+    return receive(field_ + ".passed_fd", passed.index, fd_, false);
+  }
+
+  MaybeProblem add(const Inline& content) {
+    auto file = sealed_content(content.bytes);
+    if (!file) return file.error();
+    plan::Action& action = append(plan::Op::receive, fd_);
+    action.descriptor = draft_.descriptors.add(*std::move(file), plan::Use::payload);
+    return std::nullopt;
+  }
+
+  MaybeProblem add(const OpenPath& open) {
+    plan::Action& action = append(plan::Op::open, fd_);
+    action.flags = fd_ == STDIN_FILENO ? O_RDONLY : O_WRONLY | O_CREAT | O_TRUNC;
+    action.mode = 0666;
+    action.path = draft_.plan.text(open.path);
+    return std::nullopt;
+  }
+
+  // merge() gives captured output up or refuses it.
+  MaybeProblem add(const Capture&) { return refused(field_, "cannot be captured"); }
+
+  MaybeProblem add(const Pty&) {
+    append(plan::Op::pty, fd_);
+    pty_ = true;
+    return std::nullopt;
+  }
+
+  MaybeProblem add(const LikeStdout&) {
+    append(plan::Op::dup2, STDOUT_FILENO).new_fd = fd_;
+    return std::nullopt;
+  }
+
+  MaybeProblem add(const OpenAction& open) {
+    plan::Action& action = append(plan::Op::open, open.fd);
+    action.flags = open.flags.value_or(O_RDONLY);
+    action.mode = open.mode.value_or(0666);
+    action.path = draft_.plan.text(open.path);
+    return std::nullopt;
+  }
+
+  MaybeProblem add(const Dup2Action& dup2) {
+    plan::Action& action = append(plan::Op::dup2, dup2.fd);
+    action.new_fd = dup2.new_fd;
+    action.flags = dup2.inheritable.value_or(true) ? 0 : 1;
+    return std::nullopt;
+  }
+
+  MaybeProblem add(const CloseAction& close) {
+    append(plan::Op::close, close.fd);
+    return std::nullopt;
+  }
+
+  MaybeProblem add(const CloseRangeAction& range) {
+    append(plan::Op::close_range, range.fd_low).new_fd = range.fd_high;
+    return std::nullopt;
+  }
+
+  MaybeProblem add(const ReceiveAction& action) {
+    return receive(field_ + ".receive.passed_fd", action.passed_fd, action.fd,
+                   action.directory.value_or(false));
+  }
+
+  MaybeProblem add(const ChdirAction& chdir) {
+    append(plan::Op::chdir, 0).path = draft_.plan.text(chdir.path);
+    return std::nullopt;
+  }
+
+  MaybeProblem add(const FchdirAction& fchdir) {
+    append(plan::Op::fchdir, fchdir.fd);
+    return std::nullopt;
+  }
+
+  MaybeProblem add(const TcsetpgrpAction& action) {
+    append(plan::Op::tcsetpgrp, action.fd);
+    return std::nullopt;
+  }
+
+  MaybeProblem receive(const std::string& field, uint32_t index, int32_t fd, bool directory) {
+    const auto descriptor = draft_.descriptors.pass(field, index, plan::Use::payload, directory);
+    if (!descriptor) return descriptor.error();
+    append(plan::Op::receive, fd).descriptor = *descriptor;
+    return std::nullopt;
+  }
+
+  plan::Action& append(plan::Op op, int32_t fd) {
+    plan::Action action{};
+    action.op = op;
+    action.fd = fd;
+    action.descriptor = plan::kNone;
+    action.index = index_;
+    action.path = draft_.plan.text("");
+    return list_.emplace_back(action);
+  }
+
+  Draft& draft_;
+  std::vector<plan::Action> list_;
+  std::string field_;
+  uint32_t index_ = plan::kNone;
+  int32_t fd_ = 0;
+  bool pty_ = false;
+};
+
+}  // namespace
+
+MaybeProblem resolve_streams(Draft& draft) {
+  const Request& request = draft.request;
+  Actions actions(draft);
+  if (auto problem = actions.stream("stdin", STDIN_FILENO, *request.standard_input)) return problem;
+  if (auto problem = actions.stream("stdout", STDOUT_FILENO, *request.standard_output))
+    return problem;
+  if (auto problem = actions.stream("stderr", STDERR_FILENO, *request.standard_error))
+    return problem;
+  if (request.file_actions)
+    for (uint32_t i = 0; i < request.file_actions->size(); ++i)
+      if (auto problem = actions.file_action(i, (*request.file_actions)[i])) return problem;
+  draft.plan->actions = actions.finish();
+
+  if (actions.pty()) draft.plan->flags |= plan::kPty | plan::kSetsid;
+  if (request.terminal) {
+    draft.plan->rows = request.terminal->rows.value_or(0);
+    draft.plan->columns = request.terminal->columns.value_or(0);
+    if (request.terminal->controlling_fd) {
+      draft.plan->controlling_fd = *request.terminal->controlling_fd;
+      draft.plan->flags |= plan::kSetsid;  // only a session leader has one, tty_ioctl(2)
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace cloister::front
