@@ -133,6 +133,9 @@ Result<json> parse_text(std::string_view text, Comments comments) {
   // The lexer would skip a byte order mark; RFC 8259 forbids to send one.
   if (text.starts_with("\xEF\xBB\xBF"))
     return Problem{Problem::Kind::invalid, "", "begins with a byte order mark", "JSON", ""};
+  // The lexer would take a NUL for the end and never look at the rest.
+  if (text.find('\0') != std::string_view::npos)
+    return Problem{Problem::Kind::invalid, "", "holds a NUL", "JSON", ""};
   Builder builder;
   json::sax_parse(text, &builder, json::input_format_t::json, true, comments == Comments::allowed);
   return std::move(builder).take();

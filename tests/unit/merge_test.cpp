@@ -1,0 +1,277 @@
+// Layers: how constants, profiles and a request become one, where each value
+// came from, what is given up, and which combinations are refused.
+#include "cloister/request.hpp"
+#include "outcome.hpp"
+#include "request/layers.hpp"
+
+using namespace cloister;
+using request::Effective;
+using request::Layer;
+
+namespace {
+
+Request profile(std::string_view text) {
+  const auto parsed = request::parse_profile(text);
+  REQUIRE_MESSAGE(parsed.has_value(), parsed.error().field, ' ', parsed.error().reason);
+  return *parsed;
+}
+
+// A profile and a request, as the front merges them.
+request::Result<Effective> merged(std::string_view lower, std::string_view upper) {
+  const Layer layers[] = {{profile(lower), "profile p"}, {profile(upper), request::kFromRequest}};
+  return request::merge(layers);
+}
+
+Effective effective(std::string_view lower, std::string_view upper) {
+  const auto result = merged(lower, upper);
+  REQUIRE_MESSAGE(result.has_value(), result.error().field, ' ', result.error().reason);
+  return *result;
+}
+
+Problem problem(std::string_view lower, std::string_view upper) {
+  const auto result = merged(lower, upper);
+  CHECK_MESSAGE(result.has_error(), upper);
+  return result ? Problem{} : result.error();
+}
+
+constexpr const char* kBox = R"({
+  "namespaces": {"mnt": "new", "net": "new", "uts": "new", "user": "auto"},
+  "network": "none",
+  "mounts": [{"at": "/", "bind": "/"}, {"at": "/proc", "proc": {}}, {"at": "/tmp", "tmpfs": {}}],
+  "sysctls": {"net.ipv4.ip_unprivileged_port_start": 0},
+  "env": {"A": "profile", "B": "profile"}, "tags": {"t": "1"},
+  "rlimits": {"RLIMIT_CORE": {"soft": 0, "hard": 0}},
+  "lifetime": {"stop_timeout": "1s"}, "nice": 5, "umask": "0077"})";
+
+// A request of that profile, with these members.
+std::string asking(std::string_view members) {
+  return R"({"argv": ["a"])" + std::string(members.empty() ? "" : ", ") + std::string(members) +
+         '}';
+}
+
+}  // namespace
+
+TEST_CASE("scalars replace: request over profile over constant, each with its origin") {
+  const Effective all = effective(kBox, asking(R"("nice": 7)"));
+  CHECK(all.request.nice == 7);
+  CHECK(all.origins.at("nice") == "request");
+  CHECK(all.request.umask == 077u);
+  CHECK(all.origins.at("umask") == "profile p");
+  CHECK(all.request.oom_score_adj == 0);
+  CHECK(all.origins.at("oom_score_adj") == "constant");
+  CHECK_FALSE(all.origins.contains("hostname"));
+  CHECK_FALSE(all.request.hostname.has_value());
+}
+
+TEST_CASE("env, tags, rlimits, sysctls, namespaces and lifetime merge by key") {
+  const Effective all = effective(kBox, asking(R"(
+      "env": {"B": "request", "C": "request"}, "tags": {"u": "2"},
+      "rlimits": {"RLIMIT_NOFILE": {"soft": 9, "hard": 9}},
+      "sysctls": {"net.ipv4.ip_default_ttl": 9}, "namespaces": {"time": "new"},
+      "lifetime": {"stop_signal": "SIGINT"})"));
+  CHECK(all.request.env ==
+        std::map<std::string, std::string>{{"A", "profile"}, {"B", "request"}, {"C", "request"}});
+  CHECK(all.origins.at("env.A") == "profile p");
+  CHECK(all.origins.at("env.B") == "request");
+  CHECK(all.request.tags.size() == 2);
+  CHECK(all.request.rlimits.at("RLIMIT_CORE").hard == 0);
+  CHECK(all.origins.at("rlimits.RLIMIT_NOFILE") == "request");
+  CHECK(all.origins.at("rlimits.RLIMIT_CORE") == "profile p");
+  CHECK(all.origins.at("rlimits.RLIMIT_CPU") == "constant");
+  CHECK(all.request.sysctls.size() == 2);
+  CHECK(all.request.namespaces.time == NamespaceChoice(NewNamespace{}));
+  CHECK(all.origins.at("namespaces.mnt") == "profile p");
+  CHECK(all.origins.at("namespaces.ipc") == "constant");
+  CHECK(all.request.lifetime.stop_signal == 2);
+  CHECK(all.request.lifetime.stop_timeout == std::chrono::seconds(1));
+  CHECK(all.origins.at("lifetime.setup_timeout") == "constant");
+}
+
+TEST_CASE("mounts append, and one at the same place takes its turn") {
+  const Effective all = effective(kBox, asking(R"("mounts": [
+      {"at": "/data", "bind": "/srv"}, {"at": "//tmp/.", "bind": "/var/tmp"}])"));
+  std::vector<std::string> places;
+  for (const Mount& mount : all.request.mounts) places.push_back(mount.at);
+  CHECK(places == std::vector<std::string>{"/", "/proc", "/tmp", "/data"});
+  CHECK(all.request.mounts[2].bind.has_value());
+  CHECK_FALSE(all.request.mounts[2].tmpfs.has_value());
+  CHECK(all.origins.at("mounts./tmp") == "request");
+  CHECK(all.origins.at("mounts./proc") == "profile p");
+}
+
+TEST_CASE("null and an absent member remove nothing") {
+  const Effective plain = effective(kBox, asking(""));
+  CHECK(
+      effective(kBox, asking(R"("mounts": null, "limits": null, "env": {"A": null}, "nice": null)"))
+          .request == plain.request);
+}
+
+TEST_CASE("unset takes away what a lower layer gave, and the constant is back") {
+  const Effective all = effective(kBox, asking(R"(
+      "unset": ["env.A", "mounts./tmp", "rlimits.RLIMIT_CORE", "nice", "tags", "lifetime.stop_timeout"],
+      "env": {"A": "mine"})"));
+  CHECK(all.request.env.at("A") == "mine");
+  CHECK(all.request.env.at("B") == "profile");
+  CHECK(all.request.mounts.size() == 2);
+  CHECK_FALSE(all.origins.contains("mounts./tmp"));
+  CHECK(all.request.rlimits.at("RLIMIT_CORE").hard == kUnlimited);
+  CHECK(all.origins.at("rlimits.RLIMIT_CORE") == "constant");
+  CHECK(all.request.nice == 0);
+  CHECK(all.origins.at("nice") == "constant");
+  CHECK(all.request.tags.empty());
+  CHECK(all.request.lifetime.stop_timeout == std::chrono::seconds(5));
+  // Nothing to take away is no mistake; a path that no request has is.
+  effective(kBox, asking(R"("unset": ["env.NOT_THERE", "hostname", "mounts./not/there"])"));
+  for (const char* path :
+       {"evn.A", "env.", "nice.x", "rlimits.NOFILE", "mounts.tmp", "lifetime.x", "."})
+    CHECK(problem(kBox, asking("\"unset\": [\"" + std::string(path) + "\"]")).field == "unset");
+}
+
+TEST_CASE("a field without a room is unsupported by name, wherever it stands") {
+  const auto unsupported = [](std::string_view members, std::string_view feature) {
+    CAPTURE(members);
+    const Problem got = problem("{}", asking(members));
+    CHECK(got.kind == Problem::Kind::unsupported);
+    CHECK(got.field == feature);
+    CHECK_FALSE(got.reason.empty());
+  };
+  unsupported(R"("root": "/r")", "root");
+  unsupported(R"("secrets": {})", "secrets");
+  unsupported(R"("masked_paths": ["/proc/kcore"])", "masked_paths");
+  unsupported(R"("readonly_paths": [])", "readonly_paths");
+  unsupported(R"("network": {"outbound": {}})", "network");
+  unsupported(R"("capabilities": {})", "capabilities");
+  unsupported(R"("seccomp": {})", "seccomp");
+  unsupported(R"("landlock": {})", "landlock");
+  unsupported(R"("devices": [])", "devices");
+  unsupported(R"("dumpable": false)", "dumpable");
+  unsupported(R"("limits": {"memory": 0})", "limits.memory");
+  unsupported(R"("limits": {"swap": 0})", "limits.swap");
+  unsupported(R"("limits": {"pids": 1})", "limits.pids");
+  unsupported(R"("limits": {"cpus": 1})", "limits.cpus");
+  unsupported(R"("limits": {"wall_time": "1s"})", "limits.wall_time");
+  unsupported(R"("limits": {"cpu_time": "1s"})", "limits.cpu_time");
+  unsupported(R"("limits": {"on_oom": "kill_job"})", "limits.on_oom");
+  unsupported(R"("cgroup": "caller")", "cgroup");
+  unsupported(R"("stdout": {"capture": {}})", "stdout");
+  unsupported(R"("stderr": {"capture": {"max": 1}})", "stderr");
+  unsupported(R"("identity": "dynamic")", "identity");
+  unsupported(R"("mounts": [{"at": "/a", "devpts": {}}])", "mounts./a");
+  unsupported(R"("mounts": [{"at": "/a", "mqueue": {}}])", "mounts./a");
+  unsupported(R"("mounts": [{"at": "/a", "file": {"text": ""}}])", "mounts./a");
+  unsupported(R"("mounts": [{"at": "/a", "overlay": {"lower": ["/b"]}}])", "mounts./a");
+  unsupported(R"("sysctls": {"kernel.pid_max": "1"})", "sysctls.kernel.pid_max");
+  unsupported(R"("sysctls": {"net.core.rmem_max": "1"})", "sysctls.net.core.rmem_max");
+}
+
+TEST_CASE("best_effort gives up what is unsupported, and says so") {
+  const Effective all = effective("{}", asking(R"(
+      "limits": {"pids": 1, "memory": 1}, "stdout": {"capture": {}}, "seccomp": {},
+      "best_effort": ["limits", "stdout", "seccomp", "nice"], "nice": 3)"));
+  CHECK(all.degraded ==
+        std::vector<std::string>{"limits.memory", "limits.pids", "seccomp", "stdout"});
+  CHECK(all.request.standard_output == Stream(Null{}));
+  CHECK(all.origins.at("stdout") == "constant");
+  CHECK(all.request.nice == 3);  // supported, so kept
+  CHECK(all.request.limits == Limits{});
+  // A request may give up what its profile asks for, a profile not what the request does.
+  CHECK(effective(R"({"limits": {"pids": 1}})", asking(R"("best_effort": ["limits.pids"])"))
+            .degraded.size() == 1);
+  CHECK(effective(R"({"limits": {"pids": 1}, "best_effort": ["limits.pids"]})", asking(""))
+            .degraded.size() == 1);
+  CHECK(problem(R"({"best_effort": ["limits.pids"]})", asking(R"("limits": {"pids": 1})")).field ==
+        "limits.pids");
+  CHECK(problem("{}", asking(R"("best_effort": ["limit.pids"])")).field == "best_effort");
+  CHECK(problem("{}", asking(R"("limits": {"pids": 1}, "best_effort": ["limits.pid"])")).field ==
+        "best_effort");
+}
+
+TEST_CASE("network and the network namespace follow each other") {
+  const Effective host = effective(kBox, asking(R"("network": "host")"));
+  CHECK(host.request.namespaces.net == NamespaceChoice(HostNamespace{}));
+  CHECK(host.origins.at("namespaces.net") == "request");
+  CHECK(host.request.sysctls.empty());
+  const Effective joined = effective(kBox, asking(R"("namespaces": {"net": {"passed_fd": 0}})"));
+  CHECK_FALSE(joined.request.network.has_value());
+  CHECK_FALSE(joined.origins.contains("network"));
+  const Effective none = effective("{}", asking(R"("network": "none")"));
+  CHECK(none.request.namespaces.net == NamespaceChoice(NewNamespace{}));
+  const Effective again =
+      effective(R"({"network": "host"})", asking(R"("namespaces": {"net": "new"})"));
+  CHECK_FALSE(again.request.network.has_value());
+  const Effective kept = effective(kBox, asking(R"("namespaces": {"net": "new"})"));
+  CHECK(kept.request.network == Network(NoNetwork{}));
+  CHECK(problem("{}", asking(R"("network": "none", "namespaces": {"net": "host"})")).field ==
+        "network");
+  CHECK(problem("{}", asking(R"("network": "host", "namespaces": {"net": "new"})")).field ==
+        "network");
+  CHECK(problem(kBox, asking(R"("network": "host", "sysctls": {"net.ipv4.ip_default_ttl": 1})"))
+            .field == "sysctls.net.ipv4.ip_default_ttl");
+}
+
+TEST_CASE("combinations that no kernel has are refused by their rule") {
+  const auto refuses = [](std::string_view lower, std::string_view members, std::string_view field,
+                          std::string_view rule) {
+    CAPTURE(members);
+    const Problem got = problem(lower, asking(members));
+    CHECK(got.kind == Problem::Kind::invalid);
+    CHECK(got.field == field);
+    CHECK_MESSAGE(got.reason.find(rule) != std::string::npos, got.reason);
+  };
+  CHECK(problem("{}", "{}").field == "argv");
+  refuses("{}", R"("hostname": "a")", "hostname", "uts namespace");
+  refuses("{}", R"("domainname": "a")", "domainname", "uts namespace");
+  refuses(kBox, R"("hostname": "a", "namespaces": {"uts": {"passed_fd": 0}})", "hostname", "uts");
+  refuses("{}", R"("time_offsets": {"boottime_ns": 1})", "time_offsets", "time namespace");
+  refuses(kBox, R"("uid_map": [])", "uid_map", "user namespace");
+  refuses("{}", R"("gid_map": [{"inside": 0, "outside": 0, "count": 1}])", "gid_map",
+          "user namespace");
+  refuses("{}", R"("namespaces": {"user": "new"}, "uid_map": [
+      {"inside": 0, "outside": 0, "count": 9}, {"inside": 8, "outside": 100, "count": 1}])",
+          "uid_map[1]", "overlaps");
+  refuses("{}", R"("namespaces": {"user": "new"}, "uid_map": [
+      {"inside": 0, "outside": 0, "count": 9}, {"inside": 9, "outside": 8, "count": 1}])",
+          "uid_map[1]", "overlaps");
+  refuses(kBox, R"("namespaces": {"mnt": "host"})", "mounts", "mount namespace");
+  refuses(kBox, R"("namespaces": {"mnt": {"job": "j-1"}})", "mounts", "mount namespace");
+  refuses("{}", R"("workspace": {"path": "/w"})", "workspace", "mount namespace");
+  refuses(kBox, R"("cwd": {"passed_fd": 0})", "cwd", "outside the new root");
+  refuses(kBox, R"("no_new_privs": false)", "no_new_privs", "none");
+  refuses("{}", R"("no_new_privs": false)", "no_new_privs", "none");
+  refuses(R"({"namespaces": {"mnt": "new"}, "mounts": [{"at": "/a", "tmpfs": {}}]})",
+          R"("mounts": [{"at": "/", "bind": "/"}])", "mounts./", "first");
+  refuses("{}", R"("namespaces": {"mnt": "new"}, "mounts": [{"at": "/", "tmpfs": {}}])", "mounts./",
+          "bind");
+  refuses("{}", R"("terminal": {"rows": 1})", "terminal", "pty");
+  refuses("{}", R"("terminal": {"controlling_fd": 0})", "terminal.controlling_fd", "placed");
+  refuses("{}", R"("terminal": {"controlling_fd": 0}, "stdin": "pty")", "terminal.controlling_fd",
+          "one controlling terminal");
+  refuses("{}", R"("setsid": true, "setpgroup": 5)", "setpgroup", "session leader");
+  refuses("{}", R"("stdin": "pty", "setpgroup": 5)", "setpgroup", "session leader");
+}
+
+TEST_CASE("combinations that work are left alone") {
+  effective("{}", asking(R"("setsid": true, "setpgroup": 0)"));
+  effective("{}", asking(R"("terminal": {"controlling_fd": 0}, "stdin": {"passed_fd": 0})"));
+  effective("{}", asking(R"("terminal": {"controlling_fd": 9},
+      "file_actions": [{"receive": {"passed_fd": 0, "fd": 9}}])"));
+  effective("{}", asking(R"("terminal": {"rows": 1, "columns": 2}, "stdout": "pty")"));
+  effective("{}", asking(R"("cwd": {"passed_fd": 0})"));
+  effective(R"({"defaults": "caller"})", asking(R"("no_new_privs": false)"));
+  effective(kBox, asking(R"("hostname": "a", "workspace": {"path": "/w"})"));
+  effective("{}", asking(R"("namespaces": {"user": "new"}, "uid_map": [
+      {"inside": 0, "outside": 0, "count": 9}, {"inside": 9, "outside": 9, "count": 1}])"));
+}
+
+TEST_CASE("paths are made normal without looking at the system") {
+  for (const auto& [path, normal] : std::map<std::string, std::string>{{"/", "/"},
+                                                                       {"//", "/"},
+                                                                       {"/.", "/"},
+                                                                       {"/a/", "/a"},
+                                                                       {"//a//./b/", "/a/b"},
+                                                                       {"~", "~"},
+                                                                       {"~/", "~"},
+                                                                       {"~/./x", "~/x"},
+                                                                       {"/...", "/..."}})
+    CHECK(request::normal_path(path) == normal);
+}
