@@ -120,7 +120,9 @@ const char* name_of(Way way) {
 Service::Service(const Who& who, const std::string& directory,
                  const std::vector<std::string>& options)
     : socket_(directory + "/socket") {
-  std::vector<std::string> arguments = {"--socket", socket_, "--runtime-dir", directory + "/run"};
+  // Everybody may connect: who may do what is what is tested.
+  std::vector<std::string> arguments = {"--socket", socket_,         "--socket-mode",
+                                        "0666",     "--runtime-dir", directory + "/run"};
   for (const auto& word : program_options()) arguments.push_back(word);
   arguments.insert(arguments.end(), options.begin(), options.end());
   pid_ = child([&] {
@@ -196,6 +198,9 @@ World::World() {
     fs::copy_file(path, directory_ + "/bin/" + program);
     fs::permissions(directory_ + "/bin/" + program, fs::perms{0755});
   }
+  // A front looks for its profiles beside itself before it looks where they are installed.
+  fs::create_directories(directory_ + "/bin/config");
+  fs::copy(PROFILES, directory_ + "/bin/config/profiles");
   alice_ = make_user(kAlice, directory_ + "/alice");
   bob_ = make_user(kBob, directory_ + "/bob");
 }
@@ -222,8 +227,6 @@ Service& World::system() {
     write_file(directory + "/cloisterd.json", "{}\n");
     system_ = std::make_unique<Service>(
         root_, directory, std::vector<std::string>{"--config", directory + "/cloisterd.json"});
-    // Everybody may connect here: who may do what is what is tested.
-    fs::permissions(system_->socket(), fs::perms{0666});
   }
   return *system_;
 }
