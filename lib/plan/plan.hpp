@@ -35,6 +35,7 @@ inline constexpr uint32_t kRlimits = 16;      // RLIM_NLIMITS
 inline constexpr uint32_t kNamespaces = 8;
 inline constexpr uint32_t kCpuBytes = 128;  // 1024 processors
 inline constexpr int32_t kMaxFd = 1 << 20;
+inline constexpr uint64_t kMaxTimeoutMs = 365ull * 86400 * 1000;  // what a timer can hold, and a year
 
 // Bytes in the block; one NUL follows them and none is inside.
 struct Text {

@@ -123,6 +123,7 @@ void check_numbers(Checker& is, const View& plan) {
   is.range(h.scheduler.priority, 0, 99);
   is.range(h.stop_signal, 1, 64);
   is.one_of(h.on_disconnect);
+  is.that(h.stop_timeout_ms <= kMaxTimeoutMs && h.setup_timeout_ms <= kMaxTimeoutMs, Flaw::range);
   is.that(h.unshare <= INT32_MAX, Flaw::range);
   const Identity& id = h.identity;
   for (uint32_t value : {id.ruid, id.euid, id.suid, id.rgid, id.egid, id.sgid})

@@ -27,6 +27,9 @@ class Connection {
   boost::asio::awaitable<Result<void>> write(std::string json,
                                              std::span<const int> descriptors = {});
 
+  // A message has begun and has not ended.
+  bool inside_message() const { return !reader_.empty(); }
+
   Socket& socket() { return socket_; }
   void close();
 

@@ -82,6 +82,9 @@ class FrameReader {
   // The complete message; the reader starts on the next one.
   Message take();
 
+  // Nothing of a message has arrived.
+  bool empty() const { return used_ == 0; }
+
  private:
   std::string buffer_;  // [0, used_) is the message so far, the rest is room
   size_t used_ = 0;

@@ -1,0 +1,249 @@
+// Calls about jobs that are there already: Wait, Signal, Stop, List, Inspect,
+// Remove, Describe.
+#include <sys/utsname.h>
+#include <sys/wait.h>
+
+#include <cstring>
+
+#include "features.hpp"
+#include "reply.hpp"
+#include "request/reader.hpp"
+#include "session.hpp"
+#include "sys/names.hpp"
+
+namespace cloister::front {
+
+using plan::JobPhase;
+using plan::TellKind;
+using request::Reader;
+using varlink::Json;
+
+namespace {
+
+constexpr const char* kScopes[] = {"main", "group", "all"};
+constexpr const char* kOptionNames[] = {"WNOHANG",    "WUNTRACED", "WSTOPPED",
+                                        "WCONTINUED", "WEXITED",   "WNOWAIT"};
+constexpr uint32_t kOptionBits[] = {WNOHANG, WSTOPPED, WSTOPPED, WCONTINUED, WEXITED, WNOWAIT};
+constexpr const char* kStates[] = {"preparing", "running", "stopped", "ended"};
+
+// A parameter of a method that is wrong is org.varlink.service.InvalidParameter.
+varlink::Reply refuse(const Problem& problem) { return varlink::invalid_parameter(problem.field); }
+
+bool fill_id(Reader& in, plan::Ask& ask, std::string& id, Reader::Need need) {
+  const auto text = in.text("id", need, 64);
+  if (!text) return false;
+  id = *text;
+  ask.select = plan::Select::id;
+  // What is no id at all names no job either: all zeros never match.
+  if (const auto job = varlink::parse_job_name(id)) std::copy(job->begin(), job->end(), ask.job);
+  return true;
+}
+
+bool fill_tag(Reader& in, plan::Ask& ask) {
+  const Json* tag = in.object("tag");
+  if (!tag) return false;
+  Reader inner(*tag, "tag");
+  const auto key = inner.text("key", Reader::Need::required, plan::kMaxName);
+  const auto value = inner.text("value", Reader::Need::required, plan::kMaxName);
+  if (const auto problem = inner.finish()) {
+    in.refuse("tag", problem->reason, problem->expected, problem->got);
+    return false;
+  }
+  key->copy(ask.tag_key, sizeof ask.tag_key - 1);
+  value->copy(ask.tag_value, sizeof ask.tag_value - 1);
+  ask.select = plan::Select::tag;
+  return true;
+}
+
+// GCC 12 cannot build braced lists inside a coroutine; so JSON is made here.
+Json wait_result(const Answer& answer) {
+  Json result = {{"event", nullptr}, {"id", nullptr}, {"signal", nullptr}, {"verdict", nullptr}};
+  if (answer.tell.kind != TellKind::event) return result;
+  const plan::JobState& state = answer.tell.state;
+  result["id"] = varlink::job_name(state.job);
+  result["event"] = state.event == JobPhase::ended     ? "ended"
+                    : state.event == JobPhase::stopped ? "stopped"
+                                                       : "continued";
+  if (state.event == JobPhase::stopped) result["signal"] = sys::signal_name(state.stop_signal);
+  return result;
+}
+
+Json verdict_of(const Answer& answer) {
+  const JobPlan job(answer.descriptors.at(0));
+  return job ? varlink::to_dom(varlink::make_verdict(answer.tell.state, job.view())) : Json();
+}
+
+Json inspection(const Answer& answer) {
+  const plan::JobState& state = answer.tell.state;
+  const JobPlan job(answer.descriptors.at(0));
+  if (!job) return {};
+  const plan::View view = job.view();
+  Json result = {{"job", varlink::to_dom(varlink::make_job_info(state, view))},
+                 {"request", Json::parse(view.c_str(view->request_json), nullptr, false)},
+                 {"verdict", nullptr}};
+  if (state.phase == JobPhase::ended)
+    result["verdict"] = varlink::to_dom(varlink::make_verdict(state, view));
+  return result;
+}
+
+Json description(const plan::Host& host, const Caller& caller, const Profiles& profiles) {
+  utsname kernel{};
+  ::uname(&kernel);
+  return {{"version", varlink::kVersion},
+          {"mode", varlink::mode_name(caller.mode)},
+          {"kernel", kernel.release},
+          {"cgroup_version", host.cgroup_version},
+          {"jobs_running", host.jobs_running},
+          {"jobs_kept", host.jobs_kept},
+          {"jobs_limit", host.jobs_limit},
+          {"connections_limit", host.connections_limit},
+          {"features", features(host, caller, profiles)}};
+}
+
+varlink::Reply success(Json parameters) {
+  varlink::Reply reply;
+  reply.parameters = std::move(parameters);
+  return reply;
+}
+
+varlink::Reply success(const char* name, Json value) {
+  Json parameters = Json::object();
+  parameters[name] = std::move(value);
+  return success(std::move(parameters));
+}
+
+}  // namespace
+
+Task<std::optional<Answer>> Session::ask(plan::Ask ask, std::string id) {
+  if (!monitor_.ask(ask)) leave();
+  auto answer = co_await monitor_.answer(ask.sequence);
+  if (!answer) leave();
+  if (answer->tell.kind != TellKind::refused) co_return answer;
+  co_await reply(reply_to(answer->tell.refusal, id));
+  co_return std::nullopt;
+}
+
+Task<void> Session::wait(Pending pending) {
+  Reader in(pending.call.parameters);
+  plan::Ask ask = monitor_.make(plan::AskKind::wait);
+  std::string id;
+  int selectors = fill_id(in, ask, id, Reader::Need::optional) + fill_tag(in, ask);
+  if (const auto pgid = in.integer("pgid", 1, INT32_MAX)) {
+    ask.pgid = static_cast<int32_t>(*pgid);
+    ask.select = plan::Select::pgid;
+    ++selectors;
+  }
+  if (const auto all = in.boolean("all"); all && *all) {
+    ask.select = plan::Select::all;
+    ++selectors;
+  }
+  if (const auto options = in.words("options", kOptionNames))
+    for (size_t option : *options) ask.options |= kOptionBits[option];
+  if (!(ask.options & (WEXITED | WSTOPPED | WCONTINUED))) ask.options |= WEXITED;
+  if (selectors != 1) in.refuse("id", "is not alone", "one of id, tag, pgid, all", "");
+  if (const auto problem = in.finish()) co_return co_await reply(refuse(*problem));
+
+  const auto answer = co_await Session::ask(ask, id);
+  if (!answer) co_return;
+  Json result = wait_result(*answer);
+  if (result["event"] == "ended") {
+    result["verdict"] = verdict_of(*answer);
+    if (result["verdict"].is_null()) leave();
+  }
+  co_await reply(success(std::move(result)));
+}
+
+bool Session::fill_signal(const Json& parameters, plan::Ask& ask, std::optional<Problem>& problem,
+                          std::string& id) {
+  Reader in(parameters);
+  fill_id(in, ask, id, Reader::Need::required);
+  if (const auto signal = in.signal("signal", Reader::Need::required)) ask.signal = *signal;
+  if (const auto scope = in.word("scope", kScopes)) ask.scope = static_cast<plan::Scope>(*scope);
+  problem = in.finish();
+  return !problem;
+}
+
+Task<void> Session::signal(Pending pending) {
+  plan::Ask ask = monitor_.make(plan::AskKind::signal);
+  std::optional<Problem> problem;
+  std::string id;
+  if (!fill_signal(pending.call.parameters, ask, problem, id))
+    co_return co_await reply(refuse(*problem));
+  if (co_await Session::ask(ask, id)) co_await reply(varlink::Reply());
+}
+
+Task<void> Session::stop(Pending pending) {
+  Reader in(pending.call.parameters);
+  plan::Ask ask = monitor_.make(plan::AskKind::stop);
+  std::string id;
+  fill_id(in, ask, id, Reader::Need::required);
+  const auto timeout = in.duration("timeout");
+  ask.timeout_ms = timeout ? static_cast<uint64_t>(timeout->count()) : UINT64_MAX;
+  if (const auto problem = in.finish()) co_return co_await reply(refuse(*problem));
+  const auto answer = co_await Session::ask(ask, id);
+  if (!answer) co_return;
+  Json verdict = verdict_of(*answer);
+  if (verdict.is_null()) leave();
+  co_await reply(success("verdict", std::move(verdict)));
+}
+
+Task<void> Session::list(Pending pending) {
+  Reader in(pending.call.parameters);
+  plan::Ask filter = monitor_.make(plan::AskKind::list);
+  fill_tag(in, filter);
+  const auto state = in.word("state", kStates);
+  if (const auto problem = in.finish()) co_return co_await reply(refuse(*problem));
+
+  Json jobs = Json::array();
+  uint64_t after = 0;
+  for (uint32_t rows = plan::kRowsPerPage; rows == plan::kRowsPerPage;) {
+    plan::Ask page = filter;
+    page.sequence = monitor_.make(plan::AskKind::list).sequence;
+    page.after = after;
+    if (!monitor_.ask(page)) leave();
+    for (rows = 0;; ++rows) {
+      const auto answer = co_await monitor_.answer(page.sequence);
+      if (!answer) leave();
+      if (answer->tell.kind != TellKind::row) break;
+      const plan::JobState& row = answer->tell.state;
+      after = row.serial;
+      if (state && *state != static_cast<size_t>(row.phase)) continue;
+      const JobPlan job(answer->descriptors.at(0));
+      if (!job) leave();
+      jobs.push_back(varlink::to_dom(varlink::make_job_info(row, job.view())));
+    }
+  }
+  co_await reply(success("jobs", std::move(jobs)));
+}
+
+Task<void> Session::inspect(Pending pending) {
+  Reader in(pending.call.parameters);
+  plan::Ask ask = monitor_.make(plan::AskKind::inspect);
+  std::string id;
+  fill_id(in, ask, id, Reader::Need::required);
+  if (const auto problem = in.finish()) co_return co_await reply(refuse(*problem));
+  const auto answer = co_await Session::ask(ask, id);
+  if (!answer) co_return;
+  Json result = inspection(*answer);
+  if (result.is_null()) leave();
+  co_await reply(success(std::move(result)));
+}
+
+Task<void> Session::remove(Pending pending) {
+  Reader in(pending.call.parameters);
+  plan::Ask ask = monitor_.make(plan::AskKind::remove);
+  std::string id;
+  fill_id(in, ask, id, Reader::Need::required);
+  if (const auto problem = in.finish()) co_return co_await reply(refuse(*problem));
+  if (co_await Session::ask(ask, id)) co_await reply(varlink::Reply());
+}
+
+Task<void> Session::describe(Pending pending) {
+  Reader in(pending.call.parameters);
+  if (const auto problem = in.finish()) co_return co_await reply(refuse(*problem));
+  const auto answer = co_await Session::ask(monitor_.make(plan::AskKind::describe), "");
+  if (!answer) co_return;
+  co_await reply(success(description(answer->tell.host, caller_, profiles_)));
+}
+
+}  // namespace cloister::front

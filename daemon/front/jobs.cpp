@@ -1,0 +1,329 @@
+// Calls that launch: Run, Start, Plan.
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
+#include "plan/steps.hpp"
+#include "reply.hpp"
+#include "request/reader.hpp"
+#include "session.hpp"
+#include "sys/names.hpp"
+
+namespace cloister::front {
+
+namespace asio = boost::asio;
+using plan::JobPhase;
+using plan::TellKind;
+using varlink::Json;
+
+namespace {
+
+constexpr int kSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+constexpr size_t kBatch = 250;  // below SCM_MAX_FD, unix(7)
+
+bool write_sealed(int memfd, const std::string& block) {
+  for (size_t at = 0; at < block.size();) {
+    const ssize_t size = ::write(memfd, block.data() + at, block.size() - at);
+    if (size < 0 && errno != EINTR) return false;
+    if (size > 0) at += static_cast<size_t>(size);
+  }
+  return ::fcntl(memfd, F_ADD_SEALS, kSeals) == 0;
+}
+
+// What init and the payload's process send before `started`: the pidfd and the
+// master side of the terminal.
+struct Offered {
+  sys::UniqueFd pidfd, terminal;
+};
+
+Offered receive_offered(int channel) {
+  Offered offered;
+  for (;;) {
+    char kind = 0;
+    iovec bytes{&kind, 1};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    msghdr message{};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    if (::recvmsg(channel, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) <= 0) return offered;
+    const cmsghdr* part = CMSG_FIRSTHDR(&message);
+    if (!part || part->cmsg_type != SCM_RIGHTS) continue;
+    int fd;
+    std::memcpy(&fd, CMSG_DATA(part), sizeof fd);
+    (kind == 'P' ? offered.terminal : offered.pidfd).reset(fd);
+  }
+}
+
+// GCC 12 cannot build braced lists inside a coroutine; so replies are made here.
+varlink::Reply event_reply(Json event, bool continues) {
+  varlink::Reply reply;
+  reply.parameters = std::move(event);
+  reply.continues = continues;
+  return reply;
+}
+
+Json event_json(const char* event, const std::string& id) {
+  return {{"event", event}, {"id", id},  {"pid", nullptr}, {"signal", nullptr},
+          {"pty_passed_fd", nullptr}, {"verdict", nullptr}};
+}
+
+Json start_json(const std::string& id) {
+  return {{"id", id}, {"pid", nullptr}, {"pidfd_passed_fd", nullptr}, {"pty_passed_fd", nullptr}};
+}
+
+// The steps that this Plan takes, in their order, for people.
+Json steps_of(plan::View view);
+
+Json planned_json(const request::Effective& effective, const std::string& block) {
+  return {{"effective", Json::parse(shown_request(effective.request))},
+          {"origins", effective.origins},
+          {"steps", steps_of(plan::View(block.data()))},
+          {"degraded", effective.degraded}};
+}
+
+// Fills in what came with the start of a job, and names the descriptors that
+// the reply carries.
+std::vector<int> started_json(Json& reply, const plan::JobState& state, const Offered& offered) {
+  std::vector<int> borrowed;
+  if (state.pid) reply["pid"] = state.pid;
+  if (offered.pidfd) {
+    reply["pidfd_passed_fd"] = borrowed.size();
+    borrowed.push_back(offered.pidfd.borrow());
+  }
+  if (offered.terminal) {
+    reply["pty_passed_fd"] = borrowed.size();
+    borrowed.push_back(offered.terminal.borrow());
+  }
+  return borrowed;
+}
+
+}  // namespace
+
+Task<bool> Session::pass_descriptors(int channel, std::vector<sys::UniqueFd> descriptors) {
+  asio::posix::stream_descriptor ready(io_, ::fcntl(channel, F_DUPFD_CLOEXEC, 3));
+  for (size_t at = 0; at < descriptors.size();) {
+    int fds[kBatch];
+    const size_t count = std::min(kBatch, descriptors.size() - at);
+    for (size_t i = 0; i < count; ++i) fds[i] = descriptors[at + i].borrow();
+    char byte = 'D';
+    iovec bytes{&byte, 1};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)];
+    msghdr message{};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+    cmsghdr* part = CMSG_FIRSTHDR(&message);
+    part->cmsg_level = SOL_SOCKET;
+    part->cmsg_type = SCM_RIGHTS;
+    part->cmsg_len = CMSG_LEN(count * sizeof(int));
+    std::memcpy(CMSG_DATA(part), fds, count * sizeof(int));
+    if (::sendmsg(channel, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+      at += count;
+    } else if (errno == EAGAIN) {
+      co_await ready.async_wait(asio::posix::stream_descriptor::wait_write, asio::use_awaitable);
+    } else if (errno != EINTR) {
+      co_return false;  // init has ended: its record says why
+    }
+  }
+  co_return true;
+}
+
+Task<std::optional<Session::Launched>> Session::launch(Pending& pending, plan::Method method) {
+  const auto start = std::chrono::steady_clock::now();
+  request::Reader parameters(pending.call.parameters);
+  const Json* document = parameters.object("request", request::Reader::Need::required);
+  if (auto problem = parameters.finish()) {
+    co_await reply(varlink::invalid_parameter(problem->field));
+    co_return std::nullopt;
+  }
+  auto wanted = request::read_layer(*document, request::Kind::request);
+  const auto fail = [&](const Problem& problem) { return reply(reply_to(problem)); };
+  if (!wanted) {
+    co_await fail(wanted.error());
+    co_return std::nullopt;
+  }
+  // Without a word about it: Run's job goes with its connection, Start's stays.
+  if (!wanted->lifetime.on_disconnect && method == plan::Method::start)
+    wanted->lifetime.on_disconnect = OnDisconnect::keep;
+  auto effective = complete(*wanted, profiles_, caller_);
+  if (!effective) {
+    co_await fail(effective.error());
+    co_return std::nullopt;
+  }
+  const auto parsed = std::chrono::duration_cast<std::chrono::microseconds>(
+                          std::chrono::steady_clock::now() - start)
+                          .count() +
+                      pending.parse_us;
+  Asked asked;
+  asked.method = method;
+  asked.request_digest = digest_of(*wanted);
+  asked.parse_us = static_cast<uint64_t>(parsed);
+  auto resolved = resolve(*effective, std::move(pending.descriptors), caller_, asked);
+  if (!resolved) {
+    co_await fail(resolved.error());
+    co_return std::nullopt;
+  }
+
+  if (!write_sealed(plan_.borrow(), resolved->plan_block)) leave();
+  plan::Ask ask = monitor_.make(plan::AskKind::submit);
+  ask.plan_bytes = static_cast<uint32_t>(resolved->plan_block.size());
+  if (!monitor_.ask(ask)) leave();
+  auto answer = co_await monitor_.answer(ask.sequence);
+  if (!answer || answer->descriptors.empty()) leave();
+  plan_ = std::move(answer->descriptors[0]);
+  if (answer->tell.kind == TellKind::refused) {
+    co_await reply(reply_to(answer->tell.refusal, ""));
+    co_return std::nullopt;
+  }
+
+  Launched launched;
+  launched.sequence = ask.sequence;
+  if (method == plan::Method::plan_only) {
+    co_await reply(event_reply(planned_json(*effective, resolved->plan_block), false));
+    co_return launched;
+  }
+  launched.id = varlink::job_name(answer->tell.state.job);
+  if (answer->descriptors.size() > 1) {
+    launched.channel = std::move(answer->descriptors[1]);
+    co_await pass_descriptors(launched.channel.borrow(), std::move(resolved->descriptors));
+  }
+  co_return launched;
+}
+
+Task<void> Session::run_job(Pending pending) {
+  const bool stream = pending.call.more;
+  auto launched = co_await launch(pending, plan::Method::run);
+  if (!launched) co_return;
+  const std::string& id = launched->id;
+  if (stream) co_await reply(event_reply(event_json("accepted", id), true));
+  bool started = false;
+  for (;;) {
+    auto answer = co_await monitor_.answer(launched->sequence);
+    if (!answer) leave();
+    if (answer->tell.kind == TellKind::refused)
+      co_return co_await reply(reply_to(answer->tell.refusal, id));
+    const plan::JobState& state = answer->tell.state;
+    if (state.event == JobPhase::ended) {
+      const JobPlan job(answer->descriptors.at(0));
+      if (!job) leave();
+      Json ended = event_json("ended", id);
+      ended["verdict"] = varlink::to_dom(varlink::make_verdict(state, job.view()));
+      co_await reply(event_reply(std::move(ended), false));
+      // The client has its verdict. One with a key may be asked for again.
+      if (job.view()->idempotency_key.length == 0) {
+        plan::Ask forget = monitor_.make(plan::AskKind::remove);
+        std::memcpy(forget.job, state.job, sizeof forget.job);
+        if (!monitor_.ask(forget)) leave();
+      }
+      co_return;
+    }
+    if (!stream) {
+      started = true;
+      continue;
+    }
+    const bool first = !std::exchange(started, true);
+    Json event = event_json(state.event == JobPhase::stopped ? "stopped"
+                            : first                          ? "started"
+                                                             : "continued",
+                            id);
+    Offered offered;
+    if (first && launched->channel) offered = receive_offered(launched->channel.borrow());
+    std::vector<int> borrowed = started_json(event, state, offered);
+    if (state.event == JobPhase::stopped) event["signal"] = sys::signal_name(state.stop_signal);
+    co_await reply(event_reply(std::move(event), true), std::move(borrowed));
+  }
+}
+
+Task<void> Session::start_job(Pending pending) {
+  auto launched = co_await launch(pending, plan::Method::start);
+  if (!launched) co_return;
+  for (;;) {
+    auto answer = co_await monitor_.answer(launched->sequence);
+    if (!answer) leave();
+    if (answer->tell.kind == TellKind::refused)
+      co_return co_await reply(reply_to(answer->tell.refusal, launched->id));
+    const plan::JobState& state = answer->tell.state;
+    if (state.event == JobPhase::ended && state.record.ending != plan::Ending::ended &&
+        !state.lost) {
+      const JobPlan job(answer->descriptors.at(0));
+      if (!job) leave();
+      const plan::View view = job.view();
+      co_await reply(varlink::launch_failed(varlink::make_failure(state.record.failure, &view)));
+      plan::Ask forget = monitor_.make(plan::AskKind::remove);
+      std::memcpy(forget.job, state.job, sizeof forget.job);
+      if (!monitor_.ask(forget)) leave();
+      co_return;
+    }
+    Offered offered;
+    if (launched->channel) offered = receive_offered(launched->channel.borrow());
+    Json started = start_json(launched->id);
+    std::vector<int> borrowed = started_json(started, state, offered);
+    co_return co_await reply(event_reply(std::move(started), false), std::move(borrowed));
+  }
+}
+
+Task<void> Session::plan_job(Pending pending) {
+  co_await launch(pending, plan::Method::plan_only);
+}
+
+namespace {
+
+Json steps_of(plan::View view) {
+  const plan::Header& h = view.header();
+  const auto fresh = [&](plan::Namespace which) {
+    return h.namespaces[static_cast<uint32_t>(which)].join == plan::Join::fresh;
+  };
+  bool joins = false;
+  for (const plan::NamespaceChoice& choice : h.namespaces)
+    joins |= choice.join == plan::Join::descriptor || choice.join == plan::Join::job;
+  // Steps that every launch takes are not named here, only those that depend.
+  const auto taken = [&](plan::Step step) {
+    using plan::Namespace;
+    using plan::Step;
+    switch (step) {
+      case Step::none: case Step::setup_timeout: case Step::start: return false;
+      case Step::id_map: case Step::user_namespace: case Step::become_mapped:
+        return fresh(Namespace::user);
+      case Step::descriptors: case Step::facts: return h.descriptors.count > 0;
+      case Step::join: return joins;
+      case Step::sources: case Step::mounts: case Step::pivot: return h.mounts.count > 0;
+      case Step::mount_namespace: return fresh(Namespace::mnt);
+      case Step::net_namespace: return fresh(Namespace::net);
+      case Step::ipc_namespace: return fresh(Namespace::ipc);
+      case Step::uts_namespace: return fresh(Namespace::uts);
+      case Step::cgroup_namespace: return fresh(Namespace::cgroup);
+      case Step::time_namespace: return fresh(Namespace::time);
+      case Step::time_offsets: return (h.flags & plan::kTimeOffsets) != 0;
+      case Step::loopback: return (h.flags & plan::kLoopbackUp) != 0;
+      case Step::hostname: return h.hostname.length > 0;
+      case Step::domainname: return h.domainname.length > 0;
+      case Step::sysctl: return h.sysctls.count > 0;
+      case Step::unshare: return h.unshare != 0;
+      case Step::setsid: return (h.flags & plan::kSetsid) != 0;
+      case Step::resetids: return (h.flags & plan::kResetIds) != 0;
+      case Step::controlling_terminal: return h.controlling_fd >= 0;
+      case Step::pty: return (h.flags & plan::kPty) != 0;
+      case Step::file_action: return h.actions.count > 0;
+      case Step::ioprio: return (h.flags & plan::kIoprio) != 0;
+      case Step::no_new_privs: return (h.flags & plan::kNoNewPrivs) != 0;
+      default: return true;
+    }
+  };
+  Json steps = Json::array();
+  for (uint32_t i = 0; i < static_cast<uint32_t>(plan::Step::count_); ++i)
+    if (taken(static_cast<plan::Step>(i))) steps.push_back(plan::kSteps[i].name);
+  return steps;
+}
+
+}  // namespace
+
+}  // namespace cloister::front

@@ -1,0 +1,96 @@
+// cloister-front: reads what one client writes. Started ahead by cloisterd,
+// which alone can speak to it; of no use by hand.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "become.hpp"
+#include "reply.hpp"
+#include "session.hpp"
+#include "varlink/transfer.hpp"
+
+// Under AddressSanitizer: the leak check traces its own process, which the
+// filter forbids, and a front ends with _exit(2) anyway.
+extern "C" const char* __asan_default_options();
+extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }
+
+namespace cloister::front {
+namespace {
+
+[[noreturn]] void fail(const char* what) {
+  std::fprintf(stderr, "cloister-front: %s: %s\n", what, std::strerror(errno));
+  ::_exit(EX_OSERR);
+}
+
+// Installed, or beside the programs of a build tree.
+Profiles load_profiles() {
+  char self[4096];
+  const ssize_t size = ::readlink("/proc/self/exe", self, sizeof self);
+  std::string beside(self, size > 0 ? static_cast<size_t>(size) : 0);
+  beside = beside.substr(0, beside.rfind('/') + 1) + "config/profiles";
+  auto profiles = Profiles::load(::access(beside.c_str(), F_OK) == 0 ? beside : CLOISTER_PROFILEDIR);
+  if (profiles) return std::move(*profiles);
+  std::fprintf(stderr, "cloister-front: profiles: %s %s\n", profiles.error().field.c_str(),
+               profiles.error().reason.c_str());
+  ::_exit(EX_CONFIG);
+}
+
+varlink::Reply refusal(uint32_t kind) {
+  plan::Refusal refusal{};
+  refusal.kind = static_cast<plan::RefusalKind>(kind);
+  std::strcpy(refusal.field, "peer");
+  std::strcpy(refusal.rule, "confined-caller");
+  return reply_to(refusal, "");
+}
+
+int run() {
+  struct stat channel {};
+  if (::fstat(plan::kTellFd, &channel) < 0 || !S_ISSOCK(channel.st_mode)) {
+    std::fputs("cloister-front: started by cloisterd only; see cloisterd(8)\n", stderr);
+    return EX_USAGE;
+  }
+  ::fcntl(plan::kAskFd, F_SETFD, FD_CLOEXEC);
+  ::fcntl(plan::kTellFd, F_SETFD, FD_CLOEXEC);
+  Profiles profiles = load_profiles();
+  if (!confine()) fail("cannot confine itself");
+
+  // A spare waits here.
+  auto hello = receive_tell(plan::kTellFd);
+  if (!hello) return EX_OK;  // the monitor has ended
+  const plan::Peer peer = hello->tell.peer;
+  std::vector<uint32_t> groups;
+  while (groups.size() < peer.group_count) {
+    const auto batch = receive_tell(plan::kTellFd);
+    if (!batch) return EX_OK;
+    for (size_t i = 0; i < std::size(batch->tell.groups) && groups.size() < peer.group_count; ++i)
+      groups.push_back(batch->tell.groups[i]);
+  }
+  // From here: we are the client.
+  if (!become(peer, groups)) fail("cannot become the client");
+  sys::UniqueFd connection = std::move(hello->descriptors.at(0));
+
+  if (peer.refuse != 0) {
+    // One word, if it can be said at once, and the end.
+    varlink::FrameWriter writer(varlink::to_text(refusal(peer.refuse)), {});
+    (void)varlink::send(connection.borrow(), writer);
+    ::_exit(EX_OK);
+  }
+  boost::asio::io_context io(1);
+  varlink::Connection::Socket socket(io, boost::asio::local::stream_protocol(), connection.take());
+  Session session(io, std::move(socket), make_caller(peer, std::move(groups)), std::move(profiles),
+                  std::move(hello->descriptors.at(1)));
+  session.run();
+  return EX_OK;
+}
+
+}  // namespace
+}  // namespace cloister::front
+
+int main() { return cloister::front::run(); }

@@ -1,0 +1,109 @@
+#include "reply.hpp"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cstring>
+
+#include "sys/names.hpp"
+
+namespace cloister::front {
+namespace {
+
+// One sentence for each rule of the monitor's: why, and what to do.
+struct Hint {
+  const char* rule;
+  const char* text;
+};
+constexpr Hint kHints[] = {
+    {"own-uid", "you may run as yourself; other uids need a grant in cloisterd.json"},
+    {"own-groups", "you may use your own groups; others need a grant in cloisterd.json"},
+    {"groups-are-not-shed",
+     "a group can be there to keep you out of files, so the list must name all groups you have"},
+    {"namespaces-need-no-new-privs",
+     "without a user namespace of its own, a job in new namespaces needs no_new_privs: true"},
+    {"not-below-own-nice", "a job cannot be nicer to itself than its caller; raise nice"},
+    {"real-time-needs-CAP_SYS_NICE", "only a caller with CAP_SYS_NICE may ask for real-time"},
+    {"not-below-own", "a job may be killed first, not last: raise oom_score_adj"},
+    {"not-above-own-hard-limit", "the hard limit is above your own; see ulimit -H"},
+    {"namespace-owner", "a namespace may be joined only by the user who owns its user namespace"},
+    {"own-jobs", "namespaces can be joined of your own running jobs"},
+    {"caller-is-gone", "the process that opened this connection has ended"},
+    {"directories-are-granted-by-name",
+     "a directory descriptor opens a way out of the sandbox; say \"directory\": true to grant it"},
+    {"no-path-descriptors", "an O_PATH descriptor opens a way out of the sandbox"},
+    {"no-block-devices", "block devices are not handed into a sandbox"},
+    {"no-namespace-descriptors", "namespaces are joined with the field namespaces"},
+    {"sockets-are-unix-or-inet", "only AF_UNIX, AF_INET and AF_INET6 sockets may be passed"},
+};
+
+std::string hint_for(const char* rule) {
+  for (const Hint& hint : kHints)
+    if (std::strcmp(hint.rule, rule) == 0) return hint.text;
+  return {};
+}
+
+}  // namespace
+
+varlink::Reply reply_to(const Problem& problem) {
+  switch (problem.kind) {
+    case Problem::Kind::unsupported:
+      return varlink::unsupported(problem.field, problem.reason);
+    case Problem::Kind::failed: {
+      Failure failure;
+      failure.stage = "front";
+      failure.step = "resolve";
+      failure.field = problem.field;
+      failure.error_number = problem.error;
+      failure.errno_name = sys::errno_name(problem.error);
+      failure.message = problem.reason;
+      failure.hint = problem.expected;
+      return varlink::launch_failed(failure);
+    }
+    case Problem::Kind::invalid:
+      break;
+  }
+  return varlink::invalid_request(problem.field, problem.reason, problem.expected, problem.got);
+}
+
+varlink::Reply reply_to(const plan::Refusal& refusal, const std::string& id) {
+  using plan::RefusalKind;
+  switch (refusal.kind) {
+    case RefusalKind::denied:
+      return varlink::denied(refusal.field, refusal.rule, refusal.limit, refusal.requested,
+                             hint_for(refusal.rule));
+    case RefusalKind::busy:
+      return varlink::busy(100, refusal.requested, 0, refusal.limit);
+    case RefusalKind::shutting_down:
+      return varlink::busy(1000, {}, {}, {});
+    case RefusalKind::no_such_job:
+      return varlink::no_such_job(id);
+    case RefusalKind::launch_failed:
+      return varlink::launch_failed(varlink::make_failure(refusal.failure));
+    case RefusalKind::key_reused:
+      return varlink::invalid_request(refusal.field, "names another request already",
+                                      "a new key for a new request", "");
+    case RefusalKind::unsupported:
+      return varlink::unsupported(refusal.field, refusal.rule);
+    case RefusalKind::none:
+    case RefusalKind::invalid:
+      break;
+  }
+  return varlink::invalid_request(refusal.field, refusal.rule, "", "");
+}
+
+JobPlan::JobPlan(const sys::UniqueFd& memfd) {
+  struct stat info {};
+  if (::fstat(memfd.borrow(), &info) < 0) return;
+  void* block = ::mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_SHARED,
+                       memfd.borrow(), 0);
+  if (block == MAP_FAILED) return;
+  block_ = block;
+  bytes_ = static_cast<size_t>(info.st_size);
+}
+
+JobPlan::~JobPlan() {
+  if (block_) ::munmap(block_, bytes_);
+}
+
+}  // namespace cloister::front

@@ -1,0 +1,161 @@
+// The whole path of a call: read, take apart, serve, reply.
+#include <unistd.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <chrono>
+
+#include "reply.hpp"
+#include "session.hpp"
+
+namespace cloister::front {
+
+namespace asio = boost::asio;
+using asio::use_awaitable;
+using varlink::Method;
+
+namespace {
+
+// Calls that may wait behind the one that is served.
+constexpr size_t kMostPending = 64;
+// A message that has begun must end within this time.
+constexpr std::chrono::seconds kMessageDeadline{10};
+
+int64_t microseconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() -
+                                                               start)
+      .count();
+}
+
+}  // namespace
+
+Session::Session(asio::io_context& io, varlink::Connection::Socket socket, Caller caller,
+                 Profiles profiles, sys::UniqueFd plan)
+    : io_(io),
+      connection_(std::move(socket)),
+      monitor_(io),
+      caller_(std::move(caller)),
+      profiles_(std::move(profiles)),
+      plan_(std::move(plan)),
+      pending_added_(io, asio::steady_timer::time_point::max()),
+      pending_taken_(io, asio::steady_timer::time_point::max()) {}
+
+void Session::run() {
+  asio::co_spawn(io_, read_calls(), asio::detached);
+  asio::co_spawn(io_, serve_calls(), asio::detached);
+  asio::co_spawn(io_, watch_hangup(), asio::detached);
+  asio::co_spawn(io_, watch_idleness(), asio::detached);
+  io_.run();
+}
+
+// The end of a front is the end of its process: the kernel closes everything,
+// and the monitor sees the pipe end. A descriptor of the client's that is slow
+// to close keeps nobody but us.
+void Session::leave() { ::_exit(0); }
+
+Task<void> Session::read_calls() {
+  for (;;) {
+    auto message = co_await connection_.read();
+    if (!message) {
+      // An orderly end may be half of one: answers can still be read.
+      if (message.error() != varlink::FrameError::closed)
+        last_words_ = varlink::invalid_parameter(message.error().message());
+      break;
+    }
+    ++messages_;
+    accept(std::move(*message));
+    if (last_words_) break;
+    while (pending_.size() > kMostPending) {
+      boost::system::error_code woken;
+      co_await pending_taken_.async_wait(asio::redirect_error(use_awaitable, woken));
+    }
+  }
+  more_to_come_ = false;
+  pending_added_.cancel();
+}
+
+void Session::accept(varlink::Message message) {
+  const auto start = std::chrono::steady_clock::now();
+  auto call = varlink::parse_call(message.json);
+  if (!call) {
+    last_words_ = varlink::invalid_parameter(call.error().field.empty() ? call.error().reason
+                                                                        : call.error().field);
+    return;
+  }
+  if (call->oneway && varlink::method_of(call->method) == Method::signal) {
+    plan::Ask ask = monitor_.make(plan::AskKind::signal);
+    std::optional<Problem> problem;
+    std::string id;
+    if (fill_signal(call->parameters, ask, problem, id) && !monitor_.ask(ask)) leave();
+    return;
+  }
+  pending_.push_back({std::move(*call), std::move(message.descriptors), microseconds_since(start)});
+  pending_added_.cancel();
+}
+
+Task<void> Session::serve_calls() {
+  for (;;) {
+    if (!pending_.empty()) {
+      Pending next = std::move(pending_.front());
+      pending_.pop_front();
+      pending_taken_.cancel();
+      co_await serve(std::move(next));
+    } else if (!more_to_come_) {
+      if (last_words_) co_await reply(std::move(*last_words_));
+      leave();
+    } else {
+      boost::system::error_code woken;
+      co_await pending_added_.async_wait(asio::redirect_error(use_awaitable, woken));
+    }
+  }
+}
+
+Task<void> Session::serve(Pending pending) {
+  const auto method = varlink::method_of(pending.call.method);
+  const bool launches = method == Method::run || method == Method::start || method == Method::plan;
+  if (!method) co_return co_await reply(varlink::answer(pending.call));
+  if (!launches && !pending.descriptors.empty())
+    co_return co_await reply(varlink::invalid_request("", "carries descriptors that it cannot use",
+                                                      "none", std::to_string(pending.descriptors.size())));
+  if (pending.call.upgrade) co_return co_await reply(varlink::invalid_parameter("upgrade"));
+  if (pending.call.more && !varlink::may_stream(*method)) pending.call.more = false;
+  if (pending.call.oneway && *method != Method::signal)
+    co_return;  // nothing may be replied, and a job that nobody hears of is not started
+  switch (*method) {
+    case Method::run: co_return co_await run_job(std::move(pending));
+    case Method::start: co_return co_await start_job(std::move(pending));
+    case Method::plan: co_return co_await plan_job(std::move(pending));
+    case Method::wait: co_return co_await wait(std::move(pending));
+    case Method::signal: co_return co_await signal(std::move(pending));
+    case Method::stop: co_return co_await stop(std::move(pending));
+    case Method::list: co_return co_await list(std::move(pending));
+    case Method::inspect: co_return co_await inspect(std::move(pending));
+    case Method::remove: co_return co_await remove(std::move(pending));
+    case Method::describe: co_return co_await describe(std::move(pending));
+  }
+}
+
+Task<void> Session::reply(varlink::Reply reply, std::vector<int> borrowed) {
+  if (!co_await connection_.write(varlink::to_text(reply), borrowed)) leave();
+}
+
+Task<void> Session::watch_hangup() {
+  boost::system::error_code ignored;
+  co_await connection_.socket().async_wait(asio::socket_base::wait_error,
+                                           asio::redirect_error(use_awaitable, ignored));
+  leave();
+}
+
+Task<void> Session::watch_idleness() {
+  asio::steady_timer timer(io_);
+  for (;;) {
+    const uint64_t before = messages_;
+    timer.expires_after(kMessageDeadline);
+    co_await timer.async_wait(use_awaitable);
+    if (messages_ == before && connection_.inside_message()) leave();
+  }
+}
+
+}  // namespace cloister::front

@@ -1,0 +1,96 @@
+// Session: one connection of one client, from its first call to its end, and
+// the life of every call on it (serve.cpp is the whole path on one screen).
+//
+// Replies come strictly in the order of the calls. While one call is served
+// the next are read and wait; a `oneway` Signal does not wait.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "monitor_link.hpp"
+#include "resolve/caller.hpp"
+#include "resolve/profiles.hpp"
+#include "resolve/resolve.hpp"
+#include "varlink/connection.hpp"
+#include "varlink/service.hpp"
+
+namespace cloister::front {
+
+template <class T>
+using Task = boost::asio::awaitable<T>;
+
+class Session {
+ public:
+  Session(boost::asio::io_context& io, varlink::Connection::Socket socket, Caller caller,
+          Profiles profiles, sys::UniqueFd plan);
+
+  // Serves until the client is gone, or has said all it had to say and has
+  // all its answers.
+  void run();
+
+ private:
+  struct Pending {
+    varlink::Call call;
+    std::vector<sys::UniqueFd> descriptors;
+    int64_t parse_us = 0;
+  };
+  // Where an accepted job's events arrive.
+  struct Launched {
+    uint32_t sequence = 0;
+    std::string id;
+    sys::UniqueFd channel;  // to its init; empty when the job was there already
+  };
+
+  // serve.cpp
+  Task<void> read_calls();
+  Task<void> serve_calls();
+  Task<void> watch_hangup();
+  Task<void> watch_idleness();
+  Task<void> serve(Pending pending);
+  Task<void> reply(varlink::Reply reply, std::vector<int> borrowed = {});
+  void accept(varlink::Message message);
+  void leave();
+
+  // jobs.cpp: calls that launch
+  Task<void> run_job(Pending pending);
+  Task<void> start_job(Pending pending);
+  Task<void> plan_job(Pending pending);
+  // Parse, merge, resolve, ask the monitor, hand the descriptors to init.
+  // Nothing: the reply that says why was sent.
+  Task<std::optional<Launched>> launch(Pending& pending, plan::Method method);
+  Task<bool> pass_descriptors(int channel, std::vector<sys::UniqueFd> descriptors);
+
+  // control.cpp: calls about jobs
+  Task<void> wait(Pending pending);
+  Task<void> signal(Pending pending);
+  Task<void> stop(Pending pending);
+  Task<void> list(Pending pending);
+  Task<void> inspect(Pending pending);
+  Task<void> remove(Pending pending);
+  Task<void> describe(Pending pending);
+  // Sends the Ask and returns its answer; a refusal was replied to already.
+  Task<std::optional<Answer>> ask(plan::Ask ask, std::string id);
+  bool fill_signal(const varlink::Json& parameters, plan::Ask& ask,
+                   std::optional<Problem>& problem, std::string& id);
+
+  boost::asio::io_context& io_;
+  varlink::Connection connection_;
+  MonitorLink monitor_;
+  Caller caller_;
+  Profiles profiles_;
+  sys::UniqueFd plan_;  // the memfd for the next Plan
+  std::deque<Pending> pending_;
+  boost::asio::steady_timer pending_added_, pending_taken_;
+  std::optional<varlink::Reply> last_words_;  // for bytes that are no call
+  bool more_to_come_ = true;
+  uint64_t messages_ = 0;
+};
+
+}  // namespace cloister::front
