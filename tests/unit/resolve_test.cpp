@@ -1,0 +1,766 @@
+// Requests become Plans: what is opened as the client, what is refused, and
+// what init will read in the block. Runs as anyone; root makes itself nobody
+// where rights are the point.
+#include "resolve/resolve.hpp"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/ioprio.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "outcome.hpp"
+#include "plan/view.hpp"
+
+using namespace cloister;
+using namespace cloister::front;
+namespace fs = std::filesystem;
+
+namespace {
+
+using Fds = std::vector<sys::UniqueFd>;
+
+class TempDir {
+ public:
+  TempDir() {
+    char name[] = "/tmp/cloister-resolve-XXXXXX";
+    REQUIRE(::mkdtemp(name) != nullptr);
+    path_ = name;
+    REQUIRE(::chmod(name, 0755) == 0);
+  }
+  ~TempDir() { fs::remove_all(path_); }
+  std::string operator/(std::string_view name) const { return path_ + '/' + std::string(name); }
+  const std::string& path() const { return path_; }
+  std::string write(std::string_view name, std::string_view text) const {
+    std::ofstream(*this / name) << text;
+    return *this / name;
+  }
+  std::string make(std::string_view name) const {
+    fs::create_directories(*this / name);
+    return *this / name;
+  }
+
+ private:
+  std::string path_;
+};
+
+const Profiles& profiles() {
+  static const auto kProfiles = Profiles::load(CLOISTER_PROFILES);
+  REQUIRE_MESSAGE(kProfiles.has_value(), kProfiles.error().reason);
+  return *kProfiles;
+}
+
+Caller self() {
+  plan::Peer peer{};
+  peer.uid = ::geteuid();
+  peer.gid = ::getegid();
+  peer.pid = ::getpid();
+  std::vector<gid_t> groups(static_cast<size_t>(::getgroups(0, nullptr)));
+  if (!groups.empty()) REQUIRE(::getgroups(static_cast<int>(groups.size()), groups.data()) >= 0);
+  return make_caller(peer, {groups.begin(), groups.end()});
+}
+
+struct Made {
+  Resolved resolved;
+  std::vector<uint64_t> block;  // aligned as a mapping is
+  plan::View view{nullptr};
+
+  const plan::Header* operator->() const { return &view.header(); }
+  std::string text(plan::Text text) const { return {view.c_str(text), text.length}; }
+  template <class T>
+  std::vector<T> list(plan::Span<T> span) const {
+    return {view.begin(span), view.begin(span) + span.count};
+  }
+  std::vector<std::string> texts(plan::Span<plan::Text> span) const {
+    std::vector<std::string> all;
+    for (const plan::Text& each : list(span)) all.push_back(text(each));
+    return all;
+  }
+  const plan::Mount* mount(std::string_view at) const {
+    for (uint32_t i = 0; i < view->mounts.count; ++i)
+      if (text(view.at(view->mounts, i).at) == at) return &view.at(view->mounts, i);
+    return nullptr;
+  }
+  int fd(uint32_t descriptor) const { return resolved.descriptors.at(descriptor).borrow(); }
+};
+
+request::Result<Resolved> try_resolve(std::string_view members, Fds passed = {},
+                                      const Caller& caller = self(), const Asked& asked = {}) {
+  const auto request = parse(R"({"argv": ["prog"], )" + std::string(members) + '}');
+  REQUIRE_MESSAGE(request.has_value(), request.error().field, ' ', request.error().reason);
+  const auto effective = complete(*request, profiles(), caller);
+  if (!effective) return effective.error();
+  return resolve(*effective, std::move(passed), caller, asked);
+}
+
+Made make(std::string_view members, Fds passed = {}, const Caller& caller = self(),
+          const Asked& asked = {}) {
+  CAPTURE(members);
+  auto resolved = try_resolve(members, std::move(passed), caller, asked);
+  REQUIRE_MESSAGE(resolved.has_value(), resolved.error().field, ' ', resolved.error().reason);
+  Made made;
+  made.resolved = *std::move(resolved);
+  const std::string& block = made.resolved.plan_block;
+  made.block.resize((block.size() + 7) / 8);
+  std::memcpy(made.block.data(), block.data(), block.size());
+  REQUIRE(plan::check(made.block.data(), block.size()) == plan::Flaw::none);
+  made.view = plan::View(made.block.data());
+  CHECK(made->descriptors.count == made.resolved.descriptors.size());
+  return made;
+}
+
+Problem refused_as(std::string_view members, std::string_view field, Fds passed = {},
+                   const Caller& caller = self()) {
+  CAPTURE(members);
+  const auto resolved = try_resolve(members, std::move(passed), caller);
+  CHECK(resolved.has_error());
+  if (resolved) return {};
+  CHECK(resolved.error().field == field);
+  CHECK_FALSE(resolved.error().reason.empty());
+  return resolved.error();
+}
+
+sys::UniqueFd open_fd(const std::string& path, int flags = O_RDONLY) {
+  sys::UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC, 0600));
+  REQUIRE_MESSAGE(fd, path);
+  return fd;
+}
+
+template <class... Fd>
+Fds fds(Fd... fd) {
+  Fds list;
+  (list.push_back(std::move(fd)), ...);
+  return list;
+}
+
+// Root without its powers over files, for one scope.
+class Nobody {
+ public:
+  Nobody() { REQUIRE(::seteuid(65534) == 0); }
+  ~Nobody() { REQUIRE(::seteuid(0) == 0); }
+};
+
+sys::UniqueFd pidfd_of(pid_t pid) {
+  return sys::UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+}
+
+uint64_t inode(int fd) {
+  struct stat status {};
+  REQUIRE(::fstat(fd, &status) == 0);
+  return status.st_ino;
+}
+
+uint64_t inode(const std::string& path) {
+  struct stat status {};
+  REQUIRE(::stat(path.c_str(), &status) == 0);
+  return status.st_ino;
+}
+
+constexpr const char* kPlain = R"("profile": "none", "cwd": "/")";
+std::string plain(std::string_view members) {
+  return std::string(kPlain) + ", " + std::string(members);
+}
+
+}  // namespace
+
+TEST_CASE("the default profile is a box: root read-only, private places, workspace last") {
+  const TempDir work;
+  const Made made = make("\"workspace\": {\"path\": \"" + work.path() + "\"}");
+  using plan::Join;
+  using plan::Namespace;
+  for (const Namespace fresh : {Namespace::mnt, Namespace::pid, Namespace::net, Namespace::ipc,
+                                Namespace::uts, Namespace::cgroup})
+    CHECK(made->namespaces[static_cast<int>(fresh)].join == Join::fresh);
+  CHECK(made->namespaces[static_cast<int>(Namespace::user)].join == Join::host);
+  CHECK(made->namespaces[static_cast<int>(Namespace::time)].join == Join::host);
+
+  const auto mounts = made.list(made->mounts);
+  REQUIRE(mounts.size() > 8);
+  CHECK(made.text(mounts[0].at) == "/");
+  CHECK(mounts[0].kind == plan::MountKind::bind);
+  CHECK(mounts[0].flags ==
+        (plan::kMountReadOnly | plan::kMountNoSuid | plan::kMountNoDev | plan::kMountRecursive));
+  CHECK(inode(made.fd(mounts[0].descriptor)) == inode("/"));
+  for (const char* at : {"/run", "/tmp", "/var/tmp", "/home", "/root", "/mnt", "/media"}) {
+    REQUIRE_MESSAGE(made.mount(at), at);
+    CHECK(made.mount(at)->kind == plan::MountKind::tmpfs);
+  }
+  CHECK(made.mount("/tmp")->mode == 01777);
+  CHECK(made.mount("/proc")->kind == plan::MountKind::proc);
+  CHECK(made.mount("/dev")->kind == plan::MountKind::dev);
+  CHECK(made.mount("/sys/fs/cgroup")->kind == plan::MountKind::cgroup_view);
+  CHECK(made.text(mounts.back().at) == work.path());
+  CHECK(mounts.back().flags == (plan::kMountNoSuid | plan::kMountNoDev | plan::kMountRecursive));
+  CHECK(inode(made.fd(mounts.back().descriptor)) == inode(work.path()));
+  CHECK(made.text(made->cwd) == work.path());
+
+  CHECK((made->flags & plan::kLoopbackUp) != 0);
+  CHECK((made->flags & plan::kNoNewPrivs) != 0);
+  CHECK((made->flags & plan::kNewKeyring) != 0);
+  CHECK((made->flags & (plan::kKeepCapabilities | plan::kSetsid | plan::kPty)) == 0);
+  CHECK(made->umask == 022);
+  CHECK(made->nice == 0);
+  CHECK(made->rlimits[RLIMIT_NOFILE].soft == 1024);
+  CHECK(made->rlimits[RLIMIT_NOFILE].hard == 524288);
+  CHECK(made->rlimits[RLIMIT_NOFILE].set == 0);
+  CHECK(made->rlimits[RLIMIT_CORE].hard == 0);
+  const auto sysctls = made.list(made->sysctls);
+  REQUIRE(sysctls.size() == 1);
+  CHECK(made.text(sysctls[0].path) == "net/ipv4/ip_unprivileged_port_start");
+  CHECK(made.text(sysctls[0].value) == "0");
+  CHECK(made.text(made->profile) == "default");
+}
+
+TEST_CASE("without a workspace the default profile starts in /") {
+  const Made made = make(R"("name": "x")");
+  CHECK(made.text(made->cwd) == "/");
+  CHECK(made.text(made->name) == "x");
+}
+
+TEST_CASE("/var/run is left out where it is a link to /run") {
+  const Made made = make(R"("name": "x")");
+  CHECK((made.mount("/var/run") == nullptr) == fs::is_symlink("/var/run"));
+}
+
+TEST_CASE("the home is a scratch directory, but never over a system directory") {
+  Caller caller = self();
+  caller.home = "/home/someone";
+  REQUIRE(make(R"("name": "x")", {}, caller).mount("/home/someone"));
+  CHECK(make(R"("name": "x")", {}, caller).mount("/home/someone")->kind ==
+        plan::MountKind::scratch);
+  for (const char* home : {"", "/", "/usr/sbin", "/dev", "relative"}) {
+    caller.home = home;
+    const Made made = make(R"("name": "x")", {}, caller);
+    for (const auto& mount : made.list(made->mounts)) CHECK(mount.kind != plan::MountKind::scratch);
+  }
+  // A private place is not the system's any more.
+  caller.home = "/root";
+  const Made made = make(R"("name": "x")", {}, caller);
+  CHECK(made.list(made->mounts).back().kind == plan::MountKind::scratch);
+  refused_as(R"("mounts": [{"at": "/usr/lib", "scratch": {}}])", "mounts./usr/lib");
+}
+
+TEST_CASE("the profile none leaves everything as the caller has it") {
+  const mode_t old_umask = ::umask(031);
+  rlimit limit{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  const Made made = make(R"("profile": "none")");
+  ::umask(old_umask);
+  CHECK(made->umask == 031);
+  CHECK(made->mounts.count == 0);
+  for (const auto& choice : made->namespaces) CHECK(choice.join == plan::Join::host);
+  CHECK(made->rlimits[RLIMIT_NOFILE].soft == limit.rlim_cur);
+  CHECK(made->rlimits[RLIMIT_NOFILE].hard == limit.rlim_max);
+  for (const auto& each : made->rlimits) CHECK(each.set == 1);
+  CHECK(made->nice == ::getpriority(PRIO_PROCESS, 0));
+  cpu_set_t cpus;
+  REQUIRE(::sched_getaffinity(0, sizeof cpus, &cpus) == 0);
+  for (uint32_t cpu = 0; cpu < 1024; ++cpu)
+    CHECK(((made->affinity[cpu / 8] >> cpu % 8) & 1) == (CPU_ISSET(cpu, &cpus) ? 1 : 0));
+  int32_t score = -1;
+  std::ifstream("/proc/self/oom_score_adj") >> score;
+  CHECK(made->oom_score_adj == score);
+  CHECK(made.text(made->cwd) == fs::current_path());
+  CHECK((made->flags & plan::kKeepCapabilities) != 0);
+  CHECK((made->flags & plan::kNoNewPrivs) == 0);
+
+  Caller caller = self();
+  caller.no_new_privs = true;
+  CHECK((make(R"("profile": "none")", {}, caller)->flags & plan::kNoNewPrivs) != 0);
+  CHECK(make(R"("profile": "none", "umask": "077", "nice": 3)")->umask == 077);
+}
+
+TEST_CASE("a caller that is gone is an error, not a set of defaults") {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  REQUIRE(::waitpid(child, nullptr, 0) == child);
+  Caller caller = self();
+  caller.pid = child;
+  CHECK(refused_as(R"("profile": "none")", "umask", {}, caller).kind == Problem::Kind::failed);
+}
+
+TEST_CASE("origins tell the constant, the profile, the caller and the request apart") {
+  Request request;
+  request.argv = {"a"};
+  request.profile = "none";
+  request.nice = 4;
+  const auto effective = complete(request, profiles(), self());
+  REQUIRE(effective.has_value());
+  CHECK(effective->origins.at("nice") == "request");
+  CHECK(effective->origins.at("umask") == "caller");
+  CHECK(effective->origins.at("defaults") == "profile none");
+  CHECK(effective->origins.at("timer_slack_ns") == "constant");
+}
+
+TEST_CASE("limits that were asked for are marked, others give way to the caller's") {
+  const Made made = make(R"("rlimits": {"RLIMIT_CPU": {"soft": 5, "hard": "unlimited"}})");
+  CHECK(made->rlimits[RLIMIT_CPU].set == 1);
+  CHECK(made->rlimits[RLIMIT_CPU].soft == 5);
+  CHECK(made->rlimits[RLIMIT_CPU].hard == RLIM_INFINITY);
+  CHECK(made->rlimits[RLIMIT_STACK].set == 0);
+  CHECK(made->rlimits[RLIMIT_STACK].soft == 8 << 20);
+}
+
+TEST_CASE("profiles build on profiles, and broken ones fail the load") {
+  const TempDir at;
+  at.write("base.json", R"({"nice": 5, "umask": "0077" /* ours */, "defaults": "caller"})");
+  at.write("build.json", R"({"profile": "base", "nice": 6})");
+  at.write("notes.txt", "not a profile");
+  const auto loaded = Profiles::load(at.path());
+  REQUIRE_MESSAGE(loaded.has_value(), loaded.error().reason);
+  CHECK(loaded->names() == std::vector<std::string>{"base", "build"});
+  Request request;
+  request.argv = {"a"};
+  request.profile = "build";
+  const auto effective = complete(request, *loaded, self());
+  REQUIRE(effective.has_value());
+  CHECK(effective->request.nice == 6);
+  CHECK(effective->origins.at("umask") == "profile base");
+  CHECK(effective->request.profile == "build");
+
+  request.profile = "../build";
+  CHECK(complete(request, *loaded, self()).error().field == "profile");
+  request.profile.reset();
+  CHECK(complete(request, *loaded, self()).error().field == "profile");  // no "default" here
+
+  const std::string bad = at.write("bad.json", R"({"nicest": 5})");
+  CHECK(Profiles::load(at.path()).error().field == "nicest");
+  CHECK(Profiles::load(at.path()).error().reason.find(bad) != std::string::npos);
+  at.write("bad.json", R"({"profile": "missing"})");
+  CHECK(Profiles::load(at.path()).error().field == "profile");
+  at.write("bad.json", R"({"profile": "worse"})");
+  at.write("worse.json", R"({"profile": "bad"})");
+  CHECK(Profiles::load(at.path()).error().field == "profile");
+  CHECK(Profiles::load(at / "nowhere").error().kind == Problem::Kind::failed);
+}
+
+TEST_CASE("env_pass takes the caller's variables by glob, below the request's own") {
+  const TempDir at;
+  at.write("default.json", R"({"env_pass": ["CLOISTER_T*"]})");
+  const auto loaded = Profiles::load(at.path());
+  REQUIRE(loaded.has_value());
+  int ready[2];
+  REQUIRE(::pipe2(ready, O_CLOEXEC) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const char* const argv[] = {"sleep", "60", nullptr};
+    const char* const env[] = {"CLOISTER_TA=1", "CLOISTER_TB=2", "OTHER=3", nullptr};
+    ::execve("/bin/sleep", const_cast<char**>(argv), const_cast<char**>(env));
+    ::_exit(127);
+  }
+  ::close(ready[1]);
+  char none;
+  CHECK(::read(ready[0], &none, 1) == 0);  // closed by exec
+  ::close(ready[0]);
+  Caller caller = self();
+  caller.pid = child;
+  Request request;
+  request.argv = {"a"};
+  request.env["CLOISTER_TB"] = "mine";
+  const auto effective = complete(request, *loaded, caller);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  REQUIRE_MESSAGE(effective.has_value(), effective.error().reason);
+  CHECK(effective->request.env ==
+        std::map<std::string, std::string>{{"CLOISTER_TA", "1"}, {"CLOISTER_TB", "mine"}});
+  CHECK(effective->origins.at("env.CLOISTER_TA") == "caller");
+}
+
+TEST_CASE("streams become actions before the file actions") {
+  const TempDir at;
+  const Made nothing = make(kPlain);
+  CHECK(nothing->actions.count == 0);
+  const Made made = make(plain(R"(
+      "stdin": {"path": "in"}, "stdout": {"passed_fd": 1}, "stderr": "stdout",
+      "file_actions": [
+        {"open": {"fd": 4, "path": "log", "flags": ["O_WRONLY", "O_CREAT"], "mode": "0640"}},
+        {"dup2": {"fd": 4, "new_fd": 5, "inheritable": false}}, {"close": {"fd": 0}},
+        {"closerange": {"fd_low": 6, "fd_high": 9}},
+        {"receive": {"passed_fd": 0, "fd": 7, "directory": true}}, {"chdir": {"path": "sub"}},
+        {"fchdir": {"fd": 7}}, {"tcsetpgrp": {"fd": 3}}])"),
+                         fds(open_fd(at.path()), open_fd("/dev/null", O_WRONLY)));
+  const auto actions = made.list(made->actions);
+  REQUIRE(actions.size() == 11);
+  using plan::Op;
+  const Op order[] = {Op::open,        Op::receive, Op::dup2,  Op::open,   Op::dup2,     Op::close,
+                      Op::close_range, Op::receive, Op::chdir, Op::fchdir, Op::tcsetpgrp};
+  for (size_t i = 0; i < actions.size(); ++i) {
+    CHECK(actions[i].op == order[i]);
+    CHECK(actions[i].index == (i < 3 ? plan::kNone : i - 3));
+  }
+  CHECK(actions[0].flags == O_RDONLY);
+  CHECK(made.text(actions[0].path) == "in");
+  CHECK(actions[1].fd == 1);
+  CHECK(inode(made.fd(actions[1].descriptor)) == inode("/dev/null"));
+  CHECK((actions[2].fd == 1 && actions[2].new_fd == 2 && actions[2].flags == 0));
+  CHECK((actions[3].flags == (O_WRONLY | O_CREAT) && actions[3].mode == 0640));
+  CHECK((actions[4].fd == 4 && actions[4].new_fd == 5 && actions[4].flags == 1));
+  CHECK((actions[6].fd == 6 && actions[6].new_fd == 9));
+  CHECK(made.list(made->descriptors)[actions[7].descriptor].directory_granted == 1);
+  CHECK(made.list(made->descriptors)[actions[1].descriptor].directory_granted == 0);
+  CHECK(inode(made.fd(actions[7].descriptor)) == inode(at.path()));
+  const Made output = make(plain(R"("stdout": {"path": "/out"})"));
+  CHECK(output.list(output->actions)[0].flags == (O_WRONLY | O_CREAT | O_TRUNC));
+  CHECK(output.list(output->actions)[0].mode == 0666);
+}
+
+TEST_CASE("inline stdin is a sealed file that can only be read") {
+  const Made made = make(plain(R"("stdin": {"base64": "YQBiCg=="})"));
+  const auto actions = made.list(made->actions);
+  REQUIRE(actions.size() == 1);
+  const int fd = made.fd(actions[0].descriptor);
+  char bytes[16];
+  REQUIRE(::read(fd, bytes, sizeof bytes) == 4);
+  CHECK(std::memcmp(bytes, "a\0b\n", 4) == 0);
+  CHECK(::write(fd, "x", 1) == -1);
+  CHECK((::fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY);
+  CHECK(::fcntl(fd, F_GET_SEALS) == (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE));
+}
+
+TEST_CASE("a terminal brings a session with it") {
+  const Made pty =
+      make(R"("stdin": "pty", "stdout": "pty", "terminal": {"rows": 24, "columns": 80})");
+  CHECK((pty->flags & (plan::kPty | plan::kSetsid)) == (plan::kPty | plan::kSetsid));
+  CHECK((pty->rows == 24 && pty->columns == 80));
+  CHECK(pty.list(pty->actions)[1].op == plan::Op::pty);
+  const Made passed = make(plain(R"("stdin": {"passed_fd": 0}, "terminal": {"controlling_fd": 0})"),
+                           fds(open_fd("/dev/null")));
+  CHECK((passed->flags & (plan::kPty | plan::kSetsid)) == plan::kSetsid);
+  CHECK(passed->controlling_fd == 0);
+}
+
+TEST_CASE("every passed descriptor is used exactly once") {
+  const auto null = [] { return open_fd("/dev/null", O_RDWR); };
+  CHECK(refused_as(plain(R"("name": "x")"), "", fds(null())).got == "0");
+  CHECK(refused_as(plain(R"("stdin": {"passed_fd": 0})"), "", fds(null(), null())).got == "1");
+  refused_as(plain(R"("stdin": {"passed_fd": 0})"), "stdin.passed_fd");
+  refused_as(plain(R"("stdin": {"passed_fd": 0}, "stdout": {"passed_fd": 0})"), "stdout.passed_fd",
+             fds(null()));
+  refused_as(plain(R"("file_actions": [{"receive": {"passed_fd": 0, "fd": 5}},
+                                       {"receive": {"passed_fd": 0, "fd": 6}}])"),
+             "file_actions[1].receive.passed_fd", fds(null()));
+  refused_as(plain(R"("executable": {"passed_fd": 1})"), "executable.passed_fd", fds(null()));
+  refused_as(R"("profile": "none", "cwd": {"passed_fd": 7})", "cwd.passed_fd");
+  refused_as(R"("mounts": [{"at": "/d", "bind": {"passed_fd": 3}}])", "mounts./d.bind.passed_fd");
+  refused_as(plain(R"("namespaces": {"uts": {"passed_fd": 0}}, "stdin": {"passed_fd": 0})"),
+             "stdin.passed_fd", fds(open_fd("/proc/self/ns/uts")));
+  const Made made =
+      make(R"("profile": "none", "cwd": {"passed_fd": 1}, "executable": {"passed_fd": 0})",
+           fds(open_fd("/bin/true"), open_fd("/tmp")));
+  CHECK(inode(made.fd(made->cwd_descriptor)) == inode("/tmp"));
+  CHECK(inode(made.fd(made->executable_descriptor)) == inode("/bin/true"));
+  CHECK((made->flags & plan::kSearchPath) == 0);
+}
+
+TEST_CASE("the program, its arguments and its environment are bytes") {
+  const Made made = make(plain(R"("env": {"PATH": "/x:/y", "B": {"base64": "/w=="}, "E": ""})"));
+  CHECK(made.text(made->executable) == "prog");
+  CHECK(made.texts(made->argv) == std::vector<std::string>{"prog"});
+  CHECK(made.texts(made->env) == std::vector<std::string>{"B=\xff", "E=", "PATH=/x:/y"});
+  CHECK(made.text(made->search) == "/x:/y");
+  CHECK((made->flags & plan::kSearchPath) != 0);
+  CHECK(make(kPlain).text(make(kPlain)->search) == "/bin:/usr/bin");
+  CHECK((make(plain(R"("executable": "./prog")"))->flags & plan::kSearchPath) == 0);
+  CHECK((make(plain(R"("search_path": false)"))->flags & plan::kSearchPath) == 0);
+  const Made other = make(plain(R"("executable": "sh")"));
+  CHECK(other.text(other->executable) == "sh");
+  const auto request = parse(R"({"profile": "none", "argv": [")" + std::string(5000, 'x') + "\"]}");
+  const auto effective = complete(*request, profiles(), self());
+  CHECK(resolve(*effective, {}, self(), {}).error().field == "argv[0]");
+}
+
+TEST_CASE("identities are numbers at the end") {
+  const Caller caller = self();
+  const Made own = make(kPlain);
+  CHECK(own->identity.ruid == caller.uid);
+  CHECK(own->identity.sgid == caller.gid);
+  CHECK(own->identity.caller_groups == 1);
+  CHECK(own.list(own->identity.groups) == caller.groups);
+
+  const Made root = make(plain(R"("identity": {"user": "root"})"));
+  CHECK(root->identity.suid == 0);
+  CHECK(root->identity.caller_groups == 0);
+  const auto groups = root.list(root->identity.groups);
+  CHECK(std::count(groups.begin(), groups.end(), 0u) == 1);
+
+  const Made ids = make(plain(R"("identity": {"ruid": "root", "suid": 7, "egid": "tty"})"));
+  CHECK((ids->identity.ruid == 0 && ids->identity.euid == 0 && ids->identity.suid == 7));
+  CHECK((ids->identity.rgid == caller.gid && ids->identity.egid == 5 && ids->identity.sgid == 5));
+  CHECK(ids->identity.groups.count == 0);
+  CHECK(ids->identity.caller_groups == 0);
+
+  const Made same = make(plain("\"identity\": {\"ruid\": " + std::to_string(caller.uid) + '}'));
+  CHECK(same->identity.caller_groups == 1);
+  const Made listed = make(plain(R"("identity": {"groups": [9, "tty"]})"));
+  CHECK(listed.list(listed->identity.groups) == std::vector<uint32_t>{9, 5});
+  const Made init = make(plain(R"("identity": {"initgroups": "root"})"));
+  CHECK(init->identity.ruid == caller.uid);
+  const auto of_root = init.list(init->identity.groups);
+  CHECK(std::count(of_root.begin(), of_root.end(), caller.gid) == 1);
+
+  refused_as(plain(R"("identity": {"user": "no such user"})"), "identity.user");
+  refused_as(plain(R"("identity": {"euid": "no such user"})"), "identity.euid");
+  refused_as(plain(R"("identity": {"groups": [1, "no such group"]})"), "identity.groups[1]");
+  refused_as(plain(R"("identity": {"initgroups": "no such user"})"), "identity.initgroups");
+}
+
+TEST_CASE("namespaces are joined by file, by pidfd and by job") {
+  const Made file =
+      make(plain(R"("namespaces": {"uts": {"passed_fd": 0}})"), fds(open_fd("/proc/self/ns/uts")));
+  const auto& uts = file->namespaces[static_cast<int>(plan::Namespace::uts)];
+  CHECK(uts.join == plan::Join::descriptor);
+  CHECK(inode(file.fd(uts.descriptor)) == inode("/proc/self/ns/uts"));
+
+  CHECK(refused_as(plain(R"("namespaces": {"net": {"passed_fd": 0}})"), "namespaces.net.passed_fd",
+                   fds(open_fd("/proc/self/ns/uts")))
+            .got == "uts");
+  refused_as(plain(R"("namespaces": {"net": {"passed_fd": 0}})"), "namespaces.net.passed_fd",
+             fds(open_fd("/dev/null")));
+
+  const Made process =
+      make(plain(R"("namespaces": {"net": {"passed_fd": 0}, "uts": {"passed_fd": 0},
+                                                    "user": {"passed_fd": 0}})"),
+           fds(pidfd_of(::getpid())));
+  CHECK(process->descriptors.count == 3);
+  for (const auto& [which, name] :
+       {std::pair(plan::Namespace::net, "net"), std::pair(plan::Namespace::uts, "uts"),
+        std::pair(plan::Namespace::user, "user")}) {
+    const auto& choice = process->namespaces[static_cast<int>(which)];
+    CHECK(inode(process.fd(choice.descriptor)) == inode(std::string("/proc/self/ns/") + name));
+  }
+  refused_as(plain(R"("namespaces": {"net": {"passed_fd": 0}}, "stdin": {"passed_fd": 0})"),
+             "stdin.passed_fd", fds(pidfd_of(::getpid())));
+
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  auto dead = pidfd_of(child);
+  REQUIRE(::waitpid(child, nullptr, 0) == child);
+  refused_as(plain(R"("namespaces": {"net": {"passed_fd": 0}})"), "namespaces.net.passed_fd",
+             fds(std::move(dead)));
+
+  const Made job =
+      make(plain(R"("namespaces": {"net": {"job": "j-000102030405060708090a0b0c0d0e0f"}})"));
+  const auto& net = job->namespaces[static_cast<int>(plan::Namespace::net)];
+  CHECK(net.join == plan::Join::job);
+  for (uint8_t i = 0; i < 16; ++i) CHECK(net.job[i] == i);
+  for (const char* id : {"j-1", "", "j-000102030405060708090a0b0c0d0e0g"})
+    if (*id)
+      refused_as(plain("\"namespaces\": {\"net\": {\"job\": \"" + std::string(id) + "\"}}"),
+                 "namespaces.net.job");
+}
+
+TEST_CASE("bind sources are opened as the client, or refused") {
+  const TempDir at;
+  const std::string file = at.write("file", "x");
+  const auto bind = [](const std::string& source, std::string_view more = "") {
+    return "\"mounts\": [{\"at\": \"/data\", \"bind\": \"" + source + '"' + std::string(more) +
+           "}]";
+  };
+  const Made made = make(bind(file));
+  REQUIRE(made.mount("/data"));
+  CHECK(made.mount("/data")->flags ==
+        (plan::kMountReadOnly | plan::kMountNoSuid | plan::kMountNoDev | plan::kMountRecursive |
+         plan::kMountIsFile));
+  CHECK(made.text(made.mount("/data")->source) == file);
+  CHECK((::fcntl(made.fd(made.mount("/data")->descriptor), F_GETFL) & O_PATH) != 0);
+  fs::create_symlink("file", at / "link");
+  const Made linked = make(bind(at / "link"));
+  CHECK(linked.text(linked.mount("/data")->source) == file);
+  CHECK(
+      make(bind(at.path(), R"(, "access": "rw", "nosuid": false, "nodev": false, "recursive": false,
+                                 "noexec": true, "noatime": true)"))
+          .mount("/data")
+          ->flags == (plan::kMountNoExec | plan::kMountNoAtime));
+
+  CHECK(refused_as(bind(at / "missing"), "mounts./data").error == ENOENT);
+  CHECK(make(bind(at / "missing", R"(, "optional": true)")).mount("/data") == nullptr);
+  CHECK(make(bind(file + "/x", R"(, "optional": true)")).mount("/data") == nullptr);
+
+  const Made passed = make(R"("mounts": [{"at": "/data", "bind": {"passed_fd": 0}}])",
+                           fds(open_fd(at.path(), O_PATH)));
+  CHECK(passed.text(passed.mount("/data")->source) == at.path());
+  CHECK(passed.list(passed->descriptors)[passed.mount("/data")->descriptor].use ==
+        plan::Use::mount);
+
+  Caller caller = self();
+  caller.home = at.path();
+  const Made home = make(bind("~/file"), {}, caller);
+  CHECK(home.text(home.mount("/data")->source) == file);
+  caller.home = "";
+  refused_as(bind("~/file"), "mounts./data", {}, caller);
+}
+
+TEST_CASE("what the client cannot read itself is not bound, opened by path or passed") {
+  const TempDir at;
+  const std::string secret = at.make("secret");
+  at.write("secret/inside", "x");
+  fs::permissions(secret, fs::perms::none);
+  at.write("file", "x");
+  fs::permissions(at / "file", fs::perms::none);
+  auto held = open_fd(secret, O_PATH);
+  std::optional<Nobody> nobody;
+  if (::geteuid() == 0) nobody.emplace();
+  CHECK(refused_as("\"mounts\": [{\"at\": \"/d\", \"bind\": \"" + secret + "\"}]", "mounts./d")
+            .error == EACCES);
+  CHECK(refused_as("\"mounts\": [{\"at\": \"/d\", \"bind\": \"" + (at / "secret/inside") +
+                       "\", \"optional\": true}]",
+                   "mounts./d")
+            .error == EACCES);
+  CHECK(
+      refused_as("\"mounts\": [{\"at\": \"/d\", \"bind\": \"" + (at / "file") + "\"}]", "mounts./d")
+          .error == EACCES);
+  CHECK(refused_as(R"("mounts": [{"at": "/d", "bind": {"passed_fd": 0}}])", "mounts./d",
+                   fds(std::move(held)))
+            .error == EACCES);
+  CHECK(refused_as("\"workspace\": {\"path\": \"" + secret + "\"}", "workspace.path").error ==
+        EACCES);
+  nobody.reset();
+  fs::permissions(secret, fs::perms::owner_all);  // so that it can be removed
+}
+
+TEST_CASE("the other kinds of mounts keep their parameters") {
+  const Made made = make(R"("namespaces": {"mnt": "new"}, "mounts": [
+      {"at": "/t", "tmpfs": {"size": "1M", "inodes": 9, "mode": "0700"}, "access": "ro", "noexec": true},
+      {"at": "/l", "symlink": "usr/bin"}, {"at": "/d", "dir": {"mode": "0711"}},
+      {"at": "/s", "scratch": {}}])");
+  const auto* tmpfs = made.mount("/t");
+  CHECK((tmpfs->size == 1 << 20 && tmpfs->inodes == 9 && tmpfs->mode == 0700));
+  CHECK(tmpfs->flags == (plan::kMountReadOnly | plan::kMountNoExec));
+  CHECK(made.text(made.mount("/l")->data) == "usr/bin");
+  CHECK(made.mount("/d")->mode == 0711);
+  CHECK(made.mount("/s")->kind == plan::MountKind::scratch);
+}
+
+TEST_CASE("the root, homes, what holds them and system directories are no workspace") {
+  const TempDir at;
+  Caller caller = self();
+  caller.home = at.make("people/me");
+  const std::string project = at.make("people/me/project");
+  const auto workspace = [](const std::string& path) {
+    return "\"workspace\": {\"path\": \"" + path + "\"}";
+  };
+  const Made made = make(workspace(project + "/./"), {}, caller);
+  CHECK(made.text(made.list(made->mounts).back().at) == project);
+  const Made home = make(workspace("~/project"), {}, caller);
+  CHECK(home.text(home->cwd) == project);
+  fs::create_symlink("/", at / "root");
+  fs::create_symlink("me", at / "people/alias");
+  for (const std::string& path :
+       {std::string("/"), std::string("//"), at / "root", at / "people/me", at / "people",
+        at / "people/alias", at.path(), std::string("/usr"), std::string("/usr/bin"),
+        std::string("/etc"), std::string("/tmp"), std::string("/proc/self"),
+        std::string("/dev/shm"), std::string("/sys/fs"), at / "root/usr", std::string("~")})
+    refused_as(workspace(path), "workspace.path", {}, caller);
+  CHECK(refused_as(workspace(at / "missing"), "workspace.path", {}, caller).error == ENOENT);
+  at.write("file", "x");
+  CHECK(refused_as(workspace(at / "file"), "workspace.path", {}, caller).error == ENOTDIR);
+  const Made readonly =
+      make("\"cwd\": \"/\", \"workspace\": {\"path\": \"" + project + "\", \"access\": \"ro\"}", {},
+           caller);
+  CHECK((readonly.list(readonly->mounts).back().flags & plan::kMountReadOnly) != 0);
+  CHECK(readonly.text(readonly->cwd) == "/");
+}
+
+TEST_CASE("numbers reach the plan as they are") {
+  const Made made = make(plain(R"(
+      "setsigmask": ["SIGHUP", 64], "setsigdef": ["SIGPIPE"], "nice": -3, "oom_score_adj": 7,
+      "scheduler": {"policy": "SCHED_FIFO", "priority": 9, "reset_on_fork": true},
+      "ioprio": {"class": "best_effort", "level": 2}, "personality": ["ADDR_NO_RANDOMIZE"],
+      "timer_slack_ns": 77, "setsid": true, "resetids": true, "setpgroup": 0, "affinity": [0],
+      "unshare": ["CLONE_FS"], "tags": {"k": "v"}, "idempotency_key": "key",
+      "lifetime": {"stop_signal": "SIGINT", "stop_timeout": "250ms", "setup_timeout": "1m"})"));
+  CHECK(made->signal_mask == ((uint64_t{1} << 63) | 1));
+  CHECK(made->signal_default == uint64_t{1} << (SIGPIPE - 1));
+  CHECK(made->nice == -3);
+  CHECK(made->oom_score_adj == 7);
+  CHECK(made->scheduler.set == (plan::kHasPolicy | plan::kHasParameters | plan::kResetOnFork));
+  CHECK((made->scheduler.policy == SCHED_FIFO && made->scheduler.priority == 9));
+  CHECK(made->ioprio == IOPRIO_PRIO_VALUE(IOPRIO_CLASS_BE, 2));
+  CHECK(made->personality == 0x0040000);
+  CHECK(made->timer_slack_ns == 77);
+  CHECK((made->flags & plan::kSetsid) != 0);
+  CHECK((made->flags & plan::kResetIds) != 0);
+  CHECK((made->flags & plan::kSetpgroup) != 0);
+  CHECK(made->affinity[0] == 1);
+  CHECK(made->unshare == CLONE_FS);
+  CHECK(made.text(made.list(made->tags)[0].value) == "v");
+  CHECK(made.text(made->idempotency_key) == "key");
+  CHECK(made->stop_signal == SIGINT);
+  CHECK(made->stop_timeout_ms == 250);
+  CHECK(made->setup_timeout_ms == 60000);
+  const Made deadline = make(plain(R"("scheduler": {"policy": "SCHED_DEADLINE", "runtime_ns": 1,
+                                      "deadline_ns": 2, "period_ns": 3})"));
+  CHECK((deadline->scheduler.runtime_ns == 1 && deadline->scheduler.period_ns == 3));
+  const Made box = make(R"("hostname": "h", "domainname": "d", "time_offsets": {"monotonic_ns": -5},
+      "namespaces": {"time": "new", "user": "new"},
+      "uid_map": [{"inside": 0, "outside": 1000, "count": 1}])");
+  CHECK(box.text(box->hostname) == "h");
+  CHECK(box.text(box->domainname) == "d");
+  CHECK((box->flags & plan::kTimeOffsets) != 0);
+  CHECK((box->monotonic_offset_ns == -5 && box->boottime_offset_ns == 0));
+  CHECK(box->namespaces[static_cast<int>(plan::Namespace::user)].join == plan::Join::fresh);
+  CHECK(box.list(box->uid_map)[0].outside == 1000);
+  CHECK(box->gid_map.count == 0);
+}
+
+TEST_CASE("a processor that is not there is refused") {
+  refused_as(plain(R"("affinity": [0, 1023])"), "affinity[1]");
+}
+
+TEST_CASE("Run ends with its caller, Start does not and hands out a pidfd") {
+  const Made run = make(kPlain);
+  CHECK(run->on_disconnect == plan::OnDisconnect::kill);
+  CHECK((run->flags & plan::kWantPidfd) == 0);
+  const Asked asked{plan::Method::start, 42, 7};
+  const Made start = make(kPlain, {}, self(), asked);
+  CHECK(start->on_disconnect == plan::OnDisconnect::keep);
+  CHECK((start->flags & plan::kWantPidfd) != 0);
+  CHECK(start->method == plan::Method::start);
+  CHECK(start->request_digest == 42);
+  CHECK(start->parse_us == 7);
+  CHECK(make(plain(R"("lifetime": {"on_disconnect": "stop"})"), {}, self(), asked)->on_disconnect ==
+        plan::OnDisconnect::stop);
+}
+
+TEST_CASE("Inspect shows names of variables, no values, and no inline input") {
+  const Made made = make(plain(R"("env": {"TOKEN": "hunter2"}, "stdin": {"text": "hunter3"},
+                                  "seccomp": {}, "best_effort": ["seccomp"])"));
+  const auto shown = nlohmann::json::parse(made.text(made->request_json));
+  CHECK(shown["env"].contains("TOKEN"));
+  CHECK(made.text(made->request_json).find("hunter") == std::string::npos);
+  CHECK(shown["argv"] == nlohmann::json::array({"prog"}));
+  CHECK(made.text(made->degraded) == R"(["seccomp"])");
+}
+
+TEST_CASE("the digest tells requests apart, not their spelling") {
+  const auto digest = [](std::string_view text) { return digest_of(*parse(text)); };
+  CHECK(digest(R"({"argv": ["a"], "nice": 1})") == digest(R"({ "nice":1, "argv":["\u0061"] })"));
+  CHECK(digest(R"({"argv": ["a"], "nice": 1})") != digest(R"({"argv": ["a"], "nice": 2})"));
+}
+
+TEST_CASE("a request too large for a Plan is refused, one that fits is not") {
+  Request request;
+  request.profile = "none";
+  request.argv = {"a"};
+  for (int i = 0; i < 30; ++i)
+    request.argv.push_back(std::string(plan::kMaxArgumentBytes - 1, 'x'));
+  const auto fits = complete(request, profiles(), self());
+  CHECK(resolve(*fits, {}, self(), {}).has_value());
+  for (int i = 0; i < 30; ++i)
+    request.argv.push_back(std::string(plan::kMaxArgumentBytes - 1, 'x'));
+  const auto too_large = complete(request, profiles(), self());
+  CHECK(resolve(*too_large, {}, self(), {}).has_error());
+}
