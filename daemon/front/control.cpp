@@ -169,7 +169,8 @@ Task<void> Session::signal(Pending pending) {
   std::string id;
   if (!fill_signal(pending.call.parameters, ask, problem, id))
     co_return co_await reply(refuse(*problem));
-  if (co_await Session::ask(ask, id)) co_await reply(varlink::Reply());
+  const auto answer = co_await Session::ask(ask, id);
+  if (answer) co_await reply(varlink::Reply());
 }
 
 Task<void> Session::stop(Pending pending) {
@@ -235,7 +236,8 @@ Task<void> Session::remove(Pending pending) {
   std::string id;
   fill_id(in, ask, id, Reader::Need::required);
   if (const auto problem = in.finish()) co_return co_await reply(refuse(*problem));
-  if (co_await Session::ask(ask, id)) co_await reply(varlink::Reply());
+  const auto answer = co_await Session::ask(ask, id);
+  if (answer) co_await reply(varlink::Reply());
 }
 
 Task<void> Session::describe(Pending pending) {

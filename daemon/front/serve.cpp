@@ -137,8 +137,14 @@ Task<void> Session::serve(Pending pending) {
   }
 }
 
-Task<void> Session::reply(varlink::Reply reply, std::vector<int> borrowed) {
-  if (!co_await connection_.write(varlink::to_text(reply), borrowed)) leave();
+Task<void> Session::reply(const varlink::Reply& reply, std::vector<int> borrowed) {
+  return write(varlink::to_text(reply), std::move(borrowed));
+}
+
+Task<void> Session::write(std::string text, std::vector<int> borrowed) {
+  // GCC 12 destroys temporaries of a co_await in a condition twice.
+  const auto written = co_await connection_.write(std::move(text), borrowed);
+  if (!written) leave();
 }
 
 Task<void> Session::watch_hangup() {

@@ -54,9 +54,11 @@ class Session {
   Task<void> watch_hangup();
   Task<void> watch_idleness();
   Task<void> serve(Pending pending);
-  Task<void> reply(varlink::Reply reply, std::vector<int> borrowed = {});
+  // Made into text at once: `reply` need not outlive the call.
+  Task<void> reply(const varlink::Reply& reply, std::vector<int> borrowed = {});
+  Task<void> write(std::string text, std::vector<int> borrowed);
   void accept(varlink::Message message);
-  void leave();
+  [[noreturn]] void leave();
 
   // jobs.cpp: calls that launch
   Task<void> run_job(Pending pending);

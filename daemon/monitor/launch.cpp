@@ -75,7 +75,8 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
       ::setsockopt(control.borrow(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0)
     return failed(plan::Step::clone);
 
-  std::vector<FdMove> moves = {{init_control.borrow(), plan::kControlFd},
+  std::vector<FdMove> moves = {{shop_.null, 0}, {shop_.null, 1}, {shop_.null, 2},
+                               {init_control.borrow(), plan::kControlFd},
                                {init_passed.borrow(), plan::kPassedFd},
                                {plan_.borrow(), plan::kPlanFd},
                                {record_.borrow(), plan::kRecordFd}};

@@ -26,7 +26,7 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       programs_(std::move(programs)),
       records_(std::move(records)),
       cgroups_(config_.cgroup),
-      shop_{io, cgroups_, programs_.init.borrow(), records_.borrow(), mode},
+      shop_{io, cgroups_, programs_.init.borrow(), programs_.null.borrow(), records_.borrow(), mode},
       jobs_(shop_, config_),
       fronts_(io, std::move(programs_.front), config_.spare_fronts,
               {[this](Front& front, const plan::Ask& ask) { on_ask(front, ask); },

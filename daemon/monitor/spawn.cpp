@@ -155,7 +155,6 @@ bool reserve_low_fds() {
       break;
     }
   }
-  // 0, 1 and 2 are inherited by init as they are: /dev/null in init, not our log.
   return true;
 }
 

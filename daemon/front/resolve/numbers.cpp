@@ -48,6 +48,11 @@ MaybeProblem find_online(uint8_t (&online)[plan::kCpuBytes]) {
 
 MaybeProblem resolve_affinity(Draft& draft) {
   if (!draft.request.affinity) return std::nullopt;
+  if (draft.effective.origins.at("affinity") == request::kFromCaller) {
+    // The kernel's own answer a moment ago.
+    for (const uint32_t cpu : *draft.request.affinity) mark(draft.plan->affinity, cpu);
+    return std::nullopt;
+  }
   uint8_t online[plan::kCpuBytes] = {};
   if (auto problem = find_online(online)) return problem;
   for (size_t i = 0; i < draft.request.affinity->size(); ++i) {
