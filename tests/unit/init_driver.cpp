@@ -323,6 +323,8 @@ void Driver::command(plan::CommandKind kind, int signal, plan::Scope scope) {
 
 void Driver::hang_up() { control_.reset(); }
 
+void Driver::hang_up_front() { passed_.reset(); }
+
 sys::UniqueFd Driver::from_init(char& what) {
   iovec bytes{&what, 1};
   alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))];

@@ -62,6 +62,7 @@ class Driver {
   bool await(plan::ReportKind kind);
   void command(plan::CommandKind kind, int signal = 0, plan::Scope scope = plan::Scope::main);
   void hang_up();
+  void hang_up_front();
   // A descriptor that init sent to the front, and its letter.
   sys::UniqueFd from_init(char& what);
   // Waits for init's end and reads the record.

@@ -1,0 +1,387 @@
+// Every step that init and the payload's process can fail at, made to fail
+// exactly there. What no request can provoke is provoked by a seccomp filter
+// that answers one system call with an error.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <seccomp.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <set>
+
+#include "init_driver.hpp"
+
+using namespace cloister;
+using namespace cloister::test;
+using plan::kNone;
+using plan::MountKind;
+using plan::Namespace;
+using plan::Op;
+using plan::Step;
+
+namespace {
+
+// In init's process before its exec: `number` with these arguments fails.
+std::function<void()> answer(int number, int error, std::vector<scmp_arg_cmp> arguments = {}) {
+  return [=] {
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    // We have CAP_SYS_ADMIN, and no_new_privs would be one thing more that differs.
+    const bool loaded =
+        filter && seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0) == 0 &&
+        seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(static_cast<uint32_t>(error)), number,
+                               static_cast<unsigned>(arguments.size()), arguments.data()) == 0 &&
+        seccomp_load(filter) == 0;
+    if (!loaded) ::_exit(119);
+  };
+}
+
+std::vector<scmp_arg_cmp> first_is(uint64_t value) { return {SCMP_A0_64(SCMP_CMP_EQ, value)}; }
+
+struct Case {
+  Step step;
+  int error;
+  uint32_t index;
+  const char* how;
+  std::function<void(Driver&)> prepare;
+};
+
+void unshare_fails(Driver& job, Namespace which, uint64_t flag) {
+  job.fresh(which);
+  job.before_exec = answer(SCMP_SYS(unshare), ENOSPC, first_is(flag));
+}
+
+// Descriptors that a case needs as long as its job lives.
+std::vector<sys::UniqueFd> held;
+int hold(int fd) {
+  held.emplace_back(fd);
+  return fd;
+}
+
+const std::vector<Case>& cases() {
+  static const std::vector<Case> all = {
+      {Step::start, EPERM, kNone, "setsid is refused",
+       [](Driver& job) { job.before_exec = answer(SCMP_SYS(setsid), EPERM); }},
+      {Step::start, EPROTO, kNone, "an order of another version",
+       [](Driver& job) { job.order.version = 77; }},
+      {Step::plan, EINVAL, 3, "a plan of another version",
+       [](Driver& job) { job.spoil = [](std::string& block) { block[4] = 99; }; }},
+      {Step::descriptors, EMFILE, 0, "no room for them",
+       [](Driver& job) {
+         for (int i = 0; i < 20; ++i) job.receive(0, i);
+         job.before_exec = [] {
+           const rlimit few{20, 20};
+           ::setrlimit(RLIMIT_NOFILE, &few);
+         };
+       }},
+      {Step::descriptors, EPROTO, 0, "more than the plan says",
+       [](Driver& job) {
+         for (int i = 0; i < 2; ++i) job.receive(0, i);
+         job.spoil = [](std::string& block) {
+           auto* h = reinterpret_cast<plan::Header*>(block.data());
+           h->descriptors.count = 1;
+           h->actions.count = 1;
+         };
+       }},
+      {Step::facts, EIO, 0, "fstat of a descriptor",
+       [](Driver& job) {
+         job.receive(0, 0);
+         job.before_exec = answer(SCMP_SYS(fcntl), EIO, {SCMP_A1_64(SCMP_CMP_EQ, F_GETFL)});
+       }},
+      {Step::join, EINVAL, static_cast<uint32_t>(Namespace::net), "a namespace of another type",
+       [](Driver& job) {
+         const int uts = hold(::open("/proc/self/ns/uts", O_RDONLY | O_CLOEXEC));
+         job.plan->namespaces[static_cast<int>(Namespace::net)] = {
+             plan::Join::descriptor, job.pass(uts, plan::Use::namespace_join), {}};
+       }},
+      {Step::sources, EINVAL, 0, "a source that is no file of a mount",
+       [](Driver& job) {
+         job.fresh(Namespace::mnt);
+         int ends[2];
+         REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+         hold(ends[1]);
+         job.bind("/", "/", 0).descriptor = job.pass(hold(ends[0]), plan::Use::mount);
+       }},
+      {Step::sources, ESTALE, 0, "rootless: a path that leads elsewhere by now",
+       [](Driver& job) {
+         job.uid = 65534;
+         job.clone_flags = CLONE_NEWUSER;
+         job.order.flags |= plan::kFreshUser | plan::kFixedGroups;
+         job.order.mapped_uid = job.order.mapped_gid = 65534;
+         job.fresh(Namespace::mnt);
+         job.bind("/usr", "/", plan::kMountRecursive).source = job.plan.text("/etc");
+       }},
+      {Step::mount_namespace, ENOSPC, kNone, "no more mount namespaces",
+       [](Driver& job) { unshare_fails(job, Namespace::mnt, CLONE_NEWNS); }},
+      {Step::mounts, ENOENT, 1, "a mount point that only the host could make",
+       [](Driver& job) {
+         job.fresh(Namespace::mnt);
+         job.bind("/", "/", plan::kMountReadOnly | plan::kMountRecursive);
+         job.mount(MountKind::tmpfs, "/nonexistent/place");
+       }},
+      {Step::mounts, EINVAL, kNone, "mounts without a mount namespace of their own",
+       [](Driver& job) { job.mount(MountKind::tmpfs, "/tmp"); }},
+      {Step::mounts, EINVAL, 1, "a directory over a file",
+       [](Driver& job) {
+         job.fresh(Namespace::mnt);
+         job.bind("/", "/", plan::kMountRecursive);
+         job.mount(MountKind::tmpfs, "/etc/passwd");
+       }},
+      {Step::pivot, EIO, kNone, "pivot_root",
+       [](Driver& job) {
+         job.fresh(Namespace::mnt);
+         job.bind("/", "/", plan::kMountRecursive);
+         job.before_exec = answer(SCMP_SYS(pivot_root), EIO);
+       }},
+      {Step::user_namespace, ENOSPC, kNone, "no more user namespaces",
+       [](Driver& job) { unshare_fails(job, Namespace::user, CLONE_NEWUSER); }},
+      {Step::become_mapped, EINVAL, kNone, "an id that the map does not have",
+       [](Driver& job) {
+         job.fresh(Namespace::user);
+         job.uid_map = job.gid_map = {{0, 100000, 10}};
+         job.order.mapped_gid = 11;
+       }},
+      {Step::net_namespace, ENOSPC, kNone, "no more network namespaces",
+       [](Driver& job) { unshare_fails(job, Namespace::net, CLONE_NEWNET); }},
+      {Step::ipc_namespace, ENOSPC, kNone, "no more IPC namespaces",
+       [](Driver& job) { unshare_fails(job, Namespace::ipc, CLONE_NEWIPC); }},
+      {Step::uts_namespace, ENOSPC, kNone, "no more UTS namespaces",
+       [](Driver& job) { unshare_fails(job, Namespace::uts, CLONE_NEWUTS); }},
+      {Step::loopback, EINVAL, kNone, "the host's loopback",
+       [](Driver& job) { job.plan->flags |= plan::kLoopbackUp; }},
+      {Step::hostname, EINVAL, kNone, "the host's own name",
+       [](Driver& job) { job.plan->hostname = job.plan.text("x"); }},
+      {Step::domainname, EPERM, kNone, "setdomainname",
+       [](Driver& job) {
+         job.fresh(Namespace::uts);
+         job.plan->domainname = job.plan.text("x");
+         job.before_exec = answer(SCMP_SYS(setdomainname), EPERM);
+       }},
+      {Step::sysctl, EPERM, 1, "a sysctl of the host's",
+       [](Driver& job) {
+         job.fresh(Namespace::net);
+         job.sysctls = {{job.plan.text("net/ipv4/ip_forward"), job.plan.text("0")},
+                        {job.plan.text("kernel/core_pattern"), job.plan.text("x")}};
+       }},
+      {Step::sysctl, EINVAL, 0, "a way out of the allowed ones",
+       [](Driver& job) {
+         job.fresh(Namespace::net);
+         job.sysctls = {{job.plan.text("net/../kernel/core_pattern"), job.plan.text("x")}};
+       }},
+      {Step::time_namespace, ENOSPC, kNone, "no more time namespaces",
+       [](Driver& job) { unshare_fails(job, Namespace::time, CLONE_NEWTIME); }},
+      {Step::time_offsets, ERANGE, kNone, "an offset before the beginning of time",
+       [](Driver& job) {
+         job.fresh(Namespace::time);
+         job.plan->flags |= plan::kTimeOffsets;
+         job.plan->boottime_offset_ns = INT64_MIN;
+       }},
+      {Step::fork, EAGAIN, kNone, "no more processes",
+       [](Driver& job) { job.before_exec = answer(SCMP_SYS(clone3), EAGAIN); }},
+      {Step::payload_cgroup, EBADF, 0, "a tasks file that cannot be written",
+       [](Driver& job) {
+         job.joins = {hold(::open("/dev/null", O_RDONLY | O_CLOEXEC))};
+         job.order.tasks_count = 1;
+       }},
+      {Step::cgroup_namespace, ENOSPC, kNone, "no more cgroup namespaces",
+       [](Driver& job) { unshare_fails(job, Namespace::cgroup, CLONE_NEWCGROUP); }},
+      {Step::unshare, EINVAL, kNone, "a flag that unshare does not know",
+       [](Driver& job) { job.plan->unshare = 1; }},
+      {Step::setpgroup, EPERM, kNone, "a group of another session",
+       [](Driver& job) {
+         job.plan->flags |= plan::kSetpgroup;
+         job.plan->setpgroup = 1;
+       }},
+      {Step::controlling_terminal, ENOTTY, kNone, "a terminal that is none",
+       [](Driver& job) {
+         job.receive(hold(::open("/dev/null", O_RDWR | O_CLOEXEC)), 0);
+         job.plan->flags |= plan::kSetsid;
+         job.plan->controlling_fd = 0;
+       }},
+      {Step::affinity, EINVAL, kNone, "processors that are not there",
+       [](Driver& job) { job.plan->affinity[plan::kCpuBytes - 1] = 0x80; }},
+      {Step::nice, EACCES, kNone, "setpriority",
+       [](Driver& job) { job.before_exec = answer(SCMP_SYS(setpriority), EACCES); }},
+      {Step::scheduler, EINVAL, kNone, "a policy that the kernel does not know",
+       [](Driver& job) { job.plan->scheduler = {plan::kHasPolicy, 77, 0, 0, 0, 0, 0}; }},
+      {Step::ioprio, EINVAL, kNone, "a class that the kernel does not know",
+       [](Driver& job) { job.plan->ioprio = 7 << 13; }},
+      {Step::oom_score_adj, EACCES, kNone, "the file in /proc",
+       [](Driver& job) {
+         job.before_exec = answer(SCMP_SYS(openat), EACCES,
+                                  {SCMP_A2_64(SCMP_CMP_EQ, O_WRONLY | O_CLOEXEC)});
+       }},
+      {Step::personality, EINVAL, kNone, "personality",
+       [](Driver& job) { job.before_exec = answer(SCMP_SYS(personality), EINVAL); }},
+      {Step::timer_slack, EPERM, kNone, "PR_SET_TIMERSLACK",
+       [](Driver& job) {
+         job.before_exec = answer(SCMP_SYS(prctl), EPERM, first_is(PR_SET_TIMERSLACK));
+       }},
+      {Step::keyring, EDQUOT, kNone, "no more keys",
+       [](Driver& job) {
+         job.plan->flags |= plan::kNewKeyring;
+         job.before_exec = answer(SCMP_SYS(keyctl), EDQUOT);
+       }},
+      {Step::setgroups, ENOMEM, kNone, "setgroups",
+       [](Driver& job) { job.before_exec = answer(SCMP_SYS(setgroups), ENOMEM); }},
+      {Step::setresgid, EINVAL, kNone, "a gid without a mapping",
+       [](Driver& job) {
+         job.fresh(Namespace::user);
+         job.uid_map = job.gid_map = {{0, 100000, 10}};
+         job.plan->identity.rgid = 10;
+       }},
+      {Step::setresuid, EAGAIN, kNone, "setresuid",
+       [](Driver& job) { job.before_exec = answer(SCMP_SYS(setresuid), EAGAIN); }},
+      {Step::resetids, EPERM, kNone, "the second setresgid",
+       [](Driver& job) {
+         job.plan->flags |= plan::kResetIds;
+         job.before_exec = answer(SCMP_SYS(setresgid), EPERM,
+                                  {SCMP_A0_64(SCMP_CMP_EQ, UINT64_MAX)});
+       }},
+      {Step::verify_ids, EPERM, kNone, "a setresuid that lies",
+       [](Driver& job) {
+         job.plan->identity = {1000, 1000, 1000, 1000, 1000, 1000, {}, 0, 0};
+         job.before_exec = answer(SCMP_SYS(setresuid), 0);
+       }},
+      {Step::verify_ids, EPERM, kNone, "a setgroups that lies",
+       [](Driver& job) {
+         job.groups = {5};
+         job.before_exec = answer(SCMP_SYS(setgroups), 0);
+       }},
+      {Step::parent_death, EINVAL, kNone, "PR_SET_PDEATHSIG",
+       [](Driver& job) {
+         job.before_exec = answer(SCMP_SYS(prctl), EINVAL, first_is(PR_SET_PDEATHSIG));
+       }},
+      {Step::parent_death, ESRCH, kNone, "a parent that is another",
+       [](Driver& job) { job.before_exec = answer(SCMP_SYS(getppid), 0); }},
+      {Step::cwd, ENOENT, kNone, "a directory that is not there",
+       [](Driver& job) { job.plan->cwd = job.plan.text("/nonexistent"); }},
+      {Step::umask, EIO, kNone, "umask",
+       [](Driver& job) { job.before_exec = answer(SCMP_SYS(umask), EIO); }},
+      {Step::file_action, ENOENT, 1, "a file that is not there",
+       [](Driver& job) {
+         job.act(Op::close, 5);
+         job.act(Op::open, 5, 0, "/nonexistent").flags = O_RDONLY;
+       }},
+      {Step::file_action, EBADF, 0, "a number past the limit",
+       [](Driver& job) { job.act(Op::dup2, 0, plan::kMaxFd); }},
+      {Step::pty, EIO, 0, "no terminal to be had",
+       [](Driver& job) {
+         job.plan->flags |= plan::kPty;
+         job.act(Op::pty, 0);
+         job.before_exec = answer(SCMP_SYS(ioctl), EIO, {SCMP_A1_64(SCMP_CMP_EQ, TIOCSPTLCK)});
+       }},
+      {Step::rlimit, EPERM, RLIMIT_NOFILE, "more descriptors than the kernel has",
+       [](Driver& job) { job.plan->rlimits[RLIMIT_NOFILE] = {UINT64_MAX, UINT64_MAX, 1, 0}; }},
+      {Step::capabilities, EPERM, 3, "the bounding set",
+       [](Driver& job) {
+         job.before_exec = answer(SCMP_SYS(prctl), EPERM,
+                                  {SCMP_A0_64(SCMP_CMP_EQ, PR_CAPBSET_DROP),
+                                   SCMP_A1_64(SCMP_CMP_EQ, 3)});
+       }},
+      {Step::capabilities, EPERM, kNone, "a capability that nobody has",
+       [](Driver& job) { job.order.permitted = uint64_t{1} << 62; }},
+      {Step::no_new_privs, EINVAL, kNone, "PR_SET_NO_NEW_PRIVS",
+       [](Driver& job) {
+         job.order.flags |= plan::kForceNoNewPrivs;
+         job.before_exec = answer(SCMP_SYS(prctl), EINVAL, first_is(PR_SET_NO_NEW_PRIVS));
+       }},
+      {Step::signals, EINVAL, 5, "a disposition",
+       [](Driver& job) {
+         job.before_exec = answer(SCMP_SYS(rt_sigaction), EINVAL, first_is(5));
+       }},
+      {Step::exec, ENOENT, kNone, "a program that is not there",
+       [](Driver& job) { job.argv = {"/nonexistent"}; }},
+      {Step::exec, EACCES, kNone, "a program that may not be executed",
+       [](Driver& job) { job.argv = {"/etc/passwd"}; }},
+      {Step::exec, EACCES, kNone, "a name that is found, but forbidden",
+       [](Driver& job) {
+         job.plan->flags |= plan::kSearchPath;
+         job.plan->search = job.plan.text("/etc:/nonexistent");
+         job.argv = {"passwd"};
+       }},
+      {Step::exec, E2BIG, kNone, "more arguments than the kernel takes",
+       [](Driver& job) {
+         for (int i = 0; i < 60; ++i) job.argv.emplace_back(131000, 'x');
+       }},
+  };
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("a failure is reported with its step, its index and its errno") {
+  for (const Case& each : cases()) {
+    CAPTURE(plan::describe(each.step).name);
+    CAPTURE(each.how);
+    Driver job;
+    each.prepare(job);
+    const plan::ExitRecord& record = job.run();
+    CHECK(record.ending == plan::Ending::not_started);
+    CHECK(record.commit == plan::kRecordCommitted);
+    CHECK(plan::describe(record.failure.step).name ==
+          std::string(plan::describe(each.step).name));
+    CHECK(record.failure.error == each.error);
+    CHECK(record.failure.index == each.index);
+    CHECK(job.init_status() == 0);
+    held.clear();
+  }
+}
+
+TEST_CASE("descriptors that never come because the front is gone are a failure") {
+  Driver job;
+  job.receive(0, 0);
+  job.announced_descriptors = 0;
+  job.start();
+  job.hang_up_front();
+  const plan::ExitRecord& record = job.end();
+  CHECK(record.failure.step == Step::descriptors);
+  CHECK(record.failure.error == ECONNRESET);
+}
+
+// Init calls setsid too, so a filter has to tell the two apart: SCMP_ACT_TRACE
+// lets a traced process go on and answers ENOSYS to one that nobody traces.
+TEST_CASE("a failed setsid of the payload is reported as that") {
+  Driver job;
+  job.plan->flags |= plan::kSetsid;
+  job.before_exec = [] {
+    ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+    ::raise(SIGSTOP);
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0);
+    if (seccomp_rule_add(filter, SCMP_ACT_TRACE(1), SCMP_SYS(setsid), 0) < 0 ||
+        seccomp_load(filter) < 0)
+      ::_exit(119);
+  };
+  job.start();
+  int status = 0;
+  REQUIRE(::waitpid(job.init_pid(), &status, 0) == job.init_pid());
+  REQUIRE(::ptrace(PTRACE_SETOPTIONS, job.init_pid(), nullptr, PTRACE_O_TRACESECCOMP) == 0);
+  do {
+    REQUIRE(::ptrace(PTRACE_CONT, job.init_pid(), nullptr, nullptr) == 0);
+    REQUIRE(::waitpid(job.init_pid(), &status, 0) == job.init_pid());
+    REQUIRE(WIFSTOPPED(status));
+  } while (status >> 8 != (SIGTRAP | PTRACE_EVENT_SECCOMP << 8));
+  REQUIRE(::ptrace(PTRACE_DETACH, job.init_pid(), nullptr, nullptr) == 0);
+  const plan::ExitRecord& record = job.end();
+  CHECK(record.failure.step == Step::setsid);
+  CHECK(record.failure.error == ENOSYS);
+}
+
+TEST_CASE("every step of init and of the payload has a case that fails there") {
+  std::set<Step> seen = {Step::setsid};  // the case above
+  for (const Case& each : cases()) seen.insert(each.step);
+  for (uint32_t i = 0; i < static_cast<uint32_t>(Step::count_); ++i) {
+    const auto step = static_cast<Step>(i);
+    const plan::Stage stage = plan::describe(step).stage;
+    if (stage != plan::Stage::init && stage != plan::Stage::payload) continue;
+    CAPTURE(plan::describe(step).name);
+    CHECK(seen.contains(step));
+  }
+}
