@@ -19,6 +19,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -314,6 +315,24 @@ int do_create(const Arguments& a) {
   return outcome(open(a[0], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0777));
 }
 
+// The line of /proc/self/mountinfo for what is mounted last at that path.
+int do_mount(const Arguments& a) {
+  if (a.empty()) return 121;
+  FILE* table = fopen("/proc/self/mountinfo", "re");
+  if (!table) return outcome(-1);
+  std::string found;
+  char* line = nullptr;
+  size_t size = 0;
+  const std::string wanted = " " + std::string(a[0]) + " ";
+  while (getline(&line, &size, table) >= 0) {
+    if (std::string_view(line).find(wanted) != std::string_view::npos) found = line;
+  }
+  free(line);
+  fclose(table);
+  say(found);
+  return found.empty() ? 1 : 0;
+}
+
 // kill(2) of a number, or of everything that it may signal.
 int do_kill(const Arguments& a) {
   if (a.size() < 2) return 121;
@@ -327,17 +346,29 @@ int do_noop(const Arguments&) {
 constexpr struct {
   std::string_view word;
   int (*act)(const Arguments&);
-} kActs[] = {{"noop", do_noop},     {"exit", do_exit},
-             {"signal", do_signal}, {"write", do_write},
-             {"sleep", do_sleep},   {"hold", do_hold},
-             {"orphan", do_orphan}, {"brood", do_brood},
-             {"stop", do_stop},     {"connect", do_connect},
-             {"read", do_read},     {"file-write", do_file_write},
-             {"create", do_create}, {"stat", do_stat},
-             {"regain", do_regain}, {"ignore-term", do_ignore_term},
-             {"cat", do_cat},       {"name-signals", do_name_signals},
-             {"window", do_window}, {"burn", do_burn},
-             {"junk", do_junk},     {"kill", do_kill}};
+} kActs[] = {{"noop", do_noop},
+             {"exit", do_exit},
+             {"signal", do_signal},
+             {"write", do_write},
+             {"sleep", do_sleep},
+             {"hold", do_hold},
+             {"orphan", do_orphan},
+             {"brood", do_brood},
+             {"stop", do_stop},
+             {"connect", do_connect},
+             {"read", do_read},
+             {"file-write", do_file_write},
+             {"create", do_create},
+             {"stat", do_stat},
+             {"mount", do_mount},
+             {"regain", do_regain},
+             {"ignore-term", do_ignore_term},
+             {"cat", do_cat},
+             {"name-signals", do_name_signals},
+             {"window", do_window},
+             {"burn", do_burn},
+             {"junk", do_junk},
+             {"kill", do_kill}};
 
 }  // namespace
 

@@ -107,7 +107,7 @@ std::vector<std::string> program_options() {
 
 }  // namespace
 
-const char* name_of(Way way) {
+std::string name_of(Way way) {
   switch (way) {
     case Way::root: return "root";
     case Way::user: return "user";

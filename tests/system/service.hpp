@@ -24,7 +24,7 @@ enum class Way {
   alone      // private mode of an unprivileged user
 };
 inline constexpr Way kWays[] = {Way::root, Way::user, Way::rootless, Way::alone};
-const char* name_of(Way way);
+std::string name_of(Way way);
 
 class Service {
  public:
