@@ -1,0 +1,66 @@
+#include "exit_code.hpp"
+
+#include <sysexits.h>
+
+#include <cstdio>
+
+#include "table.hpp"
+
+namespace cloister::command {
+
+const char* exit_code_name(int code) {
+  switch (code) {
+    case EX_USAGE: return "EX_USAGE";
+    case EX_DATAERR: return "EX_DATAERR";
+    case EX_NOINPUT: return "EX_NOINPUT";
+    case EX_NOUSER: return "EX_NOUSER";
+    case EX_NOHOST: return "EX_NOHOST";
+    case EX_UNAVAILABLE: return "EX_UNAVAILABLE";
+    case EX_SOFTWARE: return "EX_SOFTWARE";
+    case EX_OSERR: return "EX_OSERR";
+    case EX_OSFILE: return "EX_OSFILE";
+    case EX_CANTCREAT: return "EX_CANTCREAT";
+    case EX_IOERR: return "EX_IOERR";
+    case EX_TEMPFAIL: return "EX_TEMPFAIL";
+    case EX_PROTOCOL: return "EX_PROTOCOL";
+    case EX_NOPERM: return "EX_NOPERM";
+    case EX_CONFIG: return "EX_CONFIG";
+    default: return "";
+  }
+}
+
+std::string line_of(const Verdict& verdict) {
+  std::string line = verdict.summary();
+  if (verdict.ending != Ending::exited || !verdict.exit_code) return line;
+  const std::string head = "exited with " + std::to_string(*verdict.exit_code);
+  const std::string name = exit_code_name(*verdict.exit_code);
+  if (!name.empty() && line.starts_with(head)) line.insert(head.size(), " (" + name + ")");
+  return line;
+}
+
+Verdict verdict_of(const Error& error, Mode mode) {
+  Verdict verdict;
+  verdict.mode = mode;
+  verdict.ending = Ending::not_started;
+  verdict.cause = Cause::cloister;
+  verdict.fault = error.is("InvalidRequest") ? Fault::request
+                  : error.is("Denied")       ? Fault::policy
+                  : error.is("Unsupported") || error.is("Busy") ? Fault::host
+                                                                : Fault::cloister;
+  auto failure = error.failure();
+  if (!failure) {
+    failure.emplace();
+    failure->stage = "request";
+    failure->step = error.name;
+    failure->field = error.field("field");
+    failure->message = error.message();
+  }
+  verdict.failure = std::move(failure);
+  return verdict;
+}
+
+void complain(const std::string& text) {
+  std::fprintf(stderr, "cloister: %s\n", printable(text).c_str());
+}
+
+}  // namespace cloister::command

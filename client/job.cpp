@@ -1,0 +1,425 @@
+#include "job.hpp"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "environment.hpp"
+#include "file.hpp"
+#include "request/layers.hpp"
+
+namespace cloister::command {
+namespace {
+
+using request::json;
+
+constexpr Option kProgram[] = {
+    {Opt::request, 0, "request", "FILE|-", "a request in JSON; options win over it"},
+    {Opt::profile, 0, "profile", "NAME", "the request that this one completes: default, none, ..."},
+    {Opt::shell_line, 'c', "command", "LINE", "run a line of shell: sh -c LINE"},
+    {Opt::name, 0, "name", "NAME", "what people call the job"},
+    {Opt::tag, 0, "tag", "KEY=VALUE", "to find the job by; may be repeated, as -e, --ro and others"},
+    {Opt::env, 'e', "env", "NAME[=VALUE]", "set a variable, or pass the caller's"},
+    {Opt::env_file, 0, "env-file", "FILE", "variables, one a line"},
+    {Opt::env_all, 0, "env-all", nullptr, "pass the caller's whole environment"},
+    {Opt::stdin_, 0, "stdin", "FILE|-|null", "its stdin; - is the command's own"},
+    {Opt::stdout_, 0, "stdout", "FILE|-|null", "its stdout"},
+    {Opt::stderr_, 0, "stderr", "FILE|-|null|stdout", "its stderr"},
+    {Opt::pass_fd, 0, "pass-fd", "N", "send descriptor N; the request calls it passed_fd 0, 1, ..."},
+};
+constexpr Option kBox[] = {
+    {Opt::workspace, 0, "workspace", "DIR|none", "the directory it may write; default: this one"},
+    {Opt::cwd, 'w', "cwd", "DIR", "where it starts; default: here if inside the workspace"},
+    {Opt::ro, 0, "ro", "SRC[:AT]", "bind a path, read-only"},
+    {Opt::rw, 0, "rw", "SRC[:AT]", "bind a path, writable"},
+    {Opt::net, 0, "net", "none|host", "its network"},
+    {Opt::hostname, 0, "hostname", "NAME", "its host name"},
+    {Opt::as, 'u', "as", "USER|UID:GID", "who it runs as; default: the caller"},
+};
+constexpr Option kAttributes[] = {
+    {Opt::rlimit, 0, "rlimit", "NAME=SOFT[:HARD]", "a resource limit: nofile=1024, core=unlimited"},
+    {Opt::nice, 0, "nice", "N", "its nice value"},
+    {Opt::cpus_list, 0, "cpus-list", "LIST", "the processors it may run on: 0-3,8"},
+    {Opt::umask, 0, "umask", "MODE", "its umask, octal"},
+    {Opt::setsid, 0, "setsid", nullptr, "lead a session of its own"},
+    {Opt::stop_signal, 0, "stop-signal", "SIGNAL", "how to stop it; default: SIGTERM"},
+    {Opt::stop_timeout, 0, "stop-timeout", "TIME", "from the stop signal to SIGKILL: 5s, 250ms"},
+    {Opt::on_disconnect, 0, "on-disconnect", "kill|stop|keep", "when this command ends before it"},
+    {Opt::idempotency_key, 0, "idempotency-key", "KEY", "the same key and request: the same job"},
+    {Opt::unset, 0, "unset", "FIELD", "take away what the profile sets: env.CI, mounts./srv"},
+    {Opt::best_effort, 0, "best-effort", "FIELD", "a field that may be given up here"},
+};
+
+// Bytes that JSON cannot carry go as base64.
+json bytes(std::string_view text) {
+  if (request::is_utf8(text)) return text;
+  return {{"base64", request::to_base64(text)}};
+}
+
+// As text, for the reader of texts: documents made here hold what none that was
+// parsed can, such as numbers of other types and strings that are not UTF-8.
+std::string text_of(const json& document) {
+  try {
+    return document.dump();
+  } catch (const json::type_error&) {
+    throw Trouble{"a name, a word or a tag is not UTF-8; only arguments, values of variables and "
+                  "paths may be other bytes"};
+  }
+}
+
+json number_or_text(std::string_view text) {
+  int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc() && end == text.data() + text.size()) return number;
+  return text;
+}
+
+json cpus_of(std::string_view text) {
+  const auto wrong = [&] {
+    return Trouble{"--cpus-list: \"" + std::string(text) + "\" is not a list such as 0-3,8"};
+  };
+  const auto number = [&](std::string_view digits) {
+    uint32_t value = 0;
+    const char* const end = digits.data() + digits.size();
+    if (const auto read = std::from_chars(digits.data(), end, value);
+        read.ec != std::errc() || read.ptr != end || value > 65535)
+      throw wrong();
+    return value;
+  };
+  json list = json::array();
+  std::string_view rest = text;
+  for (bool more = true; more;) {
+    const size_t comma = rest.find(',');
+    const std::string_view part = rest.substr(0, comma);
+    const size_t dash = part.find('-');
+    const uint32_t low = number(part.substr(0, dash));
+    const uint32_t high = dash == std::string_view::npos ? low : number(part.substr(dash + 1));
+    if (high < low) throw wrong();
+    for (uint32_t cpu = low; cpu <= high; cpu++) list.push_back(cpu);
+    more = comma != std::string_view::npos;
+    if (more) rest.remove_prefix(comma + 1);
+  }
+  return list;
+}
+
+// nofile=1024:4096. Numbers are bytes or counts; the reader knows K, M, G, T.
+void set_rlimit(json& document, std::string_view text) {
+  auto [name, values] = key_and_value(text, "--rlimit");
+  const std::string_view limits = values;
+  for (char& c : name)
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  if (!name.starts_with("RLIMIT_")) name = "RLIMIT_" + name;
+  const size_t colon = limits.find(':');
+  const json soft = number_or_text(limits.substr(0, colon));
+  const json hard =
+      colon == std::string_view::npos ? soft : number_or_text(limits.substr(colon + 1));
+  document["rlimits"][name] = {{"soft", soft}, {"hard", hard}};
+}
+
+class Mapping {
+ public:
+  Mapping(const CommandLine& line, Verb verb, const Surroundings& around)
+      : line_(line), verb_(verb), around_(around) {}
+
+  Job map() {
+    read_request();
+    for (const auto& [id, value] : line_.options) apply(id, value);
+    set_argv();
+    set_asked_env();
+    job_.asked = document_.dump(-1, ' ', false, json::error_handler_t::replace);
+    set_implied_env();
+    set_streams();
+    set_implied_workspace();
+    return finish();
+  }
+
+ private:
+  void read_request() {
+    if (!line_.has(Opt::request)) return;
+    const std::string path(line_.value(Opt::request));
+    const std::string text = read_file(path);
+    auto parsed = request::parse_text(text);
+    if (!parsed)
+      throw Trouble{"--request " + path + ": " + parsed.error().reason +
+                   (parsed.error().got.empty() ? "" : ": " + parsed.error().got)};
+    if (!parsed->is_object()) throw Trouble{"--request " + path + ": is not a JSON object"};
+    document_ = *std::move(parsed);
+    std::erase_if(document_.get_ref<json::object_t&>(),
+                  [](const auto& member) { return member.second.is_null(); });
+    if (path == "-") stdin_taken_ = true;
+    // What an option would reach into must have its type before that; the
+    // reader tells what is wrong with it.
+    if (auto read = request::read_layer(document_, request::Kind::request); !read)
+      refuse(read.error());
+  }
+
+  void apply(Opt id, std::string_view value) {
+    switch (id) {
+      case Opt::profile: document_["profile"] = value; break;
+      case Opt::name: document_["name"] = value; break;
+      case Opt::tag: {
+        const auto [key, text] = key_and_value(value, "--tag");
+        document_["tags"][key] = text;
+        break;
+      }
+      case Opt::cwd: document_["cwd"] = bytes(absolute(value)); break;
+      case Opt::workspace:
+        if (value == "none")
+          document_.erase("workspace");
+        else
+          document_["workspace"]["path"] = bytes(absolute(value));
+        break;
+      case Opt::ro: bind(value, "ro"); break;
+      case Opt::rw: bind(value, "rw"); break;
+      case Opt::net: document_["network"] = value; break;
+      case Opt::hostname: document_["hostname"] = value; break;
+      case Opt::as: set_identity(value); break;
+      case Opt::rlimit: set_rlimit(document_, value); break;
+      case Opt::nice: document_["nice"] = number_or_text(value); break;
+      case Opt::cpus_list: document_["affinity"] = cpus_of(value); break;
+      case Opt::umask: document_["umask"] = value; break;
+      case Opt::setsid: document_["setsid"] = true; break;
+      case Opt::stop_signal: document_["lifetime"]["stop_signal"] = number_or_text(value); break;
+      case Opt::stop_timeout: document_["lifetime"]["stop_timeout"] = value; break;
+      case Opt::on_disconnect: document_["lifetime"]["on_disconnect"] = value; break;
+      case Opt::idempotency_key: document_["idempotency_key"] = value; break;
+      case Opt::unset: document_["unset"].push_back(value); break;
+      case Opt::best_effort: document_["best_effort"].push_back(value); break;
+      case Opt::pass_fd: pass_own(value); break;
+      case Opt::tty: job_.terminal = true; break;
+      default: break;  // composed below, or not of the request
+    }
+  }
+
+  // --- the program ------------------------------------------------------------
+
+  void set_argv() {
+    json argv = json::array();
+    if (line_.has(Opt::shell_line)) {
+      argv = {"sh", "-c", bytes(line_.value(Opt::shell_line))};
+      document_["executable"] = "/bin/sh";
+    } else if (!line_.operands.empty()) {
+      // The request's own program is replaced as a whole.
+      document_.erase("executable");
+    }
+    for (const std::string_view operand : line_.operands) argv.push_back(bytes(operand));
+    if (!argv.empty()) document_["argv"] = std::move(argv);
+    if (!document_.contains("argv"))
+      throw Trouble{"what shall it run? Name a program, or a shell line with -c"};
+  }
+
+  bool another_user() const {
+    return document_.contains("identity") && document_["identity"] != "caller";
+  }
+
+  void set_asked_env() {
+    environment_ = compose_environment(line_, around_.environment, another_user());
+    for (const auto& [name, value] : environment_.asked) document_["env"][name] = bytes(value);
+  }
+
+  void set_implied_env() {
+    const json unset = document_.value("unset", json::array());
+    for (const auto& [name, value] : environment_.implied) {
+      const bool taken_away = std::find(unset.begin(), unset.end(), "env." + name) != unset.end();
+      // JSON's keys are text; a variable that cannot be named there is none of the usual ones.
+      if (taken_away || !request::is_utf8(name)) continue;
+      if (!document_.contains("env") || !document_["env"].contains(name))
+        document_["env"][name] = bytes(value);
+    }
+  }
+
+  // --- descriptors ------------------------------------------------------------
+
+  void pass_own(std::string_view text) {
+    const json number = number_or_text(text);
+    const auto* fd = number.get_ptr<const int64_t*>();
+    if (fd == nullptr || *fd < 0 || *fd > INT_MAX || ::fcntl(static_cast<int>(*fd), F_GETFD) < 0)
+      throw Trouble{"--pass-fd: " + std::string(text) + " is not an open descriptor"};
+    job_.descriptors.push_back(static_cast<int>(*fd));
+  }
+
+  json pass(int fd) {
+    job_.descriptors.push_back(fd);
+    return {{"passed_fd", job_.descriptors.size() - 1}};
+  }
+
+  void set_streams() {
+    struct Stream {
+      const char* field;
+      Opt option;
+      int flags;
+    };
+    constexpr Stream kStreams[] = {
+        {"stdin", Opt::stdin_, O_RDONLY},
+        {"stdout", Opt::stdout_, O_WRONLY | O_CREAT | O_TRUNC},
+        {"stderr", Opt::stderr_, O_WRONLY | O_CREAT | O_TRUNC},
+    };
+    for (int fd = 0; fd < 3; fd++) {
+      const auto& [field, option, flags] = kStreams[fd];
+      if (line_.has(option))
+        document_[field] = stream_of(fd, field, line_.value(option), flags);
+      else if (!document_.contains(field))
+        document_[field] = implied_stream(fd);
+    }
+    if (job_.terminal && around_.rows > 0 && around_.columns > 0) {
+      json& terminal = document_["terminal"];
+      if (!terminal.contains("rows")) terminal["rows"] = around_.rows;
+      if (!terminal.contains("columns")) terminal["columns"] = around_.columns;
+    }
+  }
+
+  json stream_of(int fd, const char* field, std::string_view value, int flags) {
+    if (value == "null") return value;
+    if (value == "stdout" && fd == STDERR_FILENO) return value;
+    if (value == "-") {
+      if (around_.open[fd]) return pass(fd);
+      throw Trouble{std::string("--") + field + " -: the command's own is closed"};
+    }
+    if (verb_ == Verb::plan) return {{"path", bytes(value)}};  // a dry run creates no file
+    job_.opened.push_back(
+        open_file(std::string(value), flags, (std::string("--") + field).c_str()));
+    return pass(job_.opened.back().borrow());
+  }
+
+  json implied_stream(int fd) {
+    if (job_.terminal) return "pty";
+    // A job that goes on without this command holds none of its descriptors:
+    // $(cloister start ...) would wait for all of it.
+    if (verb_ == Verb::start || !around_.open[fd]) return "null";
+    if (fd == STDIN_FILENO && stdin_taken_) return "null";
+    return pass(fd);
+  }
+
+  // --- the box ------------------------------------------------------------------
+
+  // Paths of a request are absolute. "~" is HOME inside: the service knows it.
+  std::string absolute(std::string_view path) const {
+    if (path.empty()) throw Trouble{"a path is empty"};
+    std::string whole(path);
+    if (path[0] != '/' && path != "~" && !path.starts_with("~/")) {
+      if (around_.directory.empty())
+        throw Trouble{whole + " is relative, and the current directory is gone"};
+      whole = around_.directory + "/" + whole;
+    }
+    // ".." means what it means to the kernel, so links have to be followed for it.
+    if (("/" + whole + "/").find("/../") != std::string::npos) {
+      char real[PATH_MAX];
+      if (::realpath(whole.c_str(), real) == nullptr)
+        throw Trouble{"there is no " + whole};
+      return real;
+    }
+    return request::normal_path(whole);
+  }
+
+  void bind(std::string_view value, const char* access) {
+    const size_t colon = std::max(value.rfind(":/") + 1, value.rfind(":~") + 1);
+    const bool placed = colon > 0;
+    const std::string source = absolute(placed ? value.substr(0, colon - 1) : value);
+    const std::string at = placed ? absolute(value.substr(colon)) : source;
+    const json mount = {{"at", bytes(at)}, {"bind", bytes(source)}, {"access", access}};
+    json& mounts = document_["mounts"];
+    for (json& other : mounts)
+      if (other["at"] == mount["at"]) {
+        other = mount;
+        return;
+      }
+    mounts.push_back(mount);
+  }
+
+  void set_identity(std::string_view value) {
+    const size_t colon = value.find(':');
+    const json user = number_or_text(value.substr(0, colon));
+    if (colon != std::string_view::npos) {
+      document_["identity"] = {{"ruid", user}, {"rgid", number_or_text(value.substr(colon + 1))}};
+    } else if (user.is_number()) {
+      // The group would be the caller's, which for root is root's.
+      throw Trouble{"--as: a uid needs a gid too: --as " + std::string(value) + ":GID"};
+    } else if (value == "caller" || value == "dynamic") {
+      document_["identity"] = value;
+    } else {
+      document_["identity"] = {{"user", user}};
+    }
+  }
+
+  bool host_mounts() const {
+    const auto namespaces = document_.find("namespaces");
+    return document_.value("profile", "") == "none" ||
+           (namespaces != document_.end() && namespaces->contains("mnt") &&
+            (*namespaces)["mnt"] != "new");
+  }
+
+  void set_implied_workspace() {
+    if (line_.has(Opt::workspace) || document_.contains("workspace") || host_mounts() ||
+        around_.directory.empty())
+      return;
+    document_["workspace"]["path"] = bytes(around_.directory);
+    job_.implied_workspace = true;
+  }
+
+  // --- the end --------------------------------------------------------------------
+
+  [[noreturn]] static void refuse(const Problem& problem) {
+    std::string text = "the request is refused at " + problem.field + ": " + problem.reason;
+    if (!problem.expected.empty()) text += "; expected " + problem.expected;
+    if (!problem.got.empty()) text += ", got " + problem.got;
+    throw Trouble{std::move(text)};
+  }
+
+  Job finish() {
+    auto read = parse(text_of(document_));
+    if (!read) refuse(read.error());
+    job_.request = *std::move(read);
+    return std::move(job_);
+  }
+
+  const CommandLine& line_;
+  const Verb verb_;
+  const Surroundings& around_;
+  json document_ = json::object();
+  Environment environment_;
+  bool stdin_taken_ = false;
+  Job job_;
+};
+
+}  // namespace
+
+std::span<const Group> job_options() {
+  static constexpr Group kGroups[] = {
+      {"The program", kProgram}, {"Its box", kBox}, {"Its attributes", kAttributes}};
+  return kGroups;
+}
+
+Surroundings own_surroundings() {
+  Surroundings around;
+  size_t variables = 0;
+  while (environ[variables] != nullptr) variables++;
+  around.environment = {environ, variables};
+  char path[PATH_MAX];
+  if (::getcwd(path, sizeof path) != nullptr) around.directory = path;
+  for (int fd = 0; fd < 3; fd++) around.open[fd] = ::fcntl(fd, F_GETFD) >= 0;
+  for (int fd = 0; fd < 3; fd++) {
+    winsize size{};
+    if (::ioctl(fd, TIOCGWINSZ, &size) != 0) continue;
+    around.rows = size.ws_row;
+    around.columns = size.ws_col;
+    break;
+  }
+  return around;
+}
+
+Job prepare(const CommandLine& line, Verb verb, const Surroundings& around) {
+  return Mapping(line, verb, around).map();
+}
+
+void drop_workspace(Job& job) {
+  job.request.workspace.reset();
+  job.implied_workspace = false;
+}
+
+}  // namespace cloister::command

@@ -1,0 +1,46 @@
+// From the command line to a request: the mapping of run, start and plan.
+//
+// Options become members of a JSON document, `--request` being its first state,
+// and the library's strict reader judges the whole: one vocabulary, one judge.
+// Nothing here talks to a service.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cloister/request.hpp"
+#include "cloister/unique_fd.hpp"
+#include "options.hpp"
+
+namespace cloister::command {
+
+std::span<const Group> job_options();  // what to launch
+
+// What the mapping takes from the process it runs in.
+struct Surroundings {
+  std::span<const char* const> environment;
+  std::string directory;                  // getcwd(3); empty if it has none
+  bool open[3] = {true, true, true};      // descriptors 0, 1, 2
+  unsigned rows = 0, columns = 0;         // of the terminal, 0: unknown
+};
+Surroundings own_surroundings();
+
+enum class Verb { run, start, plan };
+
+struct Job {
+  Request request;
+  std::vector<int> descriptors;    // what its passed_fd name; borrowed
+  std::vector<UniqueFd> opened;    // those of them that the options opened
+  std::string asked;               // JSON: what the command line said, without what is implied
+  bool implied_workspace = false;  // the caller's directory, which the service may refuse
+  bool terminal = false;
+};
+
+// Throws Trouble.
+Job prepare(const CommandLine& line, Verb verb, const Surroundings& around);
+
+// The same request without the workspace that nobody asked for.
+void drop_workspace(Job& job);
+
+}  // namespace cloister::command

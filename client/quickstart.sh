@@ -1,0 +1,79 @@
+#!/bin/sh
+# Installs what is missing, builds cloister in build/ and lets it do a real job:
+# a second build of its own sources and their unit tests, isolated. That job has
+# no network, sees the host read-only, and may write its workspace alone.
+#
+# For Debian 12, as root or as a user who may sudo.
+set -eu
+cd "$(dirname "$0")/.."
+
+say() { printf '%s\n' "$*"; }
+die() {
+  printf 'quickstart: %s\n' "$*" >&2
+  exit 1
+}
+
+packages='g++ meson ninja-build pkg-config libboost1.81-dev nlohmann-json3-dev libseccomp-dev
+  doctest-dev'
+missing=
+for package in $packages; do
+  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+    missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+  say "1. installing$missing"
+  if [ "$(id -u)" = 0 ]; then
+    as_root=
+  elif sudo -n true 2>/dev/null || { [ -t 0 ] && sudo true; }; then
+    as_root='sudo'
+  else
+    die "these packages are missing:$missing. Install them as root, or run this as a user who may sudo"
+  fi
+  log=$(mktemp)
+  # shellcheck disable=SC2086 # lists of words
+  if ! { $as_root apt-get -q update &&
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install \
+      $missing; } >"$log" 2>&1; then
+    cat "$log" >&2
+    rm -f "$log"
+    die 'the packages cannot be installed'
+  fi
+  rm -f "$log"
+else
+  say '1. every package is there'
+fi
+
+say '2. building (a few minutes the first time; build/quickstart.log says more)'
+mkdir -p build
+[ -e build/build.ninja ] || meson setup build >build/quickstart.log 2>&1 || {
+  cat build/quickstart.log >&2
+  die 'the build cannot be configured'
+}
+ninja -C build cloister cloisterd cloister-front cloister-init >build/quickstart.log 2>&1 || {
+  tail -n 40 build/quickstart.log >&2
+  die 'the build failed'
+}
+
+# A copy: what the job does to it is its own business.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+tar -c --exclude=./build --exclude=./.git . | tar -x -C "$work"
+
+say '3. one job: a build of these sources and its tests, in the box of the default profile'
+code=0
+./build/cloister --private run --name quickstart --workspace "$work" --cwd "$work" \
+  --verdict-file build/verdict.json -c '
+    set -e
+    [ ! -e /sys/class/net/eth0 ] || { echo "there is a network"; exit 1; }
+    if (: >/usr/cloister-was-here) 2>/dev/null; then echo "the host is writable"; exit 1; fi
+    meson setup box -Doptimization=0 -Ddocs=disabled -Dsystemd=false >/dev/null
+    meson test -C box --suite build --print-errorlogs' || code=$?
+
+say '4. its verdict, of build/verdict.json:'
+tr ',' '\n' <build/verdict.json | grep -E '"(ok|ending|cause|exit_code|mode|wall_us|maxrss_kib)"' |
+  sed 's/^[{ ]*/   /'
+[ "$code" = 0 ] || die "the job did not succeed: exit code $code"
+say ''
+say 'Now: ./build/cloister run -- COMMAND, and README.md'

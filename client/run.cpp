@@ -1,0 +1,69 @@
+// cloister run: one job, from here to its verdict.
+#include <signal.h>
+
+#include "exit_code.hpp"
+#include "job.hpp"
+#include "service.hpp"
+#include "session.hpp"
+#include "sys/names.hpp"
+#include "verbs.hpp"
+#include "verdict_files.hpp"
+
+namespace cloister::command {
+namespace {
+
+bool is_of_workspace(const Error& error) {
+  return !error.name.starts_with("local.") && error.field("field").starts_with("workspace");
+}
+
+struct Ending {
+  Verdict verdict;
+  std::string line;  // for a person
+  std::string note;  // what else may explain it
+};
+
+// The current directory becomes the workspace unless the service, which knows
+// what is whose, refuses it: then the job gets none.
+Ending carry_through(const CommandLine& line, Job& job) {
+  const bool quiet = line.has(Opt::quiet);
+  auto client = connect(line);
+  if (!client) return {verdict_of(client.error(), Mode::unknown), client.error().message(), ""};
+  std::string note;
+  auto verdict = Session(*client, job, quiet).run();
+  if (!verdict && job.implied_workspace && is_of_workspace(verdict.error())) {
+    note = "it had no workspace: the current directory " + verdict.error().field("reason") +
+           "; --workspace DIR gives it one";
+    drop_workspace(job);
+    verdict = Session(*client, job, quiet).run();
+  }
+  if (verdict) return {*verdict, line_of(*verdict), note};
+  const auto mode = client->mode();
+  return {verdict_of(verdict.error(), mode ? *mode : Mode::unknown), verdict.error().message(),
+          note};
+}
+
+}  // namespace
+
+int run(const CommandLine& line) {
+  Job job = prepare(line, Verb::run, own_surroundings());
+  const VerdictFiles files(line);
+  try {
+    const Ending ending = carry_through(line, job);
+    files.write(ending.verdict);
+    if (!ending.verdict.ok && !line.has(Opt::quiet)) {
+      complain(ending.line);
+      if (!ending.note.empty()) complain(ending.note);
+    }
+    const auto signal = sys::signal_number(ending.verdict.term_signal.value_or(""));
+    if (line.has(Opt::propagate_signal) && signal) die_of(*signal);
+    return ending.verdict.folded_exit_code();
+  } catch (const Session::Interrupted& interrupted) {
+    if (!line.has(Opt::quiet))
+      complain("interrupted by " + sys::signal_name(interrupted.signal) +
+               " before the job had started");
+    die_of(interrupted.signal);
+    return kFailed;
+  }
+}
+
+}  // namespace cloister::command

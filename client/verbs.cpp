@@ -1,0 +1,99 @@
+// The table of verbs and the options that are theirs alone.
+#include "verbs.hpp"
+
+#include "job.hpp"
+
+namespace cloister::command {
+namespace {
+
+constexpr Option kService[] = {
+    {Opt::system, 0, "system", nullptr, "the service of root's, /run/cloister/socket"},
+    {Opt::user, 0, "user", nullptr, "one's own service, $XDG_RUNTIME_DIR/cloister/socket"},
+    {Opt::private_, 0, "private", nullptr, "start a service for this command alone"},
+    {Opt::socket, 0, "socket", "PATH", "the service at a socket; also CLOISTER_SOCKET"},
+    {Opt::cloisterd, 0, "cloisterd", "PATH", "the program that --private starts"},
+    {Opt::help, 'h', "help", nullptr, "this text"},
+    {Opt::version, 0, "version", nullptr, "the version of this command"},
+};
+constexpr Option kRun[] = {
+    {Opt::tty, 't', "tty", nullptr, "give it a terminal, relayed to this one"},
+    {Opt::quiet, 'q', "quiet", nullptr, "no line about how it ended"},
+    {Opt::verdict_file, 0, "verdict-file", "FILE", "write the verdict there, as JSON"},
+    {Opt::verdict_fd, 0, "verdict-fd", "N", "write the verdict to descriptor N"},
+    {Opt::propagate_signal, 0, "propagate-signal", nullptr, "die of the signal that it died of"},
+};
+constexpr Option kPlan[] = {
+    {Opt::tty, 't', "tty", nullptr, "with a terminal, as run -t"},
+    {Opt::json, 0, "json", nullptr, "JSON, for programs"},
+};
+constexpr Option kJson[] = {{Opt::json, 0, "json", nullptr, "JSON, for programs"}};
+constexpr Option kWait[] = {
+    {Opt::tag, 0, "tag", "KEY=VALUE", "the first of the jobs with a tag"},
+    {Opt::pgid, 0, "pgid", "N", "the first of a process group"},
+    {Opt::all, 0, "all", nullptr, "the first of all one's jobs"},
+    {Opt::stopped, 0, "stopped", nullptr, "report stops too (WSTOPPED)"},
+    {Opt::continued, 0, "continued", nullptr, "report continuing too (WCONTINUED)"},
+    {Opt::no_hang, 0, "no-hang", nullptr, "do not wait; exit with 75 if nothing is to report"},
+    {Opt::keep, 0, "keep", nullptr, "leave it to be waited for again (WNOWAIT)"},
+    {Opt::quiet, 'q', "quiet", nullptr, "no line about how it ended"},
+    {Opt::verdict_file, 0, "verdict-file", "FILE", "write the verdict there, as JSON"},
+    {Opt::verdict_fd, 0, "verdict-fd", "N", "write the verdict to descriptor N"},
+    {Opt::json, 0, "json", nullptr, "JSON, for programs"},
+};
+constexpr Option kKill[] = {
+    {Opt::signal, 's', "signal", "SIGNAL", "which, by name or number; default: SIGTERM"},
+    {Opt::group, 0, "group", nullptr, "to the process group of its main process"},
+    {Opt::all, 0, "all", nullptr, "to each of its processes"},
+};
+constexpr Option kStop[] = {
+    {Opt::timeout, 0, "timeout", "TIME", "the grace time before SIGKILL: 5s, 250ms"},
+    {Opt::quiet, 'q', "quiet", nullptr, "no line about how it ended"},
+    {Opt::json, 0, "json", nullptr, "the verdict, as JSON"},
+};
+constexpr Option kRm[] = {{Opt::all, 0, "all", nullptr, "all ended jobs"}};
+constexpr Option kPs[] = {
+    {Opt::all, 'a', "all", nullptr, "the ended ones too"},
+    {Opt::tag, 0, "tag", "KEY=VALUE", "those with a tag"},
+    {Opt::state, 0, "state", "STATE", "preparing, running, stopped or ended"},
+    {Opt::quiet, 'q', "quiet", nullptr, "their ids alone"},
+    {Opt::json, 0, "json", nullptr, "JSON, for programs"},
+};
+
+
+constexpr VerbInfo kVerbs[] = {
+    {"run", "[OPTIONS] [--] PROGRAM [ARGUMENT...]", "run a job, relay its signals, exit as it did",
+     {"This command", kRun}, Operands::end, true, run},
+    {"start", "[OPTIONS] [--] PROGRAM [ARGUMENT...]", "start a job that goes on; prints its id",
+     {"This command", kJson}, Operands::end, true, start},
+    {"wait", "[OPTIONS] ID", "wait for a job; exits as it did", {"Options", kWait},
+     Operands::anywhere, false, wait},
+    {"kill", "[OPTIONS] ID...", "send a signal", {"Options", kKill}, Operands::anywhere, false,
+     kill},
+    {"stop", "[OPTIONS] ID...", "end jobs: stop signal, grace time, SIGKILL", {"Options", kStop},
+     Operands::anywhere, false, stop},
+    {"rm", "[OPTIONS] ID...", "forget ended jobs and their verdicts", {"Options", kRm},
+     Operands::anywhere, false, rm},
+    {"ps", "[OPTIONS]", "list one's jobs", {"Options", kPs}, Operands::anywhere, false, ps},
+    {"inspect", "[OPTIONS] ID...", "show a job, its request and its verdict", {"Options", kJson},
+     Operands::anywhere, false, inspect},
+    {"plan", "[OPTIONS] [--] PROGRAM [ARGUMENT...]", "show what run would do, and launch nothing",
+     {"This command", kPlan}, Operands::end, true, plan},
+    {"info", "[OPTIONS]", "show the service that answers, and what works here",
+     {"Options", kJson}, Operands::anywhere, false, info},
+};
+
+}  // namespace
+
+const Group kServiceOptions = {"The service", kService};
+
+std::span<const VerbInfo> verbs() { return kVerbs; }
+
+std::vector<Group> groups_of(const VerbInfo& verb) {
+  std::vector<Group> groups = {verb.own};
+  const auto launching = job_options();
+  if (verb.launches) groups.insert(groups.end(), launching.begin(), launching.end());
+  groups.push_back(kServiceOptions);
+  return groups;
+}
+
+}  // namespace cloister::command
