@@ -1,12 +1,14 @@
 #include "cgroup.hpp"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
+#include <charconv>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -82,8 +84,26 @@ Cgroups::Cgroups(CgroupChoice choice) {
   }
 }
 
+// What a monitor left behind that was killed: its inits have ended with it.
+void Cgroups::sweep(const std::string& parent) {
+  std::error_code none;  // a directory that vanishes meanwhile is what we want
+  for (const auto& base : std::filesystem::directory_iterator(parent, none)) {
+    const std::string name = base.path().filename();
+    pid_t pid = 0;
+    if (!name.starts_with("cloister-")) continue;
+    std::from_chars(name.data() + 9, name.data() + name.size(), pid);
+    if (pid <= 0 || ::kill(pid, 0) == 0 || errno != ESRCH) continue;
+    for (const auto& job : std::filesystem::directory_iterator(base, none))
+      if (job.is_directory(none))
+        for (const char* leaf : {"/payload", "/init", ""})
+          ::rmdir((job.path().string() + leaf).c_str());
+    ::rmdir(base.path().c_str());
+  }
+}
+
 bool Cgroups::open_base(const std::string& mount, const std::string& own, int version) {
   const std::string name = "/cloister-" + std::to_string(::getpid());
+  sweep(mount + own);
   directory_ = mount + own + name;
   if (::mkdir(directory_.c_str(), 0755) < 0) {
     why_not_ = "cannot make " + directory_ + ": " + std::strerror(errno);

@@ -54,6 +54,7 @@ class Cgroups {
 
  private:
   Leaves create();
+  static void sweep(const std::string& parent);
   bool open_base(const std::string& mount, const std::string& own, int version);
 
   int version_ = 0;

@@ -207,14 +207,17 @@ bool Fronts::assign(sys::UniqueFd connection, Peer peer, plan::Mode mode,
 
 void Fronts::ended(Front& front) {
   const auto self = front.shared_from_this();
-  if (assigned_.erase(self)) return;
-  // A spare has died before its first connection; the next replenish() counts.
+  assigned_.erase(self);
+  // A spare that died before its first connection: the next replenish() counts.
   std::erase(waiting_, self);
+  if (all_ended_ && assigned_.empty() && waiting_.empty()) std::exchange(all_ended_, nullptr)();
 }
 
-void Fronts::kill_all() {
+void Fronts::kill_all(std::function<void()> ended) {
   for (const auto& front : assigned_) front->kill();
   for (const auto& front : waiting_) front->kill();
+  if (assigned_.empty() && waiting_.empty()) return ended();
+  all_ended_ = std::move(ended);
 }
 
 }  // namespace cloister::monitor

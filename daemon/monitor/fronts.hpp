@@ -78,7 +78,8 @@ class Fronts {
   // Starts spares until there are enough; call when nothing is urgent.
   void replenish();
   size_t assigned() const { return assigned_.size(); }
-  void kill_all();
+  // SIGKILL to all; `ended` is called when the last is reaped.
+  void kill_all(std::function<void()> ended);
 
  private:
   friend class Front;
@@ -91,6 +92,7 @@ class Fronts {
   Handlers handlers_;
   std::deque<std::shared_ptr<Front>> waiting_;
   std::set<std::shared_ptr<Front>> assigned_;
+  std::function<void()> all_ended_;
 };
 
 }  // namespace cloister::monitor

@@ -270,6 +270,7 @@ void Jobs::on_gone(Job& job) {
     if (entry->second.removed) forget(entry->first);
   }
   shop_.cgroups.prepare();
+  if (shutting_down_) job.erase_record();
   const bool none_left = std::all_of(table_.begin(), table_.end(),
                                      [](const auto& each) { return each.second.gone; });
   if (shutting_down_ && none_left) std::exchange(idle_, nullptr)();
@@ -412,6 +413,7 @@ void Jobs::shut_down(std::function<void()> idle) {
   for (auto& [id, entry] : table_) {
     entry.job->kill(Cause::shutdown, ::geteuid());
     waiting |= !entry.gone;
+    if (entry.gone) entry.job->erase_record();
   }
   if (!waiting) std::exchange(idle_, nullptr)();
 }

@@ -19,6 +19,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string>
 
 #include "monitor.hpp"
@@ -152,6 +153,14 @@ sys::UniqueFd record_directory(const std::string& runtime) {
   return directory;
 }
 
+// Records whose monitor is gone: nobody can ask for them any more.
+void sweep_records(const sys::UniqueFd& directory) {
+  const std::string path = "/proc/self/fd/" + std::to_string(directory.borrow());
+  std::error_code none;  // what cannot be removed stays; it holds no name of ours
+  for (const auto& record : std::filesystem::directory_iterator(path, none))
+    ::unlinkat(directory.borrow(), record.path().filename().c_str(), 0);
+}
+
 // sd_listen_fds(3): the first passed socket is ours.
 sys::UniqueFd activated_socket() {
   const char* pid = ::getenv("LISTEN_PID");
@@ -244,6 +253,7 @@ int run(int argc, char** argv) {
                     sealed_copy(open_program(options.init, "cloister-init")),
                     sys::UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC))};
   sys::UniqueFd records = only ? sys::UniqueFd() : record_directory(options.runtime);
+  if (records) sweep_records(records);
   const plan::Mode mode = only           ? plan::Mode::private_
                           : options.user ? plan::Mode::user
                                          : plan::Mode::system;

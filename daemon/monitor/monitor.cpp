@@ -137,8 +137,12 @@ void Monitor::on_gone(Front& front) {
 void Monitor::shut_down() {
   if (std::exchange(ending_, true)) return;
   jobs_.shut_down([this] {
-    fronts_.kill_all();
-    io_.stop();
+    fronts_.kill_all([this] { io_.stop(); });
+    // A front can hang in the close of a client's descriptor; it keeps nobody.
+    pause_.expires_after(std::chrono::seconds(1));
+    pause_.async_wait([this](boost::system::error_code error) {
+      if (!error) io_.stop();
+    });
   });
 }
 
