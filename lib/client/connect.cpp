@@ -4,8 +4,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -107,7 +107,8 @@ Result<Found> start_private(const ConnectOptions& options) {
                    " for a private service",
                error) +
         (told ? "" : std::string(" (looked for ") + kInstalledService + ", then along PATH)"));
-  UniqueFd pidfd(::pidfd_open(pid, 0));
+  // By number: glibc 2.36 declares the wrappers without extern "C".
+  UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   return Found{PrivateService(pid, std::move(pidfd)), std::move(ours), Mode::private_, {}};
 }
 
@@ -149,7 +150,8 @@ PrivateService::~PrivateService() {
   do {
     ready = ::poll(&ended, 1, kEndTimeoutMs);
   } while (ready < 0 && errno == EINTR);
-  if (ready <= 0 && pidfd_) ::pidfd_send_signal(pidfd_.borrow(), SIGKILL, nullptr, 0);
+  if (ready <= 0 && pidfd_)
+    ::syscall(SYS_pidfd_send_signal, pidfd_.borrow(), SIGKILL, nullptr, 0);
   // ECHILD: the caller reaps all its children, or ignores SIGCHLD. Nothing to do.
   int status;
   while (::waitpid(pid_, &status, pidfd_ ? 0 : WNOHANG) < 0 && errno == EINTR) {
