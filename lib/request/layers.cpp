@@ -16,10 +16,7 @@ Problem unknown_path(const char* list, const std::string& path) {
           shown(path)};
 }
 
-std::vector<Mount>::iterator mount_at(std::vector<Mount>& mounts, std::string_view at) {
-  return std::find_if(mounts.begin(), mounts.end(),
-                      [&](const Mount& mount) { return normal_path(mount.at) == at; });
-}
+using Origins = std::map<std::string, std::string>;
 
 // --- taking away ----------------------------------------------------------------
 
@@ -40,8 +37,7 @@ bool take_away(S& out, std::string_view path) {
     }
     const std::string_view rest = path.substr(dot + 1);
     if constexpr (std::is_same_v<M, std::vector<Mount>>) {
-      const auto found = mount_at(member, normal_path(rest));
-      if (found != member.end()) member.erase(found);
+      std::erase_if(member, [at = normal_path(rest)](const Mount& each) { return each.at == at; });
       known = rest.starts_with('/') || rest.starts_with('~');
     } else if constexpr (requires { typename M::mapped_type; }) {
       const auto found = member.find(std::string(rest));
@@ -54,7 +50,7 @@ bool take_away(S& out, std::string_view path) {
   return known;
 }
 
-void forget_origins(std::map<std::string, std::string>& origins, const std::string& path) {
+void forget_origins(Origins& origins, const std::string& path) {
   std::erase_if(origins, [&](const auto& entry) {
     return entry.first == path || entry.first.starts_with(path + '.');
   });
@@ -94,19 +90,19 @@ void give_up_roomless(S& out, const std::string& above, GivingUp& doing) {
     auto& member = out.*field.member;
     using M = std::remove_reference_t<decltype(member)>;
     if (!present(member)) return;
-    const std::string path = below(above, field.name);
+    const auto path = [&] { return below(above, field.name); };
     if constexpr (Tabled<M>) {
-      give_up_roomless(member, path, doing);
+      give_up_roomless(member, path(), doing);
     } else if constexpr (std::is_same_v<M, std::vector<Mount>>) {
       std::erase_if(member, [&](const Mount& mount) {
         const char* reason = no_room(mount);
-        return reason && doing.give_up(below(path, normal_path(mount.at)), reason);
+        return reason && doing.give_up(below(path(), normal_path(mount.at)), reason);
       });
     } else {
       const char* reason = field.later;
       if constexpr (kIsOptional<M>)
         if (!reason) reason = later_of(field.codec, *member);
-      if (reason && doing.give_up(path, reason)) member = M{};
+      if (reason && doing.give_up(path(), reason)) member = M{};
     }
   });
 }
@@ -121,9 +117,24 @@ void give_up_sysctls(Request& request, GivingUp& doing) {
 
 // --- one layer onto those below ---------------------------------------------------------
 
+// Each layer's places are distinct, which reading has made sure of.
+void lay_mounts(std::vector<Mount>& lower, const std::vector<Mount>& higher,
+                const std::string& path, const std::string& origin, Origins& origins) {
+  std::map<std::string, size_t, std::less<>> index;
+  for (size_t i = 0; i < lower.size(); ++i) index[lower[i].at] = i;
+  for (const Mount& mount : higher) {
+    const std::string at = normal_path(mount.at);
+    const auto found = index.find(at);
+    Mount& placed = found != index.end() ? lower[found->second] : lower.emplace_back();
+    placed = mount;
+    placed.at = at;
+    origins[below(path, at)] = origin;
+  }
+}
+
 template <class S>
 void lay(S& base, const S& over, const std::string& above, const std::string& origin,
-         std::map<std::string, std::string>& origins) {
+         Origins& origins) {
   each_field<S>([&](const auto& field) {
     auto& lower = base.*field.member;
     const auto& higher = over.*field.member;
@@ -133,14 +144,7 @@ void lay(S& base, const S& over, const std::string& above, const std::string& or
     if constexpr (Tabled<M>) {
       lay(lower, higher, path, origin, origins);
     } else if constexpr (std::is_same_v<M, std::vector<Mount>>) {
-      for (const Mount& mount : higher) {
-        const std::string at = normal_path(mount.at);
-        const auto found = mount_at(lower, at);
-        auto& placed = found != lower.end() ? *found : lower.emplace_back();
-        placed = mount;
-        placed.at = at;
-        origins[below(path, at)] = origin;
-      }
+      lay_mounts(lower, higher, path, origin, origins);
     } else if constexpr (requires { typename M::mapped_type; }) {
       for (const auto& [key, value] : higher) {
         lower.insert_or_assign(key, value);
@@ -160,6 +164,26 @@ void lay(S& base, const S& over, const std::string& above, const std::string& or
   });
 }
 
+// The layer below all others: it fills what they left absent.
+template <class S>
+void fill(S& out, const S& constant, const std::string& above, Origins& origins) {
+  each_field<S>([&](const auto& field) {
+    auto& member = out.*field.member;
+    const auto& value = constant.*field.member;
+    using M = std::remove_reference_t<decltype(member)>;
+    if constexpr (Tabled<M>) {
+      fill(member, value, below(above, field.name), origins);
+    } else if constexpr (requires { typename M::mapped_type; }) {
+      for (const auto& [key, each] : value)
+        if (member.try_emplace(key, each).second)
+          origins.emplace(below(below(above, field.name), key), kFromConstant);
+    } else if (present(value) && !present(member)) {
+      member = value;
+      origins.emplace(below(above, field.name), kFromConstant);
+    }
+  });
+}
+
 bool is_new(const std::optional<NamespaceChoice>& choice) {
   return choice && std::holds_alternative<NewNamespace>(*choice);
 }
@@ -167,8 +191,7 @@ bool is_new(const std::optional<NamespaceChoice>& choice) {
 // `network` is a word about the network namespace: where a layer gives one of
 // the two, the other follows, and what a lower layer set inside a namespace
 // that this layer does not want goes with it.
-std::optional<Problem> settle_network(Request& layer, Request& base,
-                                      std::map<std::string, std::string>& origins) {
+std::optional<Problem> settle_network(Request& layer, Request& base, Origins& origins) {
   auto& choice = layer.namespaces.net;
   if (!layer.network && !choice) return std::nullopt;
   if (layer.network) {
@@ -227,9 +250,9 @@ Result<Effective> merge(std::span<const Layer> layers) {
   }
   for (size_t i = 0; i < layers.size(); ++i) {
     Request layer = layers[i].request;
-    Request scratch;
+    Request blank;
     for (const std::string& path : layer.best_effort)
-      if (!take_away(scratch, path)) return unknown_path("best_effort", path);
+      if (!take_away(blank, path)) return unknown_path("best_effort", path);
 
     for (const std::string& path : layer.unset) {
       if (!take_away(effective.request, path)) return unknown_path("unset", path);
@@ -248,13 +271,7 @@ Result<Effective> merge(std::span<const Layer> layers) {
   const auto twice = std::unique(effective.degraded.begin(), effective.degraded.end());
   effective.degraded.erase(twice, effective.degraded.end());
 
-  // The constants go below all that, last: what was unset falls back to them.
-  Request completed = constants(), scratch;
-  std::map<std::string, std::string> unused, of_constants;
-  lay(completed, effective.request, "", "", unused);
-  lay(scratch, constants(), "", kFromConstant, of_constants);
-  effective.request = std::move(completed);
-  effective.origins.merge(of_constants);
+  fill(effective.request, constants(), "", effective.origins);
   if (auto problem = broken_combination(effective.request)) return *std::move(problem);
   return effective;
 }

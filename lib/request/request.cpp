@@ -1,5 +1,7 @@
 #include "cloister/request.hpp"
 
+#include <set>
+
 #include "layers.hpp"
 #include "request_table.hpp"
 #include "schema.hpp"
@@ -23,11 +25,11 @@ std::optional<Problem> broken_element(const Request& request) {
           "env." + name.substr(0, 64), "is too long",
           "at most " + std::to_string(plan::kMaxArgumentBytes - 1) + " bytes with its name",
           std::to_string(name.size() + 1 + value.size()));
+  std::set<std::string> places;
   for (size_t i = 0; i < request.mounts.size(); ++i)
-    for (size_t k = 0; k < i; ++k)
-      if (normal_path(request.mounts[k].at) == normal_path(request.mounts[i].at))
-        return invalid("mounts[" + std::to_string(i) + "].at", "is there twice",
-                       "one mount for each place", shown(request.mounts[i].at));
+    if (!places.insert(normal_path(request.mounts[i].at)).second)
+      return invalid("mounts[" + std::to_string(i) + "].at", "is there twice",
+                     "one mount for each place", shown(request.mounts[i].at));
   return std::nullopt;
 }
 

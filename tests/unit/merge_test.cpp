@@ -1,5 +1,7 @@
 // Layers: how constants, profiles and a request become one, where each value
 // came from, what is given up, and which combinations are refused.
+#include <ctime>
+
 #include "cloister/request.hpp"
 #include "outcome.hpp"
 #include "request/layers.hpp"
@@ -274,4 +276,22 @@ TEST_CASE("paths are made normal without looking at the system") {
                                                                        {"~/./x", "~/x"},
                                                                        {"/...", "/..."}})
     CHECK(request::normal_path(path) == normal);
+}
+
+TEST_CASE("thousands of mounts merge without comparing each with each") {
+  Request lower = profile("{}"), upper = profile(R"({"argv": ["a"]})");
+  lower.namespaces.mnt = NewNamespace{};
+  for (int i = 0; i < 8000; ++i) {
+    Mount mount;
+    mount.at = "/a/rather/long/path/to/mount/at/" + std::to_string(i);
+    mount.tmpfs = Tmpfs{};
+    (i % 2 ? lower : upper).mounts.push_back(mount);
+  }
+  const Layer layers[] = {{lower, "profile p"}, {upper, request::kFromRequest}};
+  const std::clock_t start = std::clock();
+  const auto effective = request::merge(layers);
+  const std::clock_t spent = std::clock() - start;
+  REQUIRE(effective.has_value());
+  CHECK(effective->request.mounts.size() == 8000);
+  CHECK(spent < CLOCKS_PER_SEC / 2);
 }
