@@ -14,9 +14,7 @@ inline constexpr size_t kSigSetBytes = 8;
 struct SignalAction {
   void (*handler)(int);
   unsigned long flags;
-#if defined(__x86_64__)
   void (*restorer)();
-#endif
   uint64_t mask;
 };
 

@@ -31,8 +31,7 @@ void payload_ended(Job& job, const siginfo_t& info, const rusage& used) {
   record.child_status = info.si_status;
   record.child_uid = info.si_uid;
   record.child_pid = info.si_pid;
-  record.rusage = {microseconds({used.ru_utime.tv_sec, used.ru_utime.tv_usec}),
-                   microseconds({used.ru_stime.tv_sec, used.ru_stime.tv_usec}),
+  record.rusage = {microseconds(used.ru_utime), microseconds(used.ru_stime),
                    used.ru_maxrss, used.ru_ixrss, used.ru_idrss, used.ru_isrss, used.ru_minflt,
                    used.ru_majflt, used.ru_nswap, used.ru_inblock, used.ru_oublock,
                    used.ru_msgsnd, used.ru_msgrcv, used.ru_nsignals, used.ru_nvcsw,
