@@ -1,9 +1,11 @@
 // file_actions: posix_spawn_file_actions_addopen(3) and friends, in order,
 // with the payload's own rights.
 //
-// Every number that an action can create lies below `base`; everything of ours
-// that is still needed lies at or above it. So an action can neither clobber
-// nor see a descriptor of ours.
+// Every number that an action can create lies below `first_hidden`; the few of
+// ours that are still needed lie at or above it, and the rest is closed. So an
+// action can neither clobber a descriptor of ours nor see one, nor open one by
+// a path through /proc/self/fd: what is left there is the client's own, and
+// sockets, which nobody can open (ENXIO).
 #include <asm/errno.h>
 #include <asm/ioctls.h>
 #include <asm/termios.h>
@@ -23,9 +25,21 @@ class Actions {
  public:
   explicit Actions(Job& job) : job_(job), h_(job.header()) {}
 
+  // Before the first path of the payload's is opened.
+  void hide_ours() {
+    job_.first_hidden = highest_number() + 1;
+    up(job_.status_write);
+    if (h_.executable_descriptor != kNone) up(job_.descriptors[h_.executable_descriptor]);
+    if (h_.cwd_descriptor != kNone) up(job_.descriptors[h_.cwd_descriptor]);
+    for (uint32_t i = 0; i < h_.actions.count; ++i) {
+      const Action& action = job_.plan().at(h_.actions, i);
+      if (action.op == Op::receive) up(job_.descriptors[action.descriptor], action.descriptor);
+      if (action.op == Op::pty) up(job_.front);
+    }
+    must(job_, Step::descriptors, call(Call::close_range, 3, job_.first_hidden - 1, 0));
+  }
+
   void perform() {
-    base_ = highest_target() + 1;
-    move_ours_up();
     for (uint32_t i = 0; i < h_.actions.count; ++i) {
       const Action& action = job_.plan().at(h_.actions, i);
       const Step step = action.op == Op::pty ? Step::pty : Step::file_action;
@@ -41,11 +55,17 @@ class Actions {
     return action.op == Op::dup2 ? action.new_fd : action.fd;
   }
 
-  // A number past RLIMIT_NOFILE cannot be created; its action will say so.
-  int highest_target() {
+  // Of all that is open here and all that an action may create. A number past
+  // RLIMIT_NOFILE cannot be created; its action will say so.
+  int highest_number() {
     rlimit64 limit{};
     must(job_, Step::descriptors, call(Call::prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit));
-    int highest = 2;
+    int highest = plan::kFirstJoinFd + static_cast<int>(plan::kNamespaces + plan::kMaxTasksFds);
+    const int ours[] = {job_.proc, job_.status_read, job_.status_write, job_.signals, job_.pidfd};
+    for (const int fd : ours)
+      if (fd > highest) highest = fd;
+    for (uint32_t i = 0; i < h_.descriptors.count; ++i)
+      if (job_.descriptors[i] > highest) highest = job_.descriptors[i];
     for (uint32_t i = 0; i < h_.actions.count; ++i) {
       const Action& action = job_.plan().at(h_.actions, i);
       if (!creates(action.op)) continue;
@@ -56,24 +76,12 @@ class Actions {
   }
 
   void up(int& fd, uint32_t index = kNone) {
-    if (fd >= base_) return;
-    fd = must_fd(job_, Step::descriptors, call(Call::fcntl, fd, F_DUPFD_CLOEXEC, base_), index);
+    if (fd >= job_.first_hidden) return;
+    fd = must_fd(job_, Step::descriptors,
+                 call(Call::fcntl, fd, F_DUPFD_CLOEXEC, job_.first_hidden), index);
   }
 
-  // Ours start at 3, so with targets 0, 1 and 2 only there is nothing to move.
-  void move_ours_up() {
-    if (base_ <= 3) return;
-    up(job_.status_write);
-    if (h_.executable_descriptor != kNone) up(job_.descriptors[h_.executable_descriptor]);
-    for (uint32_t i = 0; i < h_.actions.count; ++i) {
-      const Action& action = job_.plan().at(h_.actions, i);
-      if (action.op == Op::receive) up(job_.descriptors[action.descriptor], action.descriptor);
-      if (action.op == Op::pty) up(front_);
-    }
-    must(job_, Step::descriptors, call(Call::close_range, 3, base_ - 1, 0));
-  }
-
-  bool visible(int fd) const { return fd < base_; }
+  bool visible(int fd) const { return fd < job_.first_hidden; }
 
   long perform(const Action& action) {
     switch (action.op) {
@@ -116,7 +124,7 @@ class Actions {
   }
 
   long close_several(const Action& action) {
-    const int end = action.new_fd < base_ ? action.new_fd : base_;
+    const int end = visible(action.new_fd) ? action.new_fd : job_.first_hidden;
     if (action.fd >= end) return 0;
     return call(Call::close_range, action.fd, end - 1, 0);
   }
@@ -153,19 +161,19 @@ class Actions {
     if (result == 0)  // Linux 4.13; no path in between that could be another file
       slave = call(Call::ioctl, master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (slave >= 0) result = call(Call::ioctl, slave, TIOCSCTTY, 0);
-    if (result >= 0 && slave >= 0) result = offer_to_front(front_, static_cast<int>(master), 'P');
+    if (result >= 0 && slave >= 0) result = offer_to_front(job_.front, static_cast<int>(master), 'P');
     close(static_cast<int>(master));
     return result < 0 ? result : slave;
   }
 
   Job& job_;
   const plan::Header& h_;
-  int base_ = 3;
-  int front_ = plan::kPassedFd;
   int slave_ = -1;
 };
 
 }  // namespace
+
+void hide_descriptors(Job& job) { Actions(job).hide_ours(); }
 
 void perform_actions(Job& job) { Actions(job).perform(); }
 

@@ -74,6 +74,10 @@ void enter_v1_cgroups(Job& job) {
 
 void set_session(Job& job) {
   const plan::Header& h = job.header();
+  // Namespaces have steps of their own, after which nobody comes back here.
+  constexpr uint32_t kNoNamespace =
+      CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_THREAD | CLONE_SIGHAND | CLONE_VM;
+  if (h.unshare & ~kNoNamespace) fail(job, Step::unshare, EINVAL);
   if (h.unshare) must(job, Step::unshare, call(Call::unshare, h.unshare));
   // A pty becomes the controlling terminal, which only a session leader has.
   const bool leader = (h.flags & (plan::kSetsid | plan::kPty)) != 0;

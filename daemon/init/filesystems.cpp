@@ -109,6 +109,7 @@ int new_tmpfs(Job& job, uint32_t index, const plan::Mount& mount) {
   Filesystem fs("tmpfs");
   uint64_t attributes = kQuiet;
   if (mount.flags & plan::kMountNoExec) attributes |= MOUNT_ATTR_NOEXEC;
+  if (mount.flags & plan::kMountNoAtime) attributes |= MOUNT_ATTR_NOATIME;
   if (mount.size) fs.option("size", mount.size);
   if (mount.inodes) fs.option("nr_inodes", mount.inodes);
   if (mount.kind == plan::MountKind::scratch) {

@@ -29,8 +29,11 @@ long fork_process(uint64_t flags, int* pidfd, int cgroup) {
 
 void fork_payload(Job& job) {
   job.step = Step::fork;
+  // A socket, not a pipe: its end in the payload's process cannot be opened a
+  // second time through /proc/self/fd.
   int ends[2];
-  must(job, Step::fork, call(Call::pipe2, ends, O_CLOEXEC));
+  must(job, Step::fork, call(Call::socketpair, kAfUnix, kSockSeqpacket | kSockCloexec, 0, ends));
+  job.front = plan::kPassedFd;
   job.status_read = ends[0];
   job.status_write = ends[1];
   const uint64_t child_changes = uint64_t{1} << (kSigChld - 1);
@@ -71,7 +74,7 @@ void await_exec(Job& job) {
     job.started = true;
     return;
   }
-  // The end of the pipe without a word: the process died in one of our steps.
+  // The end of file without a word: the process died in one of our steps.
   siginfo_t info{};
   must(job, Step::fork,
        call(Call::waitid, P_PID, job.payload, &info, WEXITED | WNOWAIT, nullptr));
@@ -86,6 +89,11 @@ void announce_start(Job& job) {
     close(job.pidfd);
   }
   report(job, plan::ReportKind::started);
+  // Nothing that leads out of the sandbox stays open in its PID 1.
+  if (call(Call::getpid) == 1) {
+    close(job.proc);
+    job.proc = 0;
+  }
   release_held_signals(job);
   // Last, because closing what a client made may take as long as it likes.
   for (uint32_t i = 0; i < job.header().descriptors.count; ++i) close(job.descriptors[i]);

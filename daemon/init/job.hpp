@@ -23,9 +23,11 @@ struct Job {
 
   int proc;          // O_PATH on the procfs that init was started with
   int signals;       // signalfd for SIGCHLD; 0 before the fork
-  int status_read;   // of the pipe that the payload's exec closes
+  int status_read;   // of the socket that the payload's exec closes
   int status_write;
   int pidfd;         // of the payload, if the client wants it
+  int front;         // kPassedFd, or where the payload's process keeps it
+  int first_hidden;  // payload: numbers from here on are ours, none below is
 
   Step step;           // what init is doing, for a failure that comes from outside
   bool in_payload;     // this is the payload's process

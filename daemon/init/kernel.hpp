@@ -52,7 +52,8 @@ struct PassedFds {
 inline constexpr int kSolSocket = 1, kScmRights = 1, kSoDomain = 39;
 inline constexpr int kMsgDontWait = 0x40, kMsgNoSignal = 0x4000, kMsgCtrunc = 8, kMsgTrunc = 0x20;
 inline constexpr unsigned kMsgCmsgCloexec = 0x40000000;
-inline constexpr int kAfInet = 2, kSockDgram = 2, kSockCloexec = 02000000;
+inline constexpr int kAfUnix = 1, kAfInet = 2;
+inline constexpr int kSockDgram = 2, kSockSeqpacket = 5, kSockCloexec = 02000000;
 
 inline constexpr long kProcMagic = 0x9fa0, kNsfsMagic = 0x6e736673;
 

@@ -173,7 +173,7 @@ class NewRoot {
 
   // What we made ourselves turns read-only when everything inside is in place.
   void seal(uint32_t i, const Mount& mount) {
-    const bool made = mount.kind == MountKind::tmpfs || mount.kind == MountKind::dev;
+    const bool made = mount.kind != MountKind::bind && mount.kind != MountKind::cgroup_view;
     const bool is_root = i == 0 && length(at(mount)) == 1;
     const int tree = is_root ? root_ : job_.trees[i];
     if (made && (mount.flags & plan::kMountReadOnly) && tree > 0) seal_one(i, tree);

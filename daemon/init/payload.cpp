@@ -44,6 +44,7 @@ void become_payload(Job& job, int32_t parent) {
   set_process_attributes(job);
   drop_groups_and_ids(job);
   die_with_parent(job, parent);
+  hide_descriptors(job);
   enter_cwd(job);
   must(job, Step::umask, call(Call::umask, job.header().umask));
   perform_actions(job);

@@ -177,7 +177,10 @@ void reap_until_ended(Job& job) {
   // What died by itself before this moment is not a leftover.
   do last = reap_one(job, false);
   while (last == Reaped::something);
-  if (last == Reaped::nobody_left && !job.has(plan::kCgroupKill)) return;
+  // Orphans in a joined pid namespace go to its PID 1, not to us: there only
+  // the cgroup knows them.
+  const bool elsewhere = job.joined(Namespace::pid) && job.has(plan::kCgroupKill);
+  if (last == Reaped::nobody_left && !elsewhere) return;
   for (;;) {
     kill_everything(job);
     do last = reap_one(job, true);

@@ -23,7 +23,6 @@ enum class Call : long {
   ioctl = __NR_ioctl,
   openat = __NR_openat,
   openat2 = __NR_openat2,
-  pipe2 = __NR_pipe2,
   ppoll = __NR_ppoll,
   pwrite64 = __NR_pwrite64,
   read = __NR_read,
@@ -36,6 +35,7 @@ enum class Call : long {
   sendmsg = __NR_sendmsg,
   sendto = __NR_sendto,
   socket = __NR_socket,
+  socketpair = __NR_socketpair,
   // memory and time
   clock_gettime = __NR_clock_gettime,
   mmap = __NR_mmap,

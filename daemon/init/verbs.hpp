@@ -65,6 +65,7 @@ void set_session(Job& job);
 void set_scheduling(Job& job);
 void set_process_attributes(Job& job);
 // actions.cpp
+void hide_descriptors(Job& job);
 void perform_actions(Job& job);
 // limits.cpp
 void raise_descriptor_limit(Job& job);  // init

@@ -194,6 +194,11 @@ void Driver::start() {
   if (pid == 0) {
     if (uid != 0) {
       // From here as that user for good, with the powers of the new namespace.
+      const bool plain = !(clone_flags & CLONE_NEWUSER);
+      if (plain && (::syscall(SYS_setresuid, 0, 0, 0) < 0 || ::syscall(SYS_setgroups, 0, nullptr) < 0 ||
+                    ::syscall(SYS_setresgid, uid, uid, uid) < 0 ||
+                    ::syscall(SYS_setresuid, uid, uid, uid) < 0))
+        ::_exit(119);
       if (::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0) ::_exit(120);
     }
     for (auto& [from, to] : moves)

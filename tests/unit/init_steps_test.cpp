@@ -42,7 +42,9 @@ std::function<void()> answer(int number, int error, std::vector<scmp_arg_cmp> ar
   };
 }
 
-std::vector<scmp_arg_cmp> first_is(uint64_t value) { return {SCMP_A0_64(SCMP_CMP_EQ, value)}; }
+std::vector<scmp_arg_cmp> first_is(uint64_t value) {
+  return {SCMP_A0_64(SCMP_CMP_EQ, value)};
+}
 
 struct Case {
   Step step;
@@ -193,6 +195,8 @@ const std::vector<Case>& cases() {
        [](Driver& job) { unshare_fails(job, Namespace::cgroup, CLONE_NEWCGROUP); }},
       {Step::unshare, EINVAL, kNone, "a flag that unshare does not know",
        [](Driver& job) { job.plan->unshare = 1; }},
+      {Step::unshare, EINVAL, kNone, "a namespace by the way",
+       [](Driver& job) { job.plan->unshare = CLONE_NEWNS; }},
       {Step::setpgroup, EPERM, kNone, "a group of another session",
        [](Driver& job) {
          job.plan->flags |= plan::kSetpgroup;
@@ -214,8 +218,8 @@ const std::vector<Case>& cases() {
        [](Driver& job) { job.plan->ioprio = 7 << 13; }},
       {Step::oom_score_adj, EACCES, kNone, "the file in /proc",
        [](Driver& job) {
-         job.before_exec = answer(SCMP_SYS(openat), EACCES,
-                                  {SCMP_A2_64(SCMP_CMP_EQ, O_WRONLY | O_CLOEXEC)});
+         job.before_exec =
+             answer(SCMP_SYS(openat), EACCES, {SCMP_A2_64(SCMP_CMP_EQ, O_WRONLY | O_CLOEXEC)});
        }},
       {Step::personality, EINVAL, kNone, "personality",
        [](Driver& job) { job.before_exec = answer(SCMP_SYS(personality), EINVAL); }},
@@ -241,8 +245,8 @@ const std::vector<Case>& cases() {
       {Step::resetids, EPERM, kNone, "the second setresgid",
        [](Driver& job) {
          job.plan->flags |= plan::kResetIds;
-         job.before_exec = answer(SCMP_SYS(setresgid), EPERM,
-                                  {SCMP_A0_64(SCMP_CMP_EQ, UINT64_MAX)});
+         job.before_exec =
+             answer(SCMP_SYS(setresgid), EPERM, {SCMP_A0_64(SCMP_CMP_EQ, UINT64_MAX)});
        }},
       {Step::verify_ids, EPERM, kNone, "a setresuid that lies",
        [](Driver& job) {
@@ -278,12 +282,14 @@ const std::vector<Case>& cases() {
          job.before_exec = answer(SCMP_SYS(ioctl), EIO, {SCMP_A1_64(SCMP_CMP_EQ, TIOCSPTLCK)});
        }},
       {Step::rlimit, EPERM, RLIMIT_NOFILE, "more descriptors than the kernel has",
-       [](Driver& job) { job.plan->rlimits[RLIMIT_NOFILE] = {UINT64_MAX, UINT64_MAX, 1, 0}; }},
+       [](Driver& job) {
+         job.plan->rlimits[RLIMIT_NOFILE] = {UINT64_MAX, UINT64_MAX, 1, 0};
+       }},
       {Step::capabilities, EPERM, 3, "the bounding set",
        [](Driver& job) {
-         job.before_exec = answer(SCMP_SYS(prctl), EPERM,
-                                  {SCMP_A0_64(SCMP_CMP_EQ, PR_CAPBSET_DROP),
-                                   SCMP_A1_64(SCMP_CMP_EQ, 3)});
+         job.before_exec =
+             answer(SCMP_SYS(prctl), EPERM,
+                    {SCMP_A0_64(SCMP_CMP_EQ, PR_CAPBSET_DROP), SCMP_A1_64(SCMP_CMP_EQ, 3)});
        }},
       {Step::capabilities, EPERM, kNone, "a capability that nobody has",
        [](Driver& job) { job.order.permitted = uint64_t{1} << 62; }},
@@ -293,9 +299,7 @@ const std::vector<Case>& cases() {
          job.before_exec = answer(SCMP_SYS(prctl), EINVAL, first_is(PR_SET_NO_NEW_PRIVS));
        }},
       {Step::signals, EINVAL, 5, "a disposition",
-       [](Driver& job) {
-         job.before_exec = answer(SCMP_SYS(rt_sigaction), EINVAL, first_is(5));
-       }},
+       [](Driver& job) { job.before_exec = answer(SCMP_SYS(rt_sigaction), EINVAL, first_is(5)); }},
       {Step::exec, ENOENT, kNone, "a program that is not there",
        [](Driver& job) { job.argv = {"/nonexistent"}; }},
       {Step::exec, EACCES, kNone, "a program that may not be executed",
@@ -325,8 +329,7 @@ TEST_CASE("a failure is reported with its step, its index and its errno") {
     const plan::ExitRecord& record = job.run();
     CHECK(record.ending == plan::Ending::not_started);
     CHECK(record.commit == plan::kRecordCommitted);
-    CHECK(plan::describe(record.failure.step).name ==
-          std::string(plan::describe(each.step).name));
+    CHECK(plan::describe(record.failure.step).name == std::string(plan::describe(each.step).name));
     CHECK(record.failure.error == each.error);
     CHECK(record.failure.index == each.index);
     CHECK(job.init_status() == 0);

@@ -98,14 +98,16 @@ TEST_CASE("the host tree is read-only, private places are private, nothing leads
   job.shell(
       "touch /usr/x 2>/dev/null && echo wrote; touch /tmp/ok && echo tmp; "
       "stat -c '%a %u' /root; readlink /tmp/a/link; stat -c %a /tmp/b/c; "
-      "cmp /etc/passwd /tmp/deep/er/passwd && echo same; echo x 2>/dev/null >>/tmp/deep/er/passwd || echo ro; "
+      "cmp /etc/passwd /tmp/deep/er/passwd && echo same; echo x 2>/dev/null >>/tmp/deep/er/passwd "
+      "|| echo ro; "
       "echo 1 >/dev/null; head -c3 /dev/zero | wc -c; ls /dev | tr '\\n' ' '; echo; "
       "stat -c %F /dev/ptmx; ls /dev/shm /dev/pts; "
       "ls -l /proc/self/fd | grep -c old; pwd; awk '$5==\"/\"' /proc/self/mountinfo | wc -l; "
       "readlink /proc/self/fd/1 | cut -c1-4; grep -E 'CapEff|CapBnd|Groups' /proc/self/status");
   job.run();
   CHECK(job.exit_code() == 0);
-  CHECK(job.output() == "tmp\n700 1000\n../b\n711\nsame\nro\n3\n"
+  CHECK(job.output() ==
+        "tmp\n700 1000\n../b\n711\nsame\nro\n3\n"
         "fd full null ptmx pts random shm stderr stdin stdout tty urandom zero \n"
         "symbolic link\n/dev/pts:\nptmx\n\n/dev/shm:\n0\n/\n1\npipe\nGroups:\t \n"
         "CapEff:\t0000000000000000\nCapBnd:\t0000000000000000\n");
@@ -153,6 +155,20 @@ TEST_CASE("an action that names a descriptor of init's finds nothing there") {
   }
 }
 
+TEST_CASE("no path through /proc leads to a descriptor of init's") {
+  for (int fd = 3; fd < 40; ++fd) {
+    const std::string path = "/proc/self/fd/" + std::to_string(fd);
+    Driver open;
+    open.act(Op::open, 0, 0, path).flags = O_RDWR;
+    open.run();
+    CHECK(open.end().failure.step == plan::Step::file_action);
+    CHECK((open.end().failure.error == ENOENT || open.end().failure.error == ENXIO));
+    Driver cwd;
+    cwd.plan->cwd = cwd.plan.text(path);
+    CHECK(cwd.run().failure.step == plan::Step::cwd);
+  }
+}
+
 TEST_CASE("600 descriptors arrive in batches and are told apart") {
   Driver job;
   std::vector<sys::UniqueFd> files;
@@ -161,7 +177,9 @@ TEST_CASE("600 descriptors arrive in batches and are told apart") {
     REQUIRE(files.back());
     job.receive(files.back().borrow(), 10 + i);
   }
-  job.shell("ls /proc/$$/fd | wc -l >/dev/null; [ -d /dev/fd/10 ] && [ -c /dev/fd/11 ] && [ -c /dev/fd/609 ]");
+  job.shell(
+      "ls /proc/$$/fd | wc -l >/dev/null; [ -d /dev/fd/10 ] && [ -c /dev/fd/11 ] && [ -c "
+      "/dev/fd/609 ]");
   job.run();
   CHECK(job.exit_code() == 0);
   REQUIRE(job.facts().size() == 600);
@@ -316,7 +334,7 @@ TEST_CASE("resetids makes the effective ids the real ones") {
 
 TEST_CASE("limits, mask, umask, niceness and the rest are the plan's") {
   Driver job;
-  job.plan->rlimits[7] = {64, 128, 1, 0};          // NOFILE
+  job.plan->rlimits[7] = {64, 128, 1, 0};           // NOFILE
   job.plan->rlimits[4] = {4096, UINT64_MAX, 0, 0};  // CORE, a constant of ours
   job.order.rlimit_hard[4] = 1024;
   job.plan->umask = 077;
@@ -332,7 +350,8 @@ TEST_CASE("limits, mask, umask, niceness and the rest are the plan's") {
   job.capture();
   job.shell(
       "ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc; umask; cat /proc/self/oom_score_adj; "
-      "cat /proc/self/personality; cat /proc/self/timerslack_ns; pwd; chrt -p 0 | head -1 | cut -d: -f2; "
+      "cat /proc/self/personality; cat /proc/self/timerslack_ns; pwd; chrt -p 0 | head -1 | cut "
+      "-d: -f2; "
       "ionice; nice; grep Cpus_allowed_list /proc/self/status");
   job.run();
   CHECK(job.exit_code() == 0);
@@ -360,7 +379,9 @@ TEST_CASE("commands reach the payload, its group, or everybody") {
       ::usleep(150'000);
       job.command(plan::CommandKind::kill);
       CHECK(job.end().wait_status == SIGKILL);
-      const auto has = [&](const char* word) { return job.output().find(word) != std::string::npos; };
+      const auto has = [&](const char* word) {
+        return job.output().find(word) != std::string::npos;
+      };
       CHECK(has("main"));
       CHECK(has("member") == (scope != plan::Scope::main));
       CHECK(has("apart") == (scope == plan::Scope::all));
@@ -459,6 +480,19 @@ TEST_CASE("a rootless job needs nothing but a user namespace") {
         "65534\ncell\nro\nhome\n2\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\ndev\n");
 }
 
+TEST_CASE("a plain process of a plain user needs no power at all") {
+  Driver job;
+  job.uid = 65534;
+  job.order.flags |= plan::kFixedGroups;
+  job.plan->identity = {65534, 65534, 65534, 65534, 65534, 65534, {}, 0, 0};
+  job.plan->flags |= plan::kNewKeyring;
+  job.capture();
+  job.shell("id -u; id -g; grep CapPrm /proc/self/status; setsid sleep 1000 & exit 4");
+  CHECK(job.run().leftovers_killed == 1);
+  CHECK(job.exit_code() == 4);
+  CHECK(job.output() == "65534\n65534\nCapPrm:\t0000000000000000\n");
+}
+
 TEST_CASE("a user namespace of the plan's own is mapped as asked, rootless and not") {
   for (const bool rootless : {false, true}) {
     Driver job;
@@ -482,8 +516,8 @@ TEST_CASE("a user namespace of the plan's own is mapped as asked, rootless and n
         "mount -t tmpfs none /mnt 2>/dev/null || echo locked");
     job.run();
     CHECK(job.exit_code() == 0);
-    CHECK(job.output() == std::string("0\n ") + (rootless ? "0 65534 1" : "0 100000 1000") +
-                              "\n0\nhome\nlocked\n");
+    CHECK(job.output() ==
+          std::string("0\n ") + (rootless ? "0 65534 1" : "0 100000 1000") + "\n0\nhome\nlocked\n");
   }
 }
 
