@@ -77,8 +77,8 @@ class Actions {
 
   void up(int& fd, uint32_t index = kNone) {
     if (fd >= job_.first_hidden) return;
-    fd = must_fd(job_, Step::descriptors,
-                 call(Call::fcntl, fd, F_DUPFD_CLOEXEC, job_.first_hidden), index);
+    fd = must_fd(job_, Step::descriptors, call(Call::fcntl, fd, F_DUPFD_CLOEXEC, job_.first_hidden),
+                 index);
   }
 
   bool visible(int fd) const { return fd < job_.first_hidden; }
@@ -105,8 +105,8 @@ class Actions {
   long open(const Action& action) {
     // POSIX: what is open at this number is closed before the new file opens.
     if (visible(action.fd)) close(action.fd);
-    const long opened = call(Call::openat, AT_FDCWD, job_.plan().c_str(action.path), action.flags,
-                             action.mode);
+    const long opened =
+        call(Call::openat, AT_FDCWD, job_.plan().c_str(action.path), action.flags, action.mode);
     if (opened < 0 || opened == action.fd) return opened;
     const long placed =
         call(Call::dup3, opened, action.fd, action.flags & static_cast<uint32_t>(O_CLOEXEC));
@@ -161,7 +161,8 @@ class Actions {
     if (result == 0)  // Linux 4.13; no path in between that could be another file
       slave = call(Call::ioctl, master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (slave >= 0) result = call(Call::ioctl, slave, TIOCSCTTY, 0);
-    if (result >= 0 && slave >= 0) result = offer_to_front(job_.front, static_cast<int>(master), 'P');
+    if (result >= 0 && slave >= 0)
+      result = offer_to_front(job_.front, static_cast<int>(master), 'P');
     close(static_cast<int>(master));
     return result < 0 ? result : slave;
   }
@@ -173,8 +174,12 @@ class Actions {
 
 }  // namespace
 
-void hide_descriptors(Job& job) { Actions(job).hide_ours(); }
+void hide_descriptors(Job& job) {
+  Actions(job).hide_ours();
+}
 
-void perform_actions(Job& job) { Actions(job).perform(); }
+void perform_actions(Job& job) {
+  Actions(job).perform();
+}
 
 }  // namespace cloister::init

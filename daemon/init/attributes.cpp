@@ -49,8 +49,8 @@ void set_policy(Job& job) {
 
 void set_oom_score(Job& job) {
   constexpr Step step = Step::oom_score_adj;
-  const int fd = must_fd(
-      job, step, call(Call::openat, job.proc, "self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+  const int fd =
+      must_fd(job, step, call(Call::openat, job.proc, "self/oom_score_adj", O_WRONLY | O_CLOEXEC));
   Line<16> value;
   value << job.header().oom_score_adj;
   must(job, step, call(Call::write, fd, value.c_str(), value.size()));
@@ -117,7 +117,8 @@ void set_process_attributes(Job& job) {
   // 0 would mean "as my parent has it", prctl(2).
   constexpr uint64_t kDefaultSlack = 50'000;
   must(job, Step::timer_slack,
-       call(Call::prctl, PR_SET_TIMERSLACK, h.timer_slack_ns ? h.timer_slack_ns : kDefaultSlack, 0, 0, 0));
+       call(Call::prctl, PR_SET_TIMERSLACK, h.timer_slack_ns ? h.timer_slack_ns : kDefaultSlack, 0,
+            0, 0));
   set_keyring(job);
 }
 

@@ -35,8 +35,7 @@ void deliver(Job& job, int signal, plan::Scope scope) {
 
 void serve(Job& job) {
   plan::Command command{};
-  const long got =
-      call(Call::recvfrom, plan::kControlFd, &command, sizeof command, kMsgDontWait);
+  const long got = call(Call::recvfrom, plan::kControlFd, &command, sizeof command, kMsgDontWait);
   if (got == -EAGAIN || got == -EINTR) return;
   if (got != sizeof command) {
     // 0 or an error: the monitor is gone, and with it everybody who could ask.

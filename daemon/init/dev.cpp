@@ -18,9 +18,8 @@ struct Device {
   const char* host_path;
   uint32_t major, minor;  // Linux allocated devices
 };
-constexpr Device kDevices[] = {{"/dev/null", 1, 3},   {"/dev/zero", 1, 5},
-                               {"/dev/full", 1, 7},   {"/dev/random", 1, 8},
-                               {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0}};
+constexpr Device kDevices[] = {{"/dev/null", 1, 3},   {"/dev/zero", 1, 5},    {"/dev/full", 1, 7},
+                               {"/dev/random", 1, 8}, {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0}};
 
 struct Link {
   const char* target;
@@ -42,7 +41,8 @@ void attach(Job& job, uint32_t index, int tree, int dev, const char* name) {
 void bind_device(Job& job, uint32_t index, int dev, const Device& device) {
   const int tree = must_fd(
       job, kStep,
-      call(Call::open_tree, AT_FDCWD, device.host_path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), index);
+      call(Call::open_tree, AT_FDCWD, device.host_path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC),
+      index);
   struct stat status {};
   must(job, kStep, call(Call::fstat, tree, &status), index);
   if (!S_ISCHR(status.st_mode) || status.st_rdev != (device.major << 8 | device.minor))

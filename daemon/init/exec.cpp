@@ -21,8 +21,9 @@ struct Vectors {
 Vectors point_at_strings(Job& job) {
   const plan::Header& h = job.header();
   const size_t bytes = (size_t{h.argv.count} + h.env.count + 2) * sizeof(char*);
-  const long at = must(job, Step::exec, call(Call::mmap, nullptr, bytes, PROT_READ | PROT_WRITE,
-                                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  const long at = must(
+      job, Step::exec,
+      call(Call::mmap, nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   auto* out = reinterpret_cast<Strings>(at);
   const auto fill = [&](plan::Span<plan::Text> list) {
     for (uint32_t i = 0; i < list.count; ++i) *out++ = job.plan().c_str(job.plan().at(list, i));
@@ -37,8 +38,7 @@ Vectors point_at_strings(Job& job) {
 }
 
 long execute_descriptor(int fd, const Vectors& with) {
-  const long failed =
-      call(Call::execveat, fd, "", with.argv, with.env, AT_EMPTY_PATH);
+  const long failed = call(Call::execveat, fd, "", with.argv, with.env, AT_EMPTY_PATH);
   if (failed != -ENOENT) return failed;
   // A script: its interpreter opens /dev/fd/N, which must outlive the exec,
   // execveat(2) BUGS. So a script, and only a script, sees its own file.
@@ -65,8 +65,8 @@ long search_and_execute(const char* search, const char* name, const Vectors& wit
       const long failed = call(Call::execve, path, with.argv, with.env);
       if (failed == -EACCES)
         answer = failed;
-      else if (failed != -ENOENT && failed != -ENOTDIR && failed != -ESTALE &&
-               failed != -ENODEV && failed != -ETIMEDOUT)
+      else if (failed != -ENOENT && failed != -ENOTDIR && failed != -ESTALE && failed != -ENODEV &&
+               failed != -ETIMEDOUT)
         return failed;
     } else if (answer == -ENOENT && *end == 0) {
       answer = -ENAMETOOLONG;
@@ -82,8 +82,7 @@ void reset_signals(Job& job) {
   const SignalAction defaults{};
   for (int signal = 1; signal <= kSignals; ++signal) {
     if (signal == kSigKill || signal == kSigStop) continue;
-    must(job, Step::signals,
-         call(Call::rt_sigaction, signal, &defaults, nullptr, kSigSetBytes),
+    must(job, Step::signals, call(Call::rt_sigaction, signal, &defaults, nullptr, kSigSetBytes),
          static_cast<uint32_t>(signal));
   }
 }

@@ -33,10 +33,9 @@ class Filesystem {
     return option(key, text.c_str());
   }
   Filesystem& octal(const char* key, uint32_t mode) {
-    const char text[] = {static_cast<char>('0' + (mode >> 9 & 7)),
-                         static_cast<char>('0' + (mode >> 6 & 7)),
-                         static_cast<char>('0' + (mode >> 3 & 7)),
-                         static_cast<char>('0' + (mode & 7)), 0};
+    const char text[] = {
+        static_cast<char>('0' + (mode >> 9 & 7)), static_cast<char>('0' + (mode >> 6 & 7)),
+        static_cast<char>('0' + (mode >> 3 & 7)), static_cast<char>('0' + (mode & 7)), 0};
     return option(key, text);
   }
 
@@ -128,7 +127,8 @@ int new_tmpfs(Job& job, uint32_t index, const plan::Mount& mount) {
 
 int new_proc(Job& job, uint32_t index) {
   if (!job.joined(Namespace::pid)) return must_fd(job, Step::mounts, mount_proc(), index);
-  const int keep = must_fd(job, Step::mounts, call(Call::fcntl, job.proc, F_DUPFD_CLOEXEC, 3), index);
+  const int keep =
+      must_fd(job, Step::mounts, call(Call::fcntl, job.proc, F_DUPFD_CLOEXEC, 3), index);
   return must_fd(job, Step::mounts, mount_proc_of_joined(keep), index);
 }
 

@@ -1,10 +1,10 @@
 // The fork of the payload, and what init hears of it until its exec.
 #include <asm/errno.h>
+#include <asm/siginfo.h>
 #include <linux/fcntl.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <linux/wait.h>
-#include <asm/siginfo.h>
 
 #include "kernel.hpp"
 #include "verbs.hpp"
@@ -37,16 +37,15 @@ void fork_payload(Job& job) {
   job.status_read = ends[0];
   job.status_write = ends[1];
   const uint64_t child_changes = uint64_t{1} << (kSigChld - 1);
-  job.signals = must_fd(job, Step::fork, call(Call::signalfd4, -1, &child_changes, kSigSetBytes,
-                                              O_CLOEXEC | O_NONBLOCK));
+  job.signals =
+      must_fd(job, Step::fork,
+              call(Call::signalfd4, -1, &child_changes, kSigSetBytes, O_CLOEXEC | O_NONBLOCK));
   // A payload in a joined pid namespace sees its parent as 0, getppid(2).
-  const int32_t parent =
-      job.joined(Namespace::pid) ? 0 : static_cast<int32_t>(call(Call::getpid));
+  const int32_t parent = job.joined(Namespace::pid) ? 0 : static_cast<int32_t>(call(Call::getpid));
   const bool want_pidfd = (job.header().flags & plan::kWantPidfd) != 0;
-  const long pid =
-      must(job, Step::fork,
-           fork_process(0, want_pidfd ? &job.pidfd : nullptr,
-                        job.has(plan::kPayloadCgroup) ? plan::kPayloadCgroupFd : -1));
+  const long pid = must(job, Step::fork,
+                        fork_process(0, want_pidfd ? &job.pidfd : nullptr,
+                                     job.has(plan::kPayloadCgroup) ? plan::kPayloadCgroupFd : -1));
   if (pid == 0) become_payload(job, parent);
   job.payload = static_cast<int32_t>(pid);
   job.payload_alive = true;
@@ -76,8 +75,7 @@ void await_exec(Job& job) {
   }
   // The end of file without a word: the process died in one of our steps.
   siginfo_t info{};
-  must(job, Step::fork,
-       call(Call::waitid, P_PID, job.payload, &info, WEXITED | WNOWAIT, nullptr));
+  must(job, Step::fork, call(Call::waitid, P_PID, job.payload, &info, WEXITED | WNOWAIT, nullptr));
   fail(job, {Step::fork, kNone, job.cancelled ? ECANCELED : EINTR,
              static_cast<uint32_t>(info.si_status)});
 }

@@ -21,9 +21,9 @@ struct Job {
   const void* block;  // the Plan's pages, accepted by plan::check()
   plan::ExitRecord record;
 
-  int proc;          // O_PATH on the procfs that init was started with
-  int signals;       // signalfd for SIGCHLD; 0 before the fork
-  int status_read;   // of the socket that the payload's exec closes
+  int proc;         // O_PATH on the procfs that init was started with
+  int signals;      // signalfd for SIGCHLD; 0 before the fork
+  int status_read;  // of the socket that the payload's exec closes
   int status_write;
   int pidfd;         // of the payload, if the client wants it
   int front;         // kPassedFd, or where the payload's process keeps it

@@ -4,12 +4,12 @@
 // power; the only code of ours between the clone and the payload. `launch`
 // below is the whole path. Every verb succeeds or leaves by `fail`.
 #include <asm/errno.h>
+#include <asm/stat.h>
+#include <asm/statfs.h>
 #include <linux/close_range.h>
 #include <linux/fcntl.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
-#include <asm/stat.h>
-#include <asm/statfs.h>
 #include <linux/time.h>
 
 #include "kernel.hpp"
@@ -67,8 +67,8 @@ void begin(Job& job) {
       job.order.join_count > plan::kNamespaces || job.order.tasks_count > plan::kMaxTasksFds)
     fail(job, Step::start, got < 0 ? -got : EPROTO);
   // Held from here, because the sandbox may have another /proc or none.
-  job.proc = must_fd(job, Step::start, call(Call::openat, AT_FDCWD, "/proc",
-                                            O_PATH | O_DIRECTORY | O_CLOEXEC));
+  job.proc = must_fd(job, Step::start,
+                     call(Call::openat, AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
   struct statfs kind {};
   must(job, Step::start, call(Call::fstatfs, job.proc, &kind));
   if (kind.f_type != kProcMagic) fail(job, Step::start, ENOSYS);
@@ -79,8 +79,8 @@ void read_plan(Job& job) {
   struct stat status {};
   must(job, Step::plan, call(Call::fstat, plan::kPlanFd, &status));
   const auto bytes = static_cast<size_t>(status.st_size);
-  const long at = must(job, Step::plan,
-                       call(Call::mmap, nullptr, bytes, PROT_READ, MAP_SHARED, plan::kPlanFd));
+  const long at =
+      must(job, Step::plan, call(Call::mmap, nullptr, bytes, PROT_READ, MAP_SHARED, plan::kPlanFd));
   const void* block = reinterpret_cast<const void*>(at);
   const plan::Flaw flaw = plan::check(block, bytes);
   if (flaw != plan::Flaw::none) fail(job, Step::plan, EINVAL, static_cast<uint32_t>(flaw));
@@ -123,10 +123,9 @@ void finish(Job& job) {
   record.commit = plan::kRecordCommitted;
   // The commit word goes last: without it a record says nothing.
   constexpr size_t body = offsetof(plan::ExitRecord, commit);
-  const bool written =
-      call(Call::pwrite64, plan::kRecordFd, &record, body, 0) == long{body} &&
-      call(Call::pwrite64, plan::kRecordFd, &record.commit, sizeof record.commit, body) ==
-          long{sizeof record.commit};
+  const bool written = call(Call::pwrite64, plan::kRecordFd, &record, body, 0) == long{body} &&
+                       call(Call::pwrite64, plan::kRecordFd, &record.commit, sizeof record.commit,
+                            body) == long{sizeof record.commit};
   if (written) report(job, plan::ReportKind::ended);
   exit(written ? 0 : 1);
 }
@@ -143,6 +142,8 @@ void fail(Job& job, const plan::Failure& failure) {
   finish(job);
 }
 
-extern "C" [[noreturn]] void cloister_init() { launch(the_job); }
+extern "C" [[noreturn]] void cloister_init() {
+  launch(the_job);
+}
 
 }  // namespace cloister::init

@@ -38,8 +38,7 @@ class NewRoot {
     }
     // On top of the old root for now: Linux before 6.15 attaches nothing to a
     // mount that is not attached itself.
-    must(job_, kStep,
-         call(Call::move_mount, root_, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), 0);
+    must(job_, kStep, call(Call::move_mount, root_, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), 0);
     for (uint32_t i = first; i < h_.mounts.count; ++i) attach(i, mount(i));
     for (uint32_t i = 0; i < h_.mounts.count; ++i) seal(i, mount(i));
   }
@@ -184,8 +183,7 @@ class NewRoot {
   void seal_one(uint32_t i, int tree) {
     mount_attr attr{};
     attr.attr_set = MOUNT_ATTR_RDONLY;
-    must(job_, kStep,
-         call(Call::mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof attr), i);
+    must(job_, kStep, call(Call::mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof attr), i);
   }
 
   Job& job_;

@@ -84,14 +84,15 @@ void join_namespaces(Job& job) {
   job.step = Step::join;
   join_one(job, Namespace::user);
   constexpr Namespace kOthers[] = {Namespace::cgroup, Namespace::ipc, Namespace::uts,
-                                   Namespace::net, Namespace::pid, Namespace::mnt};
-  for (const Namespace which : kOthers)
-    join_one(job, which);
+                                   Namespace::net,    Namespace::pid, Namespace::mnt};
+  for (const Namespace which : kOthers) join_one(job, which);
   if (job.joined(Namespace::user))
     become_mapped(job, job.header().identity.ruid, job.header().identity.rgid);
 }
 
-void join_time_namespace(Job& job) { join_one(job, Namespace::time); }
+void join_time_namespace(Job& job) {
+  join_one(job, Namespace::time);
+}
 
 // The pid namespace of a joined user namespace is made inside it: unshare(2)
 // puts only children into it, so a child goes on as PID 1. Its parent holds

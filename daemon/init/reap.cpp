@@ -31,10 +31,21 @@ void payload_ended(Job& job, const siginfo_t& info, const rusage& used) {
   record.child_status = info.si_status;
   record.child_uid = info.si_uid;
   record.child_pid = info.si_pid;
-  record.rusage = {microseconds(used.ru_utime), microseconds(used.ru_stime),
-                   used.ru_maxrss, used.ru_ixrss, used.ru_idrss, used.ru_isrss, used.ru_minflt,
-                   used.ru_majflt, used.ru_nswap, used.ru_inblock, used.ru_oublock,
-                   used.ru_msgsnd, used.ru_msgrcv, used.ru_nsignals, used.ru_nvcsw,
+  record.rusage = {microseconds(used.ru_utime),
+                   microseconds(used.ru_stime),
+                   used.ru_maxrss,
+                   used.ru_ixrss,
+                   used.ru_idrss,
+                   used.ru_isrss,
+                   used.ru_minflt,
+                   used.ru_majflt,
+                   used.ru_nswap,
+                   used.ru_inblock,
+                   used.ru_oublock,
+                   used.ru_msgsnd,
+                   used.ru_msgrcv,
+                   used.ru_nsignals,
+                   used.ru_nvcsw,
                    used.ru_nivcsw};
 }
 
@@ -43,15 +54,14 @@ enum class Reaped { something, nothing_now, nobody_left };
 Reaped reap_one(Job& job, bool count) {
   siginfo_t info{};
   rusage used{};
-  const long result = call(Call::waitid, P_ALL, 0, &info,
-                           WEXITED | WSTOPPED | WCONTINUED | WNOHANG, &used);
+  const long result =
+      call(Call::waitid, P_ALL, 0, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG, &used);
   if (result < 0) return Reaped::nobody_left;  // ECHILD
   if (info.si_pid == 0) return Reaped::nothing_now;
   const bool is_payload = job.payload_alive && info.si_pid == job.payload;
   switch (info.si_code) {
     case CLD_STOPPED:
-      if (is_payload)
-        report(job, plan::ReportKind::stopped, static_cast<uint32_t>(info.si_status));
+      if (is_payload) report(job, plan::ReportKind::stopped, static_cast<uint32_t>(info.si_status));
       break;
     case CLD_CONTINUED:
       if (is_payload) report(job, plan::ReportKind::continued);

@@ -57,8 +57,8 @@ void name_host(Job& job) {
 void set_sysctls(Job& job) {
   const plan::Header& h = job.header();
   if (h.sysctls.count == 0) return;
-  const int root = must_fd(job, Step::sysctl, call(Call::openat, job.proc, "sys",
-                                                   O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const int root = must_fd(job, Step::sysctl,
+                           call(Call::openat, job.proc, "sys", O_PATH | O_DIRECTORY | O_CLOEXEC));
   for (uint32_t i = 0; i < h.sysctls.count; ++i) {
     const plan::Sysctl& sysctl = job.plan().at(h.sysctls, i);
     const char* path = job.plan().c_str(sysctl.path);

@@ -34,7 +34,8 @@ long open_again(int fd, const char* path) {
   open_how how{O_PATH | O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS};
   const long again = call(Call::openat2, AT_FDCWD, path, &how, sizeof how);
   if (again < 0) return again;
-  struct stat then {}, now{};
+  struct stat then {
+  }, now{};
   long result = call(Call::fstat, fd, &then);
   if (result == 0) result = call(Call::fstat, again, &now);
   if (result == 0 && (then.st_dev != now.st_dev || then.st_ino != now.st_ino)) result = -ESTALE;
@@ -87,7 +88,8 @@ void restrict_tree(Job& job, Step step, uint32_t index, int tree, uint64_t attri
   attr.attr_set = attributes;
   if (attributes & MOUNT_ATTR_NOATIME) attr.attr_clr = MOUNT_ATTR__ATIME;
   attr.propagation = 1 << 18;  // MS_PRIVATE: a clone stays in its source's peer group
-  must(job, step, call(Call::mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr),
+  must(job, step,
+       call(Call::mount_setattr, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr),
        index);
   struct statfs status {};
   must(job, step, call(Call::fstatfs, tree, &status), index);
@@ -109,9 +111,9 @@ void clone_sources(Job& job) {
     if (tree < 0 && (mount.flags & plan::kMountOptional)) continue;
     job.trees[i] = must_fd(job, kStep, tree, i);
     restrict_tree(job, kStep, i, job.trees[i],
-                  cgroup ? MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-                               MOUNT_ATTR_NOEXEC
-                         : attributes_of(mount));
+                  cgroup
+                      ? MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+                      : attributes_of(mount));
   }
   if (!inside) make_mount_namespace(job);
 }

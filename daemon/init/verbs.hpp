@@ -26,8 +26,8 @@ void make_mount_namespace(Job& job);
 void make_user_namespace(Job& job);
 void make_net_ipc_uts(Job& job);
 void make_time_namespace(Job& job);
-void join_time_namespace(Job& job);   // payload
-void make_cgroup_namespace(Job& job); // payload
+void join_time_namespace(Job& job);    // payload
+void make_cgroup_namespace(Job& job);  // payload
 
 // settings.cpp: what lives inside the namespaces
 void bring_loopback_up(Job& job);

@@ -70,7 +70,9 @@ Driver::~Driver() {
   }
 }
 
-void Driver::shell(const std::string& script) { argv = {"/bin/sh", "-c", script}; }
+void Driver::shell(const std::string& script) {
+  argv = {"/bin/sh", "-c", script};
+}
 
 void Driver::fresh(plan::Namespace which) {
   plan->namespaces[static_cast<uint32_t>(which)].join = plan::Join::fresh;
@@ -167,16 +169,20 @@ void Driver::start() {
   checked(::setsockopt(control_.borrow(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on), "passcred");
   const sys::UniqueFd block = memory_file(finish_plan());
   record_ = memory_file(std::string(plan::kRecordBytes, '\0'));
-  const sys::UniqueFd null(static_cast<int>(checked(::open("/dev/null", O_RDWR | O_CLOEXEC), "null")));
+  const sys::UniqueFd null(
+      static_cast<int>(checked(::open("/dev/null", O_RDWR | O_CLOEXEC), "null")));
   const sys::UniqueFd program(
       static_cast<int>(checked(::open(init_program(), O_PATH | O_CLOEXEC), "init")));
   order.join_count = static_cast<uint32_t>(joins.size()) - order.tasks_count;
   checked(::send(control_.borrow(), &order, sizeof order, 0), "order");
 
-  std::vector<std::pair<int, int>> moves = {
-      {null.borrow(), 0}, {null.borrow(), 1}, {null.borrow(), 2},
-      {init_control.borrow(), plan::kControlFd}, {init_passed.borrow(), plan::kPassedFd},
-      {block.borrow(), plan::kPlanFd}, {record_.borrow(), plan::kRecordFd}};
+  std::vector<std::pair<int, int>> moves = {{null.borrow(), 0},
+                                            {null.borrow(), 1},
+                                            {null.borrow(), 2},
+                                            {init_control.borrow(), plan::kControlFd},
+                                            {init_passed.borrow(), plan::kPassedFd},
+                                            {block.borrow(), plan::kPlanFd},
+                                            {record_.borrow(), plan::kRecordFd}};
   if (cgroup >= 0) moves.push_back({cgroup, plan::kPayloadCgroupFd});
   if (cgroup_kill >= 0) moves.push_back({cgroup_kill, plan::kCgroupKillFd});
   for (size_t i = 0; i < joins.size(); ++i)
@@ -195,9 +201,10 @@ void Driver::start() {
     if (uid != 0) {
       // From here as that user for good, with the powers of the new namespace.
       const bool plain = !(clone_flags & CLONE_NEWUSER);
-      if (plain && (::syscall(SYS_setresuid, 0, 0, 0) < 0 || ::syscall(SYS_setgroups, 0, nullptr) < 0 ||
-                    ::syscall(SYS_setresgid, uid, uid, uid) < 0 ||
-                    ::syscall(SYS_setresuid, uid, uid, uid) < 0))
+      if (plain &&
+          (::syscall(SYS_setresuid, 0, 0, 0) < 0 || ::syscall(SYS_setgroups, 0, nullptr) < 0 ||
+           ::syscall(SYS_setresgid, uid, uid, uid) < 0 ||
+           ::syscall(SYS_setresuid, uid, uid, uid) < 0))
         ::_exit(119);
       if (::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0) ::_exit(120);
     }
@@ -208,13 +215,17 @@ void Driver::start() {
     for (const auto& [from, to] : moves)
       if (::dup2(from, to) < 0) ::_exit(122);
     if (uid != 0) {
-      struct { uint32_t version; int pid; } head{0x20080522, 0};
-      struct { uint32_t effective, permitted, inheritable; } data[2]{};
+      struct {
+        uint32_t version;
+        int pid;
+      } head{0x20080522, 0};
+      struct {
+        uint32_t effective, permitted, inheritable;
+      } data[2]{};
       if (::syscall(SYS_capget, &head, data) < 0) ::_exit(123);
       for (auto& half : data) half.inheritable = half.effective = half.permitted;
       if (::syscall(SYS_capset, &head, data) < 0) ::_exit(124);
-      for (int cap = 0; cap < 64; ++cap)
-        ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
+      for (int cap = 0; cap < 64; ++cap) ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
     }
     if (before_exec) before_exec();
     const char* name[] = {"cloister-init", nullptr};
@@ -326,9 +337,13 @@ void Driver::command(plan::CommandKind kind, int signal, plan::Scope scope) {
   checked(::send(control_.borrow(), &command, sizeof command, MSG_NOSIGNAL), "command");
 }
 
-void Driver::hang_up() { control_.reset(); }
+void Driver::hang_up() {
+  control_.reset();
+}
 
-void Driver::hang_up_front() { passed_.reset(); }
+void Driver::hang_up_front() {
+  passed_.reset();
+}
 
 sys::UniqueFd Driver::from_init(char& what) {
   iovec bytes{&what, 1};

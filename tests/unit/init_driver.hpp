@@ -37,12 +37,12 @@ class Driver {
   std::vector<plan::Sysctl> sysctls;
   std::vector<uint32_t> groups;
   std::vector<plan::IdMap> uid_map, gid_map;  // the plan's own; empty: none
-  std::vector<int> joins;    // at kFirstJoinFd
-  uint64_t clone_flags = 0;  // CLONE_NEWPID, CLONE_NEWUSER
-  uid_t uid = 0;             // of init, before the clone
+  std::vector<int> joins;                     // at kFirstJoinFd
+  uint64_t clone_flags = 0;                   // CLONE_NEWPID, CLONE_NEWUSER
+  uid_t uid = 0;                              // of init, before the clone
   int cgroup = -1, cgroup_kill = -1;
-  int announced_descriptors = -1;  // how many are really sent; -1 = all
-  bool silent = false;             // never answers a report
+  int announced_descriptors = -1;           // how many are really sent; -1 = all
+  bool silent = false;                      // never answers a report
   std::function<void()> before_exec;        // in init's process, e.g. a filter
   std::function<void(std::string&)> spoil;  // the finished block
 
