@@ -267,6 +267,10 @@ struct List {
   }
 };
 
+// Written out for clang before 17, which deduces no aggregates (P1816).
+template <class C>
+List(C, size_t, size_t) -> List<C>;
+
 // Rules for the keys of a Map: null if good, else what is expected.
 using KeyRule = const char* (*)(std::string_view key);
 
@@ -306,5 +310,8 @@ struct Map {
         {"type", "object"}, {"additionalProperties", element.schema()}, {"maxProperties", most}};
   }
 };
+
+template <class C>
+Map(KeyRule, C, size_t) -> Map<C>;
 
 }  // namespace cloister::request

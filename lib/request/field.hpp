@@ -89,7 +89,10 @@ struct Object {
   bool read(Reading& in, const Place& at, const json& value, S& out) const {
     const auto* members = value.get_ptr<const json::object_t*>();
     if (!members) return in.mismatch(at, "has the wrong type", "an object", value);
-    for (const auto& [name, item] : *members) {
+    for (const auto& entry : *members) {
+      // Not a structured binding: clang before 16 captures none.
+      const auto& name = entry.first;
+      const auto& item = entry.second;
       bool known = false, good = true;
       each_field<S>([&](const auto& field) {
         if (known || name != field.name) return;
