@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -218,11 +217,13 @@ bool read(const Json& value, T& out, const std::string& path, std::string& why) 
     from_string(value.template get_ref<const std::string&>(), out);
     return true;
   } else if constexpr (std::is_integral_v<T>) {
-    // nlohmann keeps what is past 2^63 as unsigned, so the order of these matters.
     if (!value.is_number_integer()) return refuse("an integer");
-    if (value > std::numeric_limits<T>::max() || value < std::numeric_limits<T>::min())
+    // nlohmann compares past 2^63 as if it were negative: look at what is stored.
+    const auto* large = value.template get_ptr<const uint64_t*>();
+    const int64_t number = *value.template get_ptr<const int64_t*>();
+    if (large != nullptr ? !std::in_range<T>(*large) : !std::in_range<T>(number))
       return refuse("in range");
-    out = static_cast<T>(*value.template get_ptr<const int64_t*>());
+    out = static_cast<T>(number);
     return true;
   } else if constexpr (std::is_same_v<T, std::string>) {
     if (!value.is_string()) return refuse("a string");
