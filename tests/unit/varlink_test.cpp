@@ -330,7 +330,7 @@ TEST_CASE("calls are read strictly") {
         R"({"method":"a.B"}{})", R"({"method":""})",
         R"({"method":"a.B","more":true,"oneway":true})", R"({"method":"a\u0000.B"})",
         "{\"method\":\"a.B\xff\"}"})
-    CHECK_MESSAGE(!parse_call(refused).has_value(), refused);
+    CHECK_MESSAGE(!parse_call(refused).has_value(), std::string(refused));
   CHECK(parse_call(R"({"method":"a.B","extra":1})").error().field == "extra");
 }
 
@@ -342,7 +342,7 @@ TEST_CASE("replies are read strictly") {
   CHECK(parse_reply(R"({"error":"a.B","parameters":{}})")->error == "a.B");
   for (const char* refused : {"[]", R"({"continues":1})", R"({"error":{}})", R"({"x":1})",
                               R"({"error":"a.B","continues":true})"})
-    CHECK_MESSAGE(!parse_reply(refused).has_value(), refused);
+    CHECK_MESSAGE(!parse_reply(refused).has_value(), std::string(refused));
 }
 
 TEST_CASE("what is written is read back") {
@@ -424,5 +424,5 @@ TEST_CASE("the grammar check refuses what Varlink refuses") {
         "interface a.b\nmethod Run() -> (x_: int)", "interface a.b\nmethod Run() -> (x: ??int)",
         "interface a.b\nmethod Run(x: (a, b: int)) -> ()", "interface a.b\ntype T (a: int,)",
         "interface a.b\nmethod Run() (x: int)", "method Run() -> ()", "interface a.b"})
-    CHECK_MESSAGE(!grammar::parse(refused, why).has_value(), refused);
+    CHECK_MESSAGE(!grammar::parse(refused, why).has_value(), std::string(refused));
 }
