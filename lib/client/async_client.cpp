@@ -14,10 +14,6 @@
 #include "client/connect.hpp"
 #include "varlink/connection.hpp"
 
-// GCC 12 pairs the frame's operator delete with the wrong operator new when it
-// inlines one coroutine into another (GCC bug 109224).
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-
 namespace cloister {
 namespace {
 
