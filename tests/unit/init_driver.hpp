@@ -5,6 +5,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <functional>
@@ -18,7 +19,9 @@
 
 namespace cloister::test {
 
-inline constexpr uint32_t kAnyIndex = UINT32_MAX - 1;
+// First in a case that starts init as the root service does.
+#define NEEDS_ROOT() \
+  if (::geteuid() != 0) SKIP("needs root")
 
 class Driver {
  public:

@@ -1,7 +1,6 @@
 // Every step that init and the payload's process can fail at, made to fail
 // exactly there. What no request can provoke is provoked by a seccomp filter
 // that answers one system call with an error.
-#include <doctest/doctest.h>
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <seccomp.h>
@@ -17,6 +16,7 @@
 #include <set>
 
 #include "init_driver.hpp"
+#include "outcome.hpp"
 
 using namespace cloister;
 using namespace cloister::test;
@@ -321,6 +321,7 @@ const std::vector<Case>& cases() {
 }  // namespace
 
 TEST_CASE("a failure is reported with its step, its index and its errno") {
+  NEEDS_ROOT();
   for (const Case& each : cases()) {
     CAPTURE(plan::describe(each.step).name);
     CAPTURE(each.how);
@@ -338,6 +339,7 @@ TEST_CASE("a failure is reported with its step, its index and its errno") {
 }
 
 TEST_CASE("descriptors that never come because the front is gone are a failure") {
+  NEEDS_ROOT();
   Driver job;
   job.receive(0, 0);
   job.announced_descriptors = 0;
@@ -351,6 +353,7 @@ TEST_CASE("descriptors that never come because the front is gone are a failure")
 // Init calls setsid too, so a filter has to tell the two apart: SCMP_ACT_TRACE
 // lets a traced process go on and answers ENOSYS to one that nobody traces.
 TEST_CASE("a failed setsid of the payload is reported as that") {
+  NEEDS_ROOT();
   Driver job;
   job.plan->flags |= plan::kSetsid;
   job.before_exec = [] {

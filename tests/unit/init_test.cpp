@@ -1,6 +1,3 @@
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#include <doctest/doctest.h>
-
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>
@@ -10,6 +7,7 @@
 #include <unistd.h>
 
 #include "init_driver.hpp"
+#include "outcome.hpp"
 
 using namespace cloister;
 using namespace cloister::test;
@@ -20,6 +18,7 @@ using plan::Op;
 using plan::ReportKind;
 
 TEST_CASE("the exit code reaches the record") {
+  NEEDS_ROOT();
   Driver job;
   job.shell("exit 42");
   const plan::ExitRecord& record = job.run();
@@ -38,6 +37,7 @@ TEST_CASE("the exit code reaches the record") {
 }
 
 TEST_CASE("the signal reaches the record, and so does the core flag's absence") {
+  NEEDS_ROOT();
   Driver job;
   job.shell("kill -TERM $$");
   const plan::ExitRecord& record = job.run();
@@ -47,6 +47,7 @@ TEST_CASE("the signal reaches the record, and so does the core flag's absence") 
 }
 
 TEST_CASE("every namespace can be fresh, and the payload is pid 2 of its own") {
+  NEEDS_ROOT();
   Driver job;
   for (const auto which : {Namespace::pid, Namespace::net, Namespace::ipc, Namespace::uts,
                            Namespace::cgroup, Namespace::time})
@@ -87,6 +88,7 @@ TEST_CASE("every namespace can be fresh, and the payload is pid 2 of its own") {
 }
 
 TEST_CASE("the host tree is read-only, private places are private, nothing leads out") {
+  NEEDS_ROOT();
   Driver job;
   job.host_tree();
   job.mount(MountKind::scratch, "/root");
@@ -114,6 +116,7 @@ TEST_CASE("the host tree is read-only, private places are private, nothing leads
 }
 
 TEST_CASE("file actions are performed in order and see nothing of init's") {
+  NEEDS_ROOT();
   Driver job;
   job.capture();  // fd 1
   int ends[2];
@@ -144,6 +147,7 @@ TEST_CASE("file actions are performed in order and see nothing of init's") {
 }
 
 TEST_CASE("an action that names a descriptor of init's finds nothing there") {
+  NEEDS_ROOT();
   for (const int fd : {3, 4, 5, 6, 12, 13, 14, 40}) {
     Driver job;
     job.act(Op::dup2, fd, 30);
@@ -156,6 +160,7 @@ TEST_CASE("an action that names a descriptor of init's finds nothing there") {
 }
 
 TEST_CASE("no path through /proc leads to a descriptor of init's") {
+  NEEDS_ROOT();
   for (int fd = 3; fd < 40; ++fd) {
     const std::string path = "/proc/self/fd/" + std::to_string(fd);
     Driver open;
@@ -170,6 +175,7 @@ TEST_CASE("no path through /proc leads to a descriptor of init's") {
 }
 
 TEST_CASE("600 descriptors arrive in batches and are told apart") {
+  NEEDS_ROOT();
   Driver job;
   std::vector<sys::UniqueFd> files;
   for (int i = 0; i < 600; ++i) {
@@ -191,6 +197,7 @@ TEST_CASE("600 descriptors arrive in batches and are told apart") {
 }
 
 TEST_CASE("facts tell a socket's domain and a namespace's type and owner") {
+  NEEDS_ROOT();
   Driver job;
   const sys::UniqueFd socket(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const sys::UniqueFd net(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
@@ -212,6 +219,7 @@ TEST_CASE("facts tell a socket's domain and a namespace's type and owner") {
 }
 
 TEST_CASE("a joined namespace is the other job's") {
+  NEEDS_ROOT();
   Driver first;
   for (const auto which : {Namespace::net, Namespace::uts, Namespace::ipc}) first.fresh(which);
   first.fresh(Namespace::pid);
@@ -246,6 +254,7 @@ TEST_CASE("a joined namespace is the other job's") {
 }
 
 TEST_CASE("the front gets a pidfd of the payload when it asked for one") {
+  NEEDS_ROOT();
   Driver job;
   job.fresh(Namespace::pid);
   job.plan->flags |= plan::kWantPidfd;
@@ -270,6 +279,7 @@ TEST_CASE("the front gets a pidfd of the payload when it asked for one") {
 }
 
 TEST_CASE("a pty comes from the sandbox and its master goes to the front") {
+  NEEDS_ROOT();
   Driver job;
   job.host_tree();
   job.plan->flags |= plan::kPty;
@@ -298,6 +308,7 @@ TEST_CASE("a pty comes from the sandbox and its master goes to the front") {
 }
 
 TEST_CASE("the payload is who the plan says, in every set") {
+  NEEDS_ROOT();
   Driver job;
   job.plan->identity = {1001, 1002, 1003, 2001, 2002, 2003, {}, 0, 0};
   job.groups = {44, 7, 3000};
@@ -323,6 +334,7 @@ TEST_CASE("the payload is who the plan says, in every set") {
 }
 
 TEST_CASE("resetids makes the effective ids the real ones") {
+  NEEDS_ROOT();
   Driver job;
   job.plan->identity = {1001, 1002, 1003, 2001, 2002, 2003, {}, 0, 0};
   job.plan->flags |= plan::kResetIds;
@@ -333,6 +345,7 @@ TEST_CASE("resetids makes the effective ids the real ones") {
 }
 
 TEST_CASE("limits, mask, umask, niceness and the rest are the plan's") {
+  NEEDS_ROOT();
   Driver job;
   job.plan->rlimits[7] = {64, 128, 1, 0};           // NOFILE
   job.plan->rlimits[4] = {4096, UINT64_MAX, 0, 0};  // CORE, a constant of ours
@@ -361,6 +374,7 @@ TEST_CASE("limits, mask, umask, niceness and the rest are the plan's") {
 }
 
 TEST_CASE("commands reach the payload, its group, or everybody") {
+  NEEDS_ROOT();
   for (const auto scope : {plan::Scope::main, plan::Scope::group, plan::Scope::all})
     for (const bool own_pid : {false, true}) {
       Driver job;
@@ -389,6 +403,7 @@ TEST_CASE("commands reach the payload, its group, or everybody") {
 }
 
 TEST_CASE("what the payload leaves behind is dead and counted before the record") {
+  NEEDS_ROOT();
   for (const bool own_pid : {false, true}) {
     Driver job;
     if (own_pid) job.fresh(Namespace::pid);
@@ -404,6 +419,7 @@ TEST_CASE("what the payload leaves behind is dead and counted before the record"
 }
 
 TEST_CASE("the end of the monitor is the end of everything") {
+  NEEDS_ROOT();
   for (const bool own_pid : {false, true}) {
     Driver job;
     if (own_pid) job.fresh(Namespace::pid);
@@ -420,6 +436,7 @@ TEST_CASE("the end of the monitor is the end of everything") {
 }
 
 TEST_CASE("a kill is obeyed while init waits for the payload's open of a fifo") {
+  NEEDS_ROOT();
   char path[] = "/tmp/cloister-fifo-XXXXXX";
   REQUIRE(::mkdtemp(path));
   const std::string fifo = std::string(path) + "/fifo";
@@ -440,6 +457,7 @@ TEST_CASE("a kill is obeyed while init waits for the payload's open of a fifo") 
 }
 
 TEST_CASE("a signal that comes before the exec is kept for the payload") {
+  NEEDS_ROOT();
   char path[] = "/tmp/cloister-fifo-XXXXXX";
   REQUIRE(::mkdtemp(path));
   const std::string fifo = std::string(path) + "/fifo";
@@ -459,6 +477,7 @@ TEST_CASE("a signal that comes before the exec is kept for the payload") {
 }
 
 TEST_CASE("a rootless job needs nothing but a user namespace") {
+  NEEDS_ROOT();
   Driver job;
   job.uid = 65534;
   job.clone_flags = CLONE_NEWUSER;
@@ -481,6 +500,7 @@ TEST_CASE("a rootless job needs nothing but a user namespace") {
 }
 
 TEST_CASE("a plain process of a plain user needs no power at all") {
+  NEEDS_ROOT();
   Driver job;
   job.uid = 65534;
   job.order.flags |= plan::kFixedGroups;
@@ -494,6 +514,7 @@ TEST_CASE("a plain process of a plain user needs no power at all") {
 }
 
 TEST_CASE("a user namespace of the plan's own is mapped as asked, rootless and not") {
+  NEEDS_ROOT();
   for (const bool rootless : {false, true}) {
     Driver job;
     if (rootless) {
@@ -522,6 +543,7 @@ TEST_CASE("a user namespace of the plan's own is mapped as asked, rootless and n
 }
 
 TEST_CASE("a pid namespace inside a joined user namespace has init's child as pid 1") {
+  NEEDS_ROOT();
   Driver owner;
   owner.fresh(Namespace::user);
   owner.uid_map = owner.gid_map = {{0, 100000, 1000}};
@@ -547,6 +569,7 @@ TEST_CASE("a pid namespace inside a joined user namespace has init's child as pi
 }
 
 TEST_CASE("a name is searched as posix_spawnp does") {
+  NEEDS_ROOT();
   Driver job;
   job.plan->flags |= plan::kSearchPath;
   job.plan->search = job.plan.text("/nonexistent:/etc/passwd:/usr/bin");
@@ -556,6 +579,7 @@ TEST_CASE("a name is searched as posix_spawnp does") {
 }
 
 TEST_CASE("an executable may be a descriptor, a script too") {
+  NEEDS_ROOT();
   char path[] = "/tmp/cloister-script-XXXXXX";
   const int script = ::mkstemp(path);
   REQUIRE(script >= 0);
