@@ -100,15 +100,20 @@ void report_facts(Job& job) {
     plan::Report report;
     plan::Fact facts[plan::kFactsPerReport];
   } message;
+  bool any = false;
   for (uint32_t done = 0; done < total;) {
     uint32_t count = 0;
-    while (count < plan::kFactsPerReport && done < total)
-      message.facts[count++] = fact_of(job, done++);
+    for (; count < plan::kFactsPerReport && done < total; ++done)
+      if (plan::needs_fact(job.header(), job.plan().at(job.header().descriptors, done)))
+        message.facts[count++] = fact_of(job, done);
+    if (count == 0) continue;
+    any = true;
     message.report = {plan::ReportKind::facts, count, 0, 0};
     must(job, Step::facts,
          call(Call::sendto, plan::kControlFd, &message,
               sizeof message.report + count * sizeof(plan::Fact), kMsgNoSignal));
   }
+  if (!any) return;
   await_proceed(job, Step::facts);
 }
 

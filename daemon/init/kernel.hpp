@@ -55,6 +55,15 @@ inline constexpr unsigned kMsgCmsgCloexec = 0x40000000;
 inline constexpr int kAfUnix = 1, kAfInet = 2;
 inline constexpr int kSockDgram = 2, kSockSeqpacket = 5, kSockCloexec = 02000000;
 
+// struct ifreq as SIOCSIFFLAGS reads it, netdevice(7); <linux/if.h> wants a C library.
+struct InterfaceFlags {
+  char name[16];
+  short flags;
+  char unused[22];
+};
+static_assert(sizeof(InterfaceFlags) == 40);
+inline constexpr short kInterfaceUp = 1;  // IFF_UP
+
 inline constexpr long kProcMagic = 0x9fa0, kNsfsMagic = 0x6e736673;
 
 }  // namespace cloister::init

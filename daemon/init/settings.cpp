@@ -1,7 +1,6 @@
 // What is set inside the namespaces that were made: never in the host's own.
 #include <asm/errno.h>
 #include <linux/fcntl.h>
-#include <linux/if.h>
 #include <linux/openat2.h>
 #include <linux/sockios.h>
 
@@ -29,10 +28,7 @@ void bring_loopback_up(Job& job) {
   if (!job.fresh(Namespace::net)) fail(job, Step::loopback, EINVAL);
   const int fd =
       must_fd(job, Step::loopback, call(Call::socket, kAfInet, kSockDgram | kSockCloexec, 0));
-  ifreq request{};
-  request.ifr_name[0] = 'l';
-  request.ifr_name[1] = 'o';
-  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  const InterfaceFlags request{"lo", kInterfaceUp, {}};
   must(job, Step::loopback, call(Call::ioctl, fd, SIOCSIFFLAGS, &request));
   close(fd);
 }
