@@ -174,14 +174,17 @@ void Job::on_report(const plan::Report& report, const plan::Fact* facts, pid_t s
 }
 
 void Job::on_facts(const plan::Fact* facts, uint32_t count) {
-  const uint32_t expected = plan()->descriptors.count;
-  for (uint32_t i = 0; i < count && facts[i].index < expected; ++i, ++facts_seen_) {
+  const plan::Header& header = plan().header();
+  for (uint32_t i = 0; i < count && facts[i].index < header.descriptors.count; ++i, ++facts_seen_) {
     const plan::Refusal refusal = authorise_fact(owner_, plan(), facts[i], shop_.mode);
     if (refusal.kind == plan::RefusalKind::none) continue;
     kill(Cause::setup, 0);
     return on_refused_(*this, refusal);
   }
-  if (facts_seen_ == expected) send(plan::CommandKind::proceed);
+  uint32_t needed = 0;
+  for (uint32_t i = 0; i < header.descriptors.count; ++i)
+    needed += plan::needs_fact(header, plan().at(header.descriptors, i));
+  if (facts_seen_ == needed) send(plan::CommandKind::proceed);
 }
 
 bool Job::signal(int signal, plan::Scope scope, uid_t by) {

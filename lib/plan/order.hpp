@@ -46,7 +46,7 @@ struct Order {
 
 // init -> monitor
 enum class ReportKind : uint32_t {
-  facts,      // Report + Fact[count]; init waits for `proceed`
+  facts,      // Report + Fact[count] for each descriptor that needs_fact(); init waits for `proceed`
   maps,       // in its new user namespace; init waits for `proceed` (maps are written)
   forked,     // sent by the payload's process itself, right after its fork: SO_PASSCRED
               // tells the monitor that process's pid as the monitor sees it

@@ -37,6 +37,14 @@ class View {
   const uint8_t* base_;
 };
 
+// Whether the monitor judges a descriptor by facts before it is used. What
+// stays outside a box, and what only init opens through, was decided when the
+// client's own rights opened it.
+inline bool needs_fact(const Header& header, const Descriptor& descriptor) {
+  const bool boxed = header.namespaces[static_cast<uint32_t>(Namespace::mnt)].join != Join::host;
+  return descriptor.use == Use::namespace_join || (descriptor.use == Use::payload && boxed);
+}
+
 // `bytes` is the size of the sealed memfd. The block must be aligned to 8.
 Flaw check(const void* block, size_t bytes) noexcept;
 
