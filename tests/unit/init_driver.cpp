@@ -12,10 +12,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
+
+#include "plan/view.hpp"
 
 namespace cloister::test {
 namespace {
@@ -318,10 +321,16 @@ bool Driver::next(plan::Report& report) {
   return true;
 }
 
+size_t Driver::needed_facts() {
+  size_t needed = 0;
+  for (const plan::Descriptor& each : descriptors) needed += plan::needs_fact(plan.header(), each);
+  return needed;
+}
+
 bool Driver::await(plan::ReportKind kind) {
   for (plan::Report report{}; next(report);) {
     last_ = report;
-    if (!silent && report.kind == plan::ReportKind::facts && facts_.size() == descriptors.size())
+    if (!silent && report.kind == plan::ReportKind::facts && facts_.size() == needed_facts())
       command(plan::CommandKind::proceed);
     if (!silent && report.kind == plan::ReportKind::maps) {
       write_maps();

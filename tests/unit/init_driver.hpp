@@ -85,6 +85,7 @@ class Driver {
   std::string finish_plan();
   void send_descriptors();
   void write_maps();
+  size_t needed_facts();
   bool next(plan::Report& report);
 
   sys::UniqueFd control_, passed_, record_, out_;

@@ -93,6 +93,7 @@ const std::vector<Case>& cases() {
        }},
       {Step::facts, EIO, 0, "fstat of a descriptor",
        [](Driver& job) {
+         job.fresh(Namespace::mnt);
          job.receive(0, 0);
          job.before_exec = answer(SCMP_SYS(fcntl), EIO, {SCMP_A1_64(SCMP_CMP_EQ, F_GETFL)});
        }},

@@ -177,6 +177,7 @@ TEST_CASE("no path through /proc leads to a descriptor of init's") {
 TEST_CASE("600 descriptors arrive in batches and are told apart") {
   NEEDS_ROOT();
   Driver job;
+  job.fresh(Namespace::mnt);
   std::vector<sys::UniqueFd> files;
   for (int i = 0; i < 600; ++i) {
     files.emplace_back(::open(i % 2 ? "/dev/null" : "/", O_PATH | O_CLOEXEC));
@@ -199,6 +200,7 @@ TEST_CASE("600 descriptors arrive in batches and are told apart") {
 TEST_CASE("facts tell a socket's domain and a namespace's type and owner") {
   NEEDS_ROOT();
   Driver job;
+  job.fresh(Namespace::mnt);
   const sys::UniqueFd socket(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const sys::UniqueFd net(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
   const sys::UniqueFd user(::open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC));
@@ -216,6 +218,17 @@ TEST_CASE("facts tell a socket's domain and a namespace's type and owner") {
   CHECK(job.facts()[1].namespace_owner == 0);
   CHECK(job.facts()[2].namespace_type == CLONE_NEWUSER);
   CHECK(job.facts()[2].namespace_owner == 0);
+}
+
+TEST_CASE("nobody waits for facts that nobody judges") {
+  NEEDS_ROOT();
+  Driver job;
+  job.silent = true;
+  job.capture();
+  job.shell("echo on");
+  job.run();
+  CHECK(job.output() == "on\n");
+  CHECK(job.facts().empty());
 }
 
 TEST_CASE("a joined namespace is the other job's") {
