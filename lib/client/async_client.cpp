@@ -7,6 +7,7 @@
 #include <boost/asio/strand.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/system/system_error.hpp>
 #include <deque>
 #include <exception>
 
@@ -91,16 +92,6 @@ struct AsyncClient::State : std::enable_shared_from_this<State> {
   awaitable<Result<codec::Received>> exchange(Call call);
 };
 
-namespace {
-
-// Cancelled by its own caller: woken ones are not.
-awaitable<bool> is_cancelled() {
-  const auto state = co_await asio::this_coro::cancellation_state;
-  co_return state.cancelled() != asio::cancellation_type::none;
-}
-
-}  // namespace
-
 awaitable<Result<AsyncClient::State::LinePtr>> AsyncClient::State::acquire() {
   for (;;) {
     if (closed) co_return cut_short();
@@ -122,8 +113,9 @@ awaitable<Result<AsyncClient::State::LinePtr>> AsyncClient::State::acquire() {
     waiting.push_back(turn);
     boost::system::error_code woken;
     co_await turn->async_wait(asio::redirect_error(asio::use_awaitable, woken));
-    const bool cancelled = co_await is_cancelled();
-    if (cancelled) {
+    // Cancelled by its own caller; who is woken is not.
+    const auto cancellation = co_await asio::this_coro::cancellation_state;
+    if (cancellation.cancelled() != asio::cancellation_type::none) {
       // Woken at the same moment: the turn goes to the next one.
       if (std::erase(waiting, turn) == 0) wake_next();
       co_return cut_short();
@@ -151,7 +143,6 @@ awaitable<Result<void>> AsyncClient::State::write_oneway(LinePtr line, std::stri
 }
 
 awaitable<Result<codec::Received>> AsyncClient::State::exchange(Call call) {
-  co_await asio::this_coro::throw_if_cancelled(false);
   if (!call.parameters) co_return call.parameters.error();
 
   if (!call.oneway.empty() && path.empty() && idle.empty() && !lines.empty() &&
@@ -214,7 +205,14 @@ template <class T>
 void AsyncClient::launch(std::shared_ptr<State> state, Call call, asio::cancellation_slot slot,
                          Done<T> done) {
   auto flow = [](std::shared_ptr<State> self, Call what, Done<T> finished) -> awaitable<void> {
-    auto reply = co_await self->exchange(std::move(what));
+    Result<codec::Received> reply;
+    try {
+      reply = co_await self->exchange(std::move(what));
+    } catch (const boost::system::system_error& thrown) {
+      // Asio throws it at the next co_await of a coroutine that was cancelled.
+      if (thrown.code() != asio::error::operation_aborted) throw;
+      reply = cut_short();
+    }
     if (!reply) {
       finished(reply.error());
     } else {
