@@ -1,0 +1,563 @@
+// Both clients against a small service of the test's own.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <future>
+#include <list>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <thread>
+
+#include "cloister/async_client.hpp"
+#include "cloister/client.hpp"
+#include "outcome.hpp"
+#include "varlink/envelope.hpp"
+#include "varlink/service.hpp"
+#include "varlink/transfer.hpp"
+
+using namespace cloister;
+using varlink::Json;
+namespace asio = boost::asio;
+
+namespace {
+
+const std::string kPrefix = "io.cloister.Launcher.";
+
+Json verdict(const char* id, int code) {
+  return {{"id", id},          {"ok", code == 0},      {"ending", "exited"},
+          {"cause", "payload"}, {"fault", "payload"}, {"exit_code", code}};
+}
+
+// What the service sees of one call, and answers it with.
+struct Peer {
+  int socket;
+  varlink::Call call;
+  std::vector<UniqueFd> descriptors;
+  varlink::FrameReader* reader;
+
+  void reply(Json parameters, bool continues = false, std::span<const int> fds = {}) const {
+    varlink::Reply reply;
+    reply.parameters = std::move(parameters);
+    reply.continues = continues;
+    send(reply, fds);
+  }
+  // A peer that has hung up is what some cases are about.
+  void send(const varlink::Reply& reply, std::span<const int> fds = {}) const {
+    (void)varlink::write_message(socket, varlink::to_text(reply), fds);
+  }
+  bool is(const char* method) const { return call.method == kPrefix + method; }
+};
+
+using Behaviour = std::function<void(Peer&)>;
+
+void serve(UniqueFd socket, const Behaviour& behaviour) {
+  varlink::FrameReader reader;
+  for (;;) {
+    auto message = varlink::read_message(socket.borrow(), reader);
+    if (!message) return;
+    auto call = varlink::parse_call(message->json);
+    if (!call) return;
+    Peer peer{socket.borrow(), std::move(*call), std::move(message->descriptors), &reader};
+    behaviour(peer);
+  }
+}
+
+// Over a socketpair: one connection.
+class Single {
+ public:
+  explicit Single(Behaviour behaviour) {
+    int ends[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    client = UniqueFd(ends[0]);
+    thread_ = std::jthread([end = ends[1], behaviour] { serve(UniqueFd(end), behaviour); });
+  }
+  UniqueFd client;
+
+ private:
+  std::jthread thread_;  // ends when the client hangs up
+};
+
+// On a socket of the file system: as many connections as are opened.
+class Listening {
+ public:
+  explicit Listening(Behaviour behaviour) : behaviour_(std::move(behaviour)) {
+    char name[] = "/tmp/client_test_XXXXXX";
+    REQUIRE(::mkdtemp(name) != nullptr);
+    directory_ = name;
+    path = directory_ + "/socket";
+    listener_ = UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, path.c_str(), path.size());
+    REQUIRE(::bind(listener_.borrow(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    REQUIRE(::listen(listener_.borrow(), 64) == 0);
+    acceptor_ = std::jthread([this] {
+      for (;;) {
+        UniqueFd accepted(::accept4(listener_.borrow(), nullptr, nullptr, SOCK_CLOEXEC));
+        if (!accepted) return;
+        connections++;
+        threads_.emplace_back(
+            [this, fd = accepted.take()] { serve(UniqueFd(fd), behaviour_); });
+      }
+    });
+  }
+  ~Listening() {
+    ::shutdown(listener_.borrow(), SHUT_RDWR);
+    acceptor_.join();
+    threads_.clear();
+    ::unlink(path.c_str());
+    ::rmdir(directory_.c_str());
+  }
+  std::string path;
+  std::atomic<int> connections = 0;
+
+ private:
+  Behaviour behaviour_;
+  std::string directory_;
+  UniqueFd listener_;
+  std::list<std::jthread> threads_;
+  std::jthread acceptor_;
+};
+
+Request job(std::vector<std::string> argv = {"true"}) {
+  Request request;
+  request.argv = std::move(argv);
+  return request;
+}
+
+// Answers Run with its events, or the one verdict; the exit code is argv[1].
+void run_jobs(Peer& peer) {
+  REQUIRE(peer.is("Run"));
+  const auto& argv = peer.call.parameters["request"]["argv"];
+  const int code = argv.size() > 1 ? std::atoi(argv[1].get_ref<const std::string&>().c_str()) : 0;
+  if (peer.call.more) {
+    peer.reply({{"event", "accepted"}, {"id", "j-1"}}, true);
+    peer.reply({{"event", "started"}, {"id", "j-1"}, {"pid", 77}}, true);
+  }
+  peer.reply({{"event", "ended"}, {"id", "j-1"}, {"verdict", verdict("j-1", code)}});
+}
+
+}  // namespace
+
+TEST_CASE("run reports the events and returns the verdict") {
+  Single service(run_jobs);
+  auto client = Client::adopt(std::move(service.client));
+  std::string seen;
+  const auto ended = client.run(job({"x", "3"}), {}, [&](Event& event) {
+    seen += to_string(event.kind);
+    seen += event.pid ? ":" + std::to_string(*event.pid) + " " : " ";
+  });
+  REQUIRE(ended.has_value());
+  CHECK(seen == "accepted started:77 ended ");
+  CHECK(ended->exit_code == 3);
+  // The connection serves the next call, without events this time.
+  const auto plain = client.run(job());
+  REQUIRE(plain.has_value());
+  CHECK(plain->ok);
+}
+
+TEST_CASE("descriptors go to the service and come back, and the caller keeps its own") {
+  Single service([](Peer& peer) {
+    REQUIRE(peer.descriptors.size() == 1);
+    const int back[] = {peer.descriptors[0].borrow(), peer.descriptors[0].borrow()};
+    peer.reply({{"id", "j-2"}, {"pid", nullptr}, {"pidfd_passed_fd", 1}, {"pty_passed_fd", 0}},
+               false, back);
+  });
+  auto client = Client::adopt(std::move(service.client));
+  const UniqueFd own(::memfd_create("own", MFD_CLOEXEC));
+  const int sent[] = {own.borrow()};
+  const auto started = client.start(job(), sent);
+  REQUIRE(started.has_value());
+  CHECK(started->id == "j-2");
+  CHECK_FALSE(started->pid.has_value());
+  struct stat a {}, b {};
+  REQUIRE(::fstat(own.borrow(), &a) == 0);
+  REQUIRE(::fstat(started->pidfd.borrow(), &b) == 0);
+  CHECK(a.st_ino == b.st_ino);
+  CHECK((::fcntl(started->pty.borrow(), F_GETFD) & FD_CLOEXEC) != 0);
+}
+
+TEST_CASE("errors of the service are values that say what to do") {
+  Single service([](Peer& peer) {
+    if (peer.is("Start")) {
+      varlink::Reply failed;
+      failed.error = kPrefix + "LaunchFailed";
+      failed.parameters = {{"stage", "payload"}, {"step", "execve"}, {"field", "argv[0]"},
+                           {"errno", 2}, {"errno_name", "ENOENT"}, {"message", "no program"},
+                           {"hint", "Install it"}, {"index", nullptr}};
+      peer.send(failed);
+    } else if (peer.is("Run")) {
+      peer.send(varlink::denied("identity", "own_ids", {}, 0, "Ask the administrator"));
+    } else {
+      peer.send(varlink::invalid_request("nice", "is out of range", "-20 to 19", "99"));
+    }
+  });
+  auto client = Client::adopt(std::move(service.client));
+  const auto denied = client.run(job());
+  REQUIRE_FALSE(denied.has_value());
+  CHECK(denied.error().is("Denied"));
+  CHECK_FALSE(denied.error().is("nied"));
+  CHECK(denied.error().field("rule") == "own_ids");
+  CHECK(denied.error().message() ==
+        "policy forbids identity (rule own_ids, requested 0). Ask the administrator");
+  const auto failed = client.start(job());
+  REQUIRE(failed.error().failure().has_value());
+  CHECK(folded_exit_code(*failed.error().failure()) == 127);
+  CHECK(failed.error().message() == "the job did not start, at argv[0]: no program. Install it");
+  const auto invalid = client.plan(job());
+  CHECK(invalid.error().message() ==
+        "the request is refused at nice: is out of range; expected -20 to 19, got 99");
+  CHECK_THROWS_WITH_AS(client.plan(job()).value(),
+                       "the request is refused at nice: is out of range; expected -20 to 19, got 99",
+                       Exception);
+}
+
+TEST_CASE("a service that hangs up or talks nonsense is an error, never a verdict") {
+  for (const char* nonsense :
+       {"", "{", "[]", R"({"parameters":{}})", R"({"parameters":{"event":"ended","id":"j"}})",
+        R"({"parameters":{"event":"ended","id":"j","verdict":{"id":7}}})",
+        R"({"parameters":{"event":"started","id":"j","pty_passed_fd":0},"continues":true})",
+        R"({"parameters":{"event":"started","id":"j"}})",
+        R"({"parameters":{"event":"flown","id":"j"},"continues":true})"}) {
+    Single service([&](Peer& peer) {
+      if (*nonsense != '\0') (void)varlink::write_message(peer.socket, nonsense);
+      ::shutdown(peer.socket, SHUT_RDWR);
+    });
+    auto client = Client::adopt(std::move(service.client));
+    const auto result = client.run(job(), {}, [](Event&) {});
+    REQUIRE_FALSE(result.has_value());
+    CHECK_MESSAGE(result.error().is(*nonsense != '\0' ? "Protocol" : "Transport"),
+                  std::string(nonsense));
+    CHECK_FALSE(result.error().message().empty());
+  }
+}
+
+TEST_CASE("the arguments of the other calls are what the interface describes") {
+  Json seen;
+  Single service([&](Peer& peer) {
+    seen = peer.call.parameters;
+    if (peer.is("Wait")) {
+      peer.reply({{"event", nullptr}});
+    } else if (peer.is("List")) {
+      peer.reply({{"jobs", Json::array({{{"id", "j-1"}, {"state", "running"}, {"owner", 5}}})}});
+    } else if (peer.is("Stop")) {
+      peer.reply({{"verdict", verdict("j-1", 0)}});
+    } else if (peer.is("Describe")) {
+      peer.reply({{"version", "1"}, {"mode", "user"}, {"features", {{"a", 1}}}});
+    } else {
+      peer.reply(Json::object());
+    }
+  });
+  auto client = Client::adopt(std::move(service.client));
+  const auto nothing = client.wait({.tag = {{"k", "v"}}}, WEXITED | WNOHANG | WSTOPPED);
+  REQUIRE(nothing.has_value());
+  CHECK_FALSE(nothing->has_value());
+  CHECK(seen == Json({{"tag", {{"key", "k"}, {"value", "v"}}},
+                      {"options", {"WEXITED", "WSTOPPED", "WNOHANG"}}}));
+  REQUIRE(client.signal("j-1", SIGUSR1, SignalScope::group).has_value());
+  CHECK(seen == Json({{"id", "j-1"}, {"signal", SIGUSR1}, {"scope", "group"}}));
+  REQUIRE(client.stop("j-1", std::chrono::milliseconds(250)).has_value());
+  CHECK(seen == Json({{"id", "j-1"}, {"timeout", "250ms"}}));
+  const auto jobs = client.list({.tag = {}, .state = JobPhase::running});
+  REQUIRE(jobs.has_value());
+  CHECK(jobs->at(0).state == JobPhase::running);
+  CHECK(jobs->at(0).owner == 5);
+  CHECK(seen == Json({{"state", "running"}}));
+  REQUIRE(client.remove("j-1").has_value());
+  CHECK(seen == Json({{"id", "j-1"}}));
+  CHECK(client.mode().value() == Mode::user);
+  CHECK(client.describe()->features == "{\"a\":1}");
+  CHECK(client.call("a.b.C", "{\"x\":1}")->parameters == "{}");
+  CHECK(seen == Json({{"x", 1}}));
+}
+
+TEST_CASE("the caller's own attributes fill what a request leaves open, and no more") {
+  const mode_t saved = ::umask(0027);
+  Request request = job();
+  request.nice = 7;
+  request.rlimits["RLIMIT_FSIZE"] = {5, 6};
+  fill_from_caller(request);
+  ::umask(saved);
+  CHECK(request.umask == 0027);
+  CHECK(request.nice == 7);
+  REQUIRE(request.affinity.has_value());
+  CHECK_FALSE(request.affinity->empty());
+  CHECK(request.rlimits["RLIMIT_FSIZE"] == Rlimit{5, 6});
+  rlimit stack{};
+  REQUIRE(::getrlimit(RLIMIT_STACK, &stack) == 0);
+  CHECK(request.rlimits["RLIMIT_STACK"] == Rlimit{stack.rlim_cur, stack.rlim_max});
+  CHECK_FALSE(request.rlimits.contains("RLIMIT_NOFILE"));
+  CHECK_FALSE(request.cwd.has_value());
+
+  Request other = job();
+  other.profile = "none";
+  fill_from_caller(other);
+  CHECK_FALSE(other.umask.has_value());
+  CHECK(other.rlimits.empty());
+}
+
+TEST_CASE("a service that is not there is Unreachable, with the place named") {
+  const auto missing = Client::connect({.socket = "/nonexistent/socket"});
+  REQUIRE_FALSE(missing.has_value());
+  CHECK(missing.error().is("Unreachable"));
+  CHECK(missing.error().message() ==
+        "cannot connect to /nonexistent/socket: No such file or directory");
+  const auto program =
+      Client::connect({.service = Service::private_, .cloisterd = "/nonexistent/cloisterd"});
+  REQUIRE_FALSE(program.has_value());
+  CHECK(program.error().message().find("/nonexistent/cloisterd") != std::string::npos);
+  CHECK(Client::connect({.socket = std::string(200, 'x')}).error().is("Unreachable"));
+}
+
+TEST_CASE("a private service gets its socket and nothing else, and is reaped") {
+  char name[] = "/tmp/client_test_XXXXXX";
+  REQUIRE(::mkdtemp(name) != nullptr);
+  const std::string directory = name, program = directory + "/cloisterd";
+  {
+    std::ofstream script(program);
+    // Its own descriptors 0 to 2, the socket, and what sh and ls open themselves.
+    script << "#!/bin/sh\n"
+              "{ echo \"$@\"; ls -l /proc/self/fd | grep -c socket; ls /proc/$$/fd | tr '\\n' ' ';\n"
+              "  echo; cut -d' ' -f5,6 /proc/$$/stat; } > "
+           << directory << "/seen.new\nmv " << directory << "/seen.new " << directory
+           << "/seen\nexec cat <&3 >/dev/null\n";
+  }
+  REQUIRE(::chmod(program.c_str(), 0700) == 0);
+  const UniqueFd leaky(::open("/dev/null", O_RDONLY));  // without O_CLOEXEC
+  REQUIRE(::fcntl(leaky.borrow(), F_DUPFD, 50) >= 50);
+  {
+    auto client = Client::connect({.service = Service::private_, .cloisterd = program});
+    REQUIRE_MESSAGE(client.has_value(), client.error().message());
+    CHECK(client->mode().value() == Mode::private_);
+    for (int i = 0; i < 500 && ::access((directory + "/seen").c_str(), F_OK) != 0; i++)
+      ::usleep(10'000);
+    std::ifstream seen(directory + "/seen");
+    std::string arguments, sockets, numbers, session;
+    std::getline(seen, arguments);
+    std::getline(seen, sockets);
+    std::getline(seen, numbers);
+    std::getline(seen, session);
+    CHECK(arguments == "--private 3");
+    CHECK(sockets == "1");
+    CHECK(numbers.find("50") == std::string::npos);
+    std::istringstream ids(session);
+    int group = 0, leader = 0;
+    ids >> group >> leader;
+    CHECK(group == leader);
+    CHECK(leader != ::getsid(0));
+  }
+  ::close(50);
+  CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);
+  CHECK(errno == ECHILD);
+  ::unlink((directory + "/seen").c_str());
+  ::unlink(program.c_str());
+  ::rmdir(directory.c_str());
+}
+
+TEST_CASE("async run by callback, in events") {
+  Single service(run_jobs);
+  asio::io_context context;
+  auto client = AsyncClient::adopt(context.get_executor(), std::move(service.client));
+  std::string seen;
+  std::optional<int> code;
+  client.async_run(
+      job({"x", "4"}), {}, [&](Event& event) { seen += to_string(event.kind); },
+      [&](Result<Verdict> result) { code = result.value().exit_code; });
+  CHECK_FALSE(code.has_value());  // never from within the call
+  context.run();
+  CHECK(seen == "acceptedstartedended");
+  CHECK(code == 4);
+}
+
+TEST_CASE("async run by future, from a thread pool") {
+  Listening service(run_jobs);
+  asio::thread_pool pool(2);
+  auto client = AsyncClient::connect(pool.get_executor(), {{.socket = service.path}});
+  REQUIRE(client.has_value());
+  std::vector<std::future<Result<Verdict>>> results;
+  for (int i = 0; i < 50; i++)
+    results.push_back(client->async_run(job({"x", std::to_string(i)}), asio::use_future));
+  for (int i = 0; i < 50; i++) CHECK(results[static_cast<size_t>(i)].get()->exit_code == i);
+}
+
+TEST_CASE("async run by coroutine and by deferred") {
+  Single service(run_jobs);
+  asio::io_context context;
+  auto client = AsyncClient::adopt(context.get_executor(), std::move(service.client));
+  int sum = 0;
+  const auto flow = [&]() -> asio::awaitable<void> {
+    const Request request = job({"x", "5"});
+    const auto first = co_await client.async_run(request, asio::use_awaitable);
+    sum += first->exit_code.value();
+    auto later = client.async_run(request, asio::deferred);
+    const auto second = co_await std::move(later)(asio::use_awaitable);
+    sum += second->exit_code.value();
+  };
+  asio::co_spawn(context, flow, [](std::exception_ptr thrown) {
+    if (thrown) std::rethrow_exception(thrown);
+  });
+  context.run();
+  CHECK(sum == 10);
+}
+
+TEST_CASE("calls at the same time use as many connections as allowed, others wait") {
+  std::atomic<int> running = 0, most = 0;
+  Listening service([&](Peer& peer) {
+    const int now = ++running;
+    for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
+    }
+    ::usleep(20'000);
+    running--;
+    run_jobs(peer);
+  });
+  asio::io_context context;
+  auto client =
+      AsyncClient::connect(context.get_executor(), {{.socket = service.path}, 3}).value();
+  int ended = 0;
+  for (int i = 0; i < 12; i++)
+    client.async_run(job(), [&](Result<Verdict> result) { ended += result.value().ok; });
+  context.run();
+  CHECK(ended == 12);
+  CHECK(most == 3);
+  CHECK(service.connections == 3);
+}
+
+TEST_CASE("an error reply leaves the connection in use, a broken one is replaced") {
+  std::atomic<int> calls = 0;
+  Listening service([&](Peer& peer) {
+    switch (++calls) {
+      case 1: return peer.send(varlink::no_such_job("j-9"));
+      case 2: ::shutdown(peer.socket, SHUT_RDWR); return;
+      default: return peer.reply(Json::object());
+    }
+  });
+  asio::io_context context;
+  auto client = AsyncClient::connect(context.get_executor(), {{.socket = service.path}}).value();
+  std::vector<std::string> errors;
+  const auto remove = [&] {
+    client.async_remove("j-9", [&](Result<void> result) {
+      errors.push_back(result.has_value() ? "" : result.error().name);
+    });
+    context.run();
+    context.restart();
+  };
+  remove();
+  CHECK(service.connections == 1);
+  remove();
+  remove();
+  CHECK(errors == std::vector<std::string>{"io.cloister.Launcher.NoSuchJob", "local.Transport", ""});
+  CHECK(service.connections == 2);
+}
+
+TEST_CASE("cancelling a run closes its connection") {
+  std::promise<void> hung_up;
+  Single service([&](Peer& peer) {
+    peer.reply({{"event", "accepted"}, {"id", "j-1"}}, true);
+    // The payload runs on; only the end of the connection is seen.
+    const auto next = varlink::read_message(peer.socket, *peer.reader);
+    if (!next && next.error() == varlink::FrameError::closed) hung_up.set_value();
+  });
+  asio::io_context context;
+  auto client = AsyncClient::adopt(context.get_executor(), std::move(service.client));
+  asio::cancellation_signal cancel;
+  std::optional<Error> error;
+  client.async_run(
+      job(), {}, [&](Event&) { cancel.emit(asio::cancellation_type::terminal); },
+      asio::bind_cancellation_slot(cancel.slot(),
+                                   [&](Result<Verdict> result) { error = result.error(); }));
+  context.run();
+  REQUIRE(error.has_value());
+  CHECK(error->is("Transport"));
+  CHECK(hung_up.get_future().wait_for(std::chrono::seconds(5)) == std::future_status::ready);
+}
+
+TEST_CASE("a signal reaches the job that runs on the only connection") {
+  Single service([](Peer& peer) {
+    REQUIRE(peer.is("Run"));
+    peer.reply({{"event", "started"}, {"id", "j-1"}, {"pid", 7}}, true);
+    const auto next = varlink::read_message(peer.socket, *peer.reader);
+    REQUIRE(next.has_value());
+    const auto signal = varlink::parse_call(next->json);
+    REQUIRE(signal.has_value());
+    CHECK(signal->method == kPrefix + "Signal");
+    CHECK(signal->oneway);
+    peer.reply({{"event", "ended"}, {"id", "j-1"}, {"verdict", verdict("j-1", 9)}});
+  });
+  asio::io_context context;
+  auto client = AsyncClient::adopt(context.get_executor(), std::move(service.client));
+  bool sent = false;
+  std::optional<int> code;
+  client.async_run(
+      job(), {},
+      [&](Event& event) {
+        if (event.kind == Event::Kind::started)
+          client.async_signal(event.id, SIGTERM, SignalScope::main,
+                              [&](Result<void> result) { sent = result.has_value(); });
+      },
+      [&](Result<Verdict> result) { code = result.value().exit_code; });
+  context.run();
+  CHECK(sent);
+  CHECK(code == 9);
+}
+
+TEST_CASE("destroying the client completes what is under way, and what waits, with an error") {
+  Single service([](Peer&) {});  // never answers
+  asio::io_context context;
+  std::optional<AsyncClient> client =
+      AsyncClient::adopt(context.get_executor(), std::move(service.client));
+  int failed = 0;
+  for (int i = 0; i < 3; i++)
+    client->async_run(job(), [&](Result<Verdict> result) {
+      failed += !result.has_value() && result.error().is("Transport");
+    });
+  asio::steady_timer soon(context, std::chrono::milliseconds(20));
+  soon.async_wait([&](boost::system::error_code) { client.reset(); });
+  context.run();
+  CHECK(failed == 3);
+}
+
+TEST_CASE("the synchronous client runs in pieces and signals in between") {
+  Single service([](Peer& peer) {
+    if (!peer.is("Run")) return;
+    peer.reply({{"event", "started"}, {"id", "j-1"}, {"pid", 7}}, true);
+    const auto next = varlink::read_message(peer.socket, *peer.reader);
+    REQUIRE(next.has_value());
+    CHECK(varlink::parse_call(next->json)->parameters["signal"] == SIGINT);
+    peer.reply({{"event", "stopped"}, {"id", "j-1"}, {"signal", "SIGTSTP"}}, true);
+    peer.reply({{"event", "ended"}, {"id", "j-1"}, {"verdict", verdict("j-1", 0)}});
+  });
+  auto client = Client::adopt(std::move(service.client));
+  REQUIRE(client.begin_run(job()).has_value());
+  auto event = client.next_event();
+  REQUIRE(event.has_value());
+  CHECK(event->kind == Event::Kind::started);
+  REQUIRE(client.signal_running(event->id, SIGINT).has_value());
+  event = client.next_event();
+  REQUIRE(event.has_value());
+  CHECK(event->signal == "SIGTSTP");
+  event = client.next_event();
+  REQUIRE(event.has_value());
+  CHECK(event->verdict->ok);
+}
