@@ -24,7 +24,9 @@ struct Reply {
   std::vector<Fd> fds;
 };
 
-// What became of one Run.
+// What became of one Run. Keep it, and every Json to be looked into, non-const:
+// a member that is missing reads as null then, and a check fails instead of the
+// program.
 struct Outcome {
   std::string error;  // "InvalidRequest", "Denied", ..., or empty
   Json parameters;    // of the error

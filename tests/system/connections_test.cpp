@@ -58,7 +58,7 @@ TEST_CASE("calls that are pipelined are answered in their order") {
     }
     client.send_bytes(bytes);
     for (int code = 0; code < 20; ++code) {
-      const auto ended = client.receive(), info = client.receive();
+      auto ended = client.receive(), info = client.receive();
       REQUIRE(ended);
       REQUIRE(info);
       CHECK(ended->parameters["verdict"]["exit_code"] == code);
@@ -75,7 +75,7 @@ TEST_CASE("a message split at each byte is read as one") {
   for (size_t at = 1; at < message.size(); ++at) {
     client.send_bytes(message.substr(0, at));
     client.send_bytes(message.substr(at));
-    const auto reply = client.receive();
+    auto reply = client.receive();
     REQUIRE(reply);
     CHECK(reply->error == "");
   }
@@ -91,7 +91,7 @@ TEST_CASE("descriptors of a later message do not reach an earlier one") {
   second["stdin"] = {{"passed_fd", 0}};
   client.post("Run", {{"request", world.probe_request({"noop"})}});
   client.post("Run", {{"request", second}}, {file.get()});
-  const auto first_reply = client.receive(), second_reply = client.receive();
+  auto first_reply = client.receive(), second_reply = client.receive();
   REQUIRE(first_reply);
   REQUIRE(second_reply);
   INFO(first_reply->parameters.dump());
@@ -102,7 +102,7 @@ TEST_CASE("descriptors of a later message do not reach an earlier one") {
   // And the wrong way round: A names one, B brings it.
   client.post("Run", {{"request", second}});
   client.post("Run", {{"request", world.probe_request({"noop"})}}, {file.get()});
-  const auto without = client.receive(), surplus = client.receive();
+  auto without = client.receive(), surplus = client.receive();
   REQUIRE(without);
   REQUIRE(surplus);
   CHECK(without->error == "InvalidRequest");
@@ -122,7 +122,7 @@ TEST_CASE("what is no message closes the connection after at most one error") {
     CAPTURE(bytes.substr(0, 40));
     Client client = world.connect(Way::user);
     client.send_bytes(bytes);
-    const auto error = client.receive(5000);
+    auto error = client.receive(5000);
     if (error) {
       CHECK(error->error != "");
       CHECK(!client.receive(5000));
@@ -141,7 +141,7 @@ TEST_CASE("a message of 4 MiB is read and one byte more closes the connection") 
   constexpr size_t kMost = 4u << 20;
   Client client = world.connect(Way::user);
   client.send_bytes(head + std::string(kMost - head.size() - tail.size(), ' ') + tail + '\0');
-  const auto reply = client.receive();
+  auto reply = client.receive();
   REQUIRE(reply);
   CHECK(reply->error == "");
   Client other = world.connect(Way::user);
@@ -150,7 +150,7 @@ TEST_CASE("a message of 4 MiB is read and one byte more closes the connection") 
   } catch (const std::system_error&) {
     // The service hung up before it had all of it.
   }
-  const auto error = other.receive();
+  auto error = other.receive();
   if (error) CHECK(error->error != "");
 }
 
@@ -162,7 +162,7 @@ TEST_CASE("a oneway Signal on a connection whose Run streams is executed at once
     Client client = world.connect(way);
     client.post("Run", {{"request", world.boxed_request({"hold"})}}, {}, {{"more", true}});
     for (;;) {
-      const auto reply = client.receive();
+      auto reply = client.receive();
       REQUIRE(reply);
       INFO(reply->error << reply->parameters.dump());
       REQUIRE(reply->error == "");
@@ -185,13 +185,13 @@ TEST_CASE("the service introspects and answers the standard errors") {
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    const Reply info = client.call("org.varlink.service.GetInfo");
+    Reply info = client.call("org.varlink.service.GetInfo");
     for (const char* member : {"vendor", "product", "version", "url"}) {
       CHECK(info.parameters[member].is_string());
     }
     CHECK(info.parameters["interfaces"] == Json{"io.cloister.Launcher", "org.varlink.service"});
-    const Reply description = client.call("org.varlink.service.GetInterfaceDescription",
-                                          {{"interface", "io.cloister.Launcher"}});
+    Reply description = client.call("org.varlink.service.GetInterfaceDescription",
+                                    {{"interface", "io.cloister.Launcher"}});
     const std::string text = description.parameters["description"];
     for (const char* method : {"Run", "Start", "Wait", "Signal", "List", "Inspect", "Stop",
                                "Remove", "Plan", "Describe"}) {
@@ -202,7 +202,7 @@ TEST_CASE("the service introspects and answers the standard errors") {
         "org.varlink.service.InterfaceNotFound");
     CHECK(client.call("io.cloister.Launcher.Fly").error == "org.varlink.service.MethodNotFound");
     CHECK(client.call("io.example.Fly").error == "org.varlink.service.InterfaceNotFound");
-    const Reply parameter = client.call("Inspect", {{"id", 7}});
+    Reply parameter = client.call("Inspect", {{"id", 7}});
     CHECK(parameter.error == "org.varlink.service.InvalidParameter");
     CHECK(parameter.parameters["parameter"] == "id");
   }
@@ -218,7 +218,7 @@ TEST_CASE("Plan shows what would be run, where each value came from, and runs no
     request["nice"] = 3;
     request["limits"] = {{"pids", 10}};
     request["best_effort"] = {"limits.pids"};
-    const Reply reply = client.call("Plan", {{"request", request}});
+    Reply reply = client.call("Plan", {{"request", request}});
     INFO(reply.error << reply.parameters.dump());
     REQUIRE(reply.error == "");
     CHECK(reply.parameters["effective"]["nice"] == 3);
@@ -239,7 +239,7 @@ TEST_CASE("Describe says the mode and the kernel") {
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    const Json answer = client.call("Describe").parameters;
+    Json answer = client.call("Describe").parameters;
     const char* modes[] = {"system", "system", "user", "private"};
     CHECK(answer["mode"] == modes[static_cast<int>(way)]);
     std::string release = read_file("/proc/sys/kernel/osrelease");
@@ -261,7 +261,7 @@ TEST_CASE("a front runs as its client, without capabilities, filtered, with no_n
   CHECK(status.find("Uid:\t" + uid + "\t" + uid + "\t" + uid + "\t" + uid) != std::string::npos);
   for (const char* line : {"CapEff:\t0000000000000000", "CapPrm:\t0000000000000000",
                            "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"}) {
-    CAPTURE(line);
+    CAPTURE(std::string(line));
     CHECK(status.find(line) != std::string::npos);
   }
 }
@@ -274,7 +274,7 @@ TEST_CASE("kill -9 of a front ends its connection and no other") {
   bob.post("Run", {{"request", world.probe_request({"hold"})}}, {}, {{"more", true}});
   Json job;
   while (!job["pid"].is_number()) {
-    const auto reply = bob.receive();
+    auto reply = bob.receive();
     REQUIRE(reply);
     job = reply->parameters;
   }
@@ -285,7 +285,7 @@ TEST_CASE("kill -9 of a front ends its connection and no other") {
   CHECK(!alice.receive());
   CHECK(alive(job["pid"].get<pid_t>()));
   bob.post("Signal", {{"id", job["id"]}, {"signal", "SIGTERM"}}, {}, {{"oneway", true}});
-  const auto ended = bob.receive();
+  auto ended = bob.receive();
   REQUIRE(ended);
   CHECK(ended->parameters["verdict"]["term_signal"] == "SIGTERM");
   Client again = world.connect(Way::user);
@@ -308,7 +308,7 @@ TEST_CASE("SIGSTOP of a front, or a client that never reads, holds up nobody els
   }
   CHECK(std::chrono::steady_clock::now() - before < std::chrono::seconds(5));
   kill(front, SIGCONT);
-  const auto late = alice.receive();
+  auto late = alice.receive();
   REQUIRE(late);
   CHECK(late->parameters["verdict"]["ok"] == true);
 
@@ -377,14 +377,14 @@ Json ask_confined(const Who& who, const std::function<void()>& confine) {
 TEST_CASE("a caller in another user, mount or pid namespace, or root directory, is refused") {
   NEEDS_ROOT();
   World& world = World::get();
-  const Json user = ask_confined(world.alice(), [] { check(unshare(CLONE_NEWUSER), "unshare"); });
+  Json user = ask_confined(world.alice(), [] { check(unshare(CLONE_NEWUSER), "unshare"); });
   INFO(user.dump());
   CHECK(user["error"] == "io.cloister.Launcher.Denied");
-  const Json mount = ask_confined(world.root(), [] { check(unshare(CLONE_NEWNS), "unshare"); });
+  Json mount = ask_confined(world.root(), [] { check(unshare(CLONE_NEWNS), "unshare"); });
   INFO(mount.dump());
   CHECK(mount["error"] == "io.cloister.Launcher.Denied");
   // A socket below another root is reached by its absolute path only from inside.
-  const Json root = ask_confined(world.root(), [&] {
+  Json root = ask_confined(world.root(), [&] {
     const Fd cwd(check(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), "open"));
     check(chroot("/tmp"), "chroot");
     check(fchdir(cwd.get()), "fchdir");
@@ -398,7 +398,7 @@ TEST_CASE("a caller with no_new_privs gets jobs with no_new_privs") {
   World& world = World::get();
   auto [out, out_write] = pipe();
   for (const char* set : {"", "1"}) {
-    const Json reply = ask_confined(world.alice(), [&] {
+    Json reply = ask_confined(world.alice(), [&] {
       if (*set) check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS");
     });
     INFO(reply.dump());
@@ -438,7 +438,7 @@ TEST_CASE("a job cannot ask the service for another job") {
   request["executable"] = "/usr/bin/socat";
   request["argv"] = {"socat", "-t5", "-", "UNIX-CONNECT:" + world.system().socket()};
   request["stdin"] = {{"base64", "eyJtZXRob2QiOiJpby5jbG9pc3Rlci5MYXVuY2hlci5EZXNjcmliZSJ9AA=="}};
-  const Outcome outcome = client.run(request);
+  Outcome outcome = client.run(request);
   INFO(outcome.told());
   INFO(outcome.out);
   CHECK(outcome.out.find("Denied") != std::string::npos);
@@ -446,7 +446,7 @@ TEST_CASE("a job cannot ask the service for another job") {
 
 TEST_CASE("an unmapped id never reaches the service as somebody's own") {
   NEEDS_ROOT();
-  const Json reply = ask_confined(Who{65534, 65534, {}}, [] {});
+  Json reply = ask_confined(Who{65534, 65534, {}}, [] {});
   INFO(reply.dump());
   CHECK(reply["error"] == "io.cloister.Launcher.Denied");
 }
@@ -463,14 +463,14 @@ TEST_CASE("SIGTERM ends the service in order: jobs are killed and waiters hear o
     client.post("Run", {{"request", world.boxed_request({"ignore-term"})}}, {}, {{"more", true}});
     pid_t payload = 0;
     while (payload == 0) {
-      const auto reply = client.receive();
+      auto reply = client.receive();
       REQUIRE(reply);
       INFO(reply->error << reply->parameters.dump());
       REQUIRE(reply->error == "");
       if (reply->parameters["pid"].is_number()) payload = reply->parameters["pid"];
     }
     kill(service.pid(), SIGTERM);
-    const auto ended = client.receive();
+    auto ended = client.receive();
     if (ended) {
       CHECK(ended->parameters["verdict"]["cause"] == "shutdown");
       CHECK(ended->parameters["verdict"]["fault"] == "operator");
@@ -495,7 +495,7 @@ TEST_CASE("kill -9 of the service leaves no payload behind") {
     std::vector<pid_t> payloads;
     for (Json request :
          {world.boxed_request({"ignore-term"}), world.probe_request({"ignore-term"})}) {
-      const Reply reply = client.call("Start", {{"request", request}});
+      Reply reply = client.call("Start", {{"request", request}});
       INFO(reply.error << reply.parameters.dump());
       REQUIRE(reply.error == "");
       payloads.push_back(reply.parameters["pid"].get<pid_t>());

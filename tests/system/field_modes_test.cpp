@@ -71,7 +71,7 @@ class Trial {
     if (row_["set"].dump().find("$JOB") != std::string::npos) job = job_of(client);
     if (!job.empty()) request = Json::parse(replaced(request.dump(), "$JOB", job));
 
-    const Outcome outcome = client.run(request, fds);
+    Outcome outcome = client.run(request, fds);
     told_ = outcome.told();
     if (!job.empty()) {
       client.call("Stop", {{"id", job}, {"timeout", "0s"}});
@@ -86,8 +86,8 @@ class Trial {
       return outcome.verdict["failure"]["errno_name"].get<std::string>();
     }
     const std::string read = fill(row_["read"]);
-    const Json seen = look(read, outcome, content_of(report.get()));
-    const Json expected = fill(row_["expect"]);
+    Json seen = look(read, outcome, content_of(report.get()));
+    Json expected = fill(row_["expect"]);
     return matches(seen, expected) ? "works" : "without effect: " + read + " is " + seen.dump();
   }
 
@@ -169,7 +169,7 @@ class Trial {
   std::string job_of(Client& client) const {
     Json request = world_.boxed_request({"hold"});
     request["namespaces"] = {{"time", "new"}};
-    const Reply reply = client.call("Start", {{"request", request}});
+    Reply reply = client.call("Start", {{"request", request}});
     INFO(reply.parameters.dump());
     REQUIRE(reply.error == "");
     return reply.parameters["id"];
@@ -221,7 +221,7 @@ TEST_CASE("the table names every field of the published schema, and no other") {
 }
 
 void drive(Way way) {
-  const Json rows = table();
+  Json rows = table();
   for (const auto& [field, row] : rows.items()) {
     CAPTURE(field);
     Trial trial(way, row);

@@ -14,7 +14,7 @@ namespace cloister::system_test {
 namespace {
 
 Json start(Client& client, const Json& request) {
-  const Reply reply = client.call("Start", {{"request", request}});
+  Reply reply = client.call("Start", {{"request", request}});
   INFO(reply.error << " " << reply.parameters.dump());
   REQUIRE(reply.error == "");
   return reply.parameters;
@@ -27,7 +27,7 @@ void discard(Client& client, const Json& id) {
 }
 
 Json wait(Client& client, const Json& id, const Json& options = nullptr) {
-  const Reply reply = client.call("Wait", {{"id", id}, {"options", options}});
+  Reply reply = client.call("Wait", {{"id", id}, {"options", options}});
   INFO(reply.error << " " << reply.parameters.dump());
   REQUIRE(reply.error == "");
   return reply.parameters;
@@ -62,8 +62,8 @@ TEST_CASE("Wait gives the verdict as often as asked, until Remove") {
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    const Json id = start(client, world.probe_request({"exit", "9"}))["id"];
-    const Json first = wait(client, id);
+    Json id = start(client, world.probe_request({"exit", "9"}))["id"];
+    Json first = wait(client, id);
     CHECK(first["event"] == "ended");
     CHECK(first["verdict"]["exit_code"] == 9);
     CHECK(wait(client, id)["verdict"] == first["verdict"]);
@@ -78,9 +78,9 @@ TEST_CASE("WNOHANG answers at once with nothing while the job runs") {
   NEEDS_ROOT();
   World& world = World::get();
   Client client = world.connect(Way::user);
-  const Json id = start(client, world.probe_request({"hold"}))["id"];
+  Json id = start(client, world.probe_request({"hold"}))["id"];
   const auto before = std::chrono::steady_clock::now();
-  const Json nothing = wait(client, id, {"WEXITED", "WNOHANG"});
+  Json nothing = wait(client, id, {"WEXITED", "WNOHANG"});
   CHECK(nothing["event"] == nullptr);
   CHECK(nothing["verdict"] == nullptr);
   CHECK(std::chrono::steady_clock::now() - before < std::chrono::seconds(5));
@@ -93,7 +93,7 @@ TEST_CASE("WSTOPPED and WCONTINUED report stop and continue") {
   for (const Way way : {Way::root, Way::user, Way::rootless}) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    const Json id = start(client, world.probe_request({"hold"}))["id"];
+    Json id = start(client, world.probe_request({"hold"}))["id"];
     REQUIRE(client.call("Signal", {{"id", id}, {"signal", "SIGSTOP"}}).error == "");
     Json change = wait(client, id, {"WEXITED", "WSTOPPED"});
     CHECK(change["event"] == "stopped");
@@ -138,7 +138,7 @@ TEST_CASE("Wait wants exactly one target, and options that waitid knows") {
        {Json::object(), Json{{"id", "x"}, {"all", true}},
         Json{{"id", "j-00000000000000000000000000000000"}, {"options", {"WNOTHING"}}},
         Json{{"id", 7}}, Json{{"pgid", -5}}, Json{{"surprise", 1}, {"all", true}}}) {
-    const Reply reply = client.call("Wait", parameters);
+    Reply reply = client.call("Wait", parameters);
     CAPTURE(parameters.dump());
     CHECK(reply.error == "org.varlink.service.InvalidParameter");
   }
@@ -153,7 +153,7 @@ TEST_CASE("Signal reaches the main process, its group, or all of the sandbox") {
     for (Json request : {world.probe_request(), world.boxed_request()}) {
       request["executable"] = "/bin/sh";
       for (const char* scope : {"main", "group", "all"}) {
-        CAPTURE(scope);
+        CAPTURE(std::string(scope));
         auto [out, out_write] = pipe();
         request["stdout"] = {{"passed_fd", 0}};
         // A child in the same group, one in a session of its own; both tell of SIGUSR1.
@@ -165,7 +165,7 @@ TEST_CASE("Signal reaches the main process, its group, or all of the sandbox") {
             "&\n"
             "while :; do sleep 0.05; done"};
         request["env"] = {{"PATH", "/usr/bin:/bin"}};
-        const Reply started = client.call("Start", {{"request", request}}, {out_write.get()});
+        Reply started = client.call("Start", {{"request", request}}, {out_write.get()});
         out_write.reset();
         INFO(started.parameters.dump());
         REQUIRE(started.error == "");
@@ -193,7 +193,7 @@ TEST_CASE("a default-action signal ends the payload as it would outside a sandbo
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    const Json id = start(client, world.boxed_request({"hold"}))["id"];
+    Json id = start(client, world.boxed_request({"hold"}))["id"];
     REQUIRE(client.call("Signal", {{"id", id}, {"signal", "SIGTERM"}}).error == "");
     CHECK(wait(client, id)["verdict"]["term_signal"] == "SIGTERM");
     CHECK(client.call("Remove", {{"id", id}}).error == "");
@@ -204,7 +204,7 @@ TEST_CASE("signals out of range are refused") {
   NEEDS_ROOT();
   World& world = World::get();
   Client client = world.connect(Way::user);
-  const Json id = start(client, world.probe_request({"hold"}))["id"];
+  Json id = start(client, world.probe_request({"hold"}))["id"];
   for (const Json& signal : {Json(-1), Json(65), Json("SIGNOTHING"), Json(1.5), Json()}) {
     CAPTURE(signal.dump());
     CHECK(client.call("Signal", {{"id", id}, {"signal", signal}}).error ==
@@ -233,7 +233,7 @@ TEST_CASE("Stop sends the stop signal, waits its grace, then kills") {
       auto [out, out_write] = pipe();
       stubborn["argv"] = {"probe", "ignore-term"};
       stubborn["stdout"] = {{"passed_fd", 0}};
-      const Reply started = client.call("Start", {{"request", stubborn}}, {out_write.get()});
+      Reply started = client.call("Start", {{"request", stubborn}}, {out_write.get()});
       REQUIRE(started.error == "");
       REQUIRE(read_from(out.get(), 6) == "ready\n");
       const auto before = std::chrono::steady_clock::now();
@@ -255,9 +255,9 @@ TEST_CASE("Stop ends a stopped job too") {
   NEEDS_ROOT();
   World& world = World::get();
   Client client = world.connect(Way::user);
-  const Json id = start(client, world.probe_request({"stop"}))["id"];
+  Json id = start(client, world.probe_request({"stop"}))["id"];
   CHECK(wait(client, id, {"WEXITED", "WSTOPPED"})["event"] == "stopped");
-  const Reply reply = client.call("Stop", {{"id", id}, {"timeout", "300ms"}});
+  Reply reply = client.call("Stop", {{"id", id}, {"timeout", "300ms"}});
   CHECK(reply.error == "");
   CHECK(reply.parameters["verdict"]["ending"] == "signaled");
   CHECK(client.call("Remove", {{"id", id}}).error == "");
@@ -273,12 +273,12 @@ TEST_CASE("List shows one's own jobs, by tag and by state") {
     Json tagged = world.probe_request({"hold"});
     tagged["tags"] = {{"kind", "a"}};
     tagged["name"] = "listed";
-    const Json running = start(client, tagged);
-    const Json ended = start(client, world.probe_request({"exit", "0"}));
+    Json running = start(client, tagged);
+    Json ended = start(client, world.probe_request({"exit", "0"}));
     wait(client, ended["id"]);
 
     CHECK(client.call("List").parameters["jobs"].size() == 2);
-    const Json by_tag =
+    Json by_tag =
         client.call("List", {{"tag", {{"key", "kind"}, {"value", "a"}}}}).parameters["jobs"];
     REQUIRE(by_tag.size() == 1);
     CHECK(by_tag[0]["id"] == running["id"]);
@@ -287,7 +287,7 @@ TEST_CASE("List shows one's own jobs, by tag and by state") {
     CHECK(by_tag[0]["owner"] == world.who(way).uid);
     CHECK(by_tag[0]["argv"] == Json{"probe", "hold"});
     CHECK(by_tag[0]["pid"] == running["pid"]);
-    const Json by_state = client.call("List", {{"state", "ended"}}).parameters["jobs"];
+    Json by_state = client.call("List", {{"state", "ended"}}).parameters["jobs"];
     REQUIRE(by_state.size() == 1);
     CHECK(by_state[0]["id"] == ended["id"]);
     CHECK(client.call("List", {{"state", "surprised"}}).error ==
@@ -306,8 +306,8 @@ TEST_CASE("Inspect gives the owner the request back, without the values of env")
     Json request = world.probe_request({"hold"});
     request["env"] = {{"TOKEN", "s3cret-value"}};
     request["tags"] = {{"k", "v"}};
-    const Json id = start(client, request)["id"];
-    const Reply reply = client.call("Inspect", {{"id", id}});
+    Json id = start(client, request)["id"];
+    Reply reply = client.call("Inspect", {{"id", id}});
     INFO(reply.parameters.dump());
     CHECK(reply.error == "");
     CHECK(reply.parameters["job"]["id"] == id);
@@ -325,16 +325,16 @@ TEST_CASE("to anybody else a job does not exist, guessed or leaked") {
   World& world = World::get();
   Client alice = world.connect(Way::user);
   Client bob = world.system().connect(world.bob());
-  const Json id = start(alice, world.probe_request({"hold"}))["id"];
+  Json id = start(alice, world.probe_request({"hold"}))["id"];
   const std::string none = "j-00000000000000000000000000000000";
   for (const char* method : {"Wait", "Signal", "Stop", "Inspect", "Remove"}) {
-    CAPTURE(method);
+    CAPTURE(std::string(method));
     const auto ask = [&](const Json& whose) {
       Json parameters = {{"id", whose}};
       if (std::string(method) == "Signal") parameters["signal"] = "SIGKILL";
       return bob.call(method, parameters);
     };
-    const Reply theirs = ask(id), nobody = ask(none);
+    Reply theirs = ask(id), nobody = ask(none);
     CHECK(theirs.error == "NoSuchJob");
     CHECK(nobody.error == "NoSuchJob");
     CHECK(theirs.parameters["id"] == id);
@@ -352,8 +352,8 @@ TEST_CASE("Remove forgets an ended job and refuses a running one") {
   NEEDS_ROOT();
   World& world = World::get();
   Client client = world.connect(Way::user);
-  const Json id = start(client, world.probe_request({"hold"}))["id"];
-  const Reply refused = client.call("Remove", {{"id", id}});
+  Json id = start(client, world.probe_request({"hold"}))["id"];
+  Reply refused = client.call("Remove", {{"id", id}});
   INFO(refused.error);
   CHECK(refused.error != "");
   CHECK(wait(client, id, {"WEXITED", "WNOHANG"})["event"] == nullptr);
@@ -368,10 +368,10 @@ TEST_CASE("the same key and request is the same job; another request under it is
     Client client = world.connect(way);
     Json request = world.probe_request({"sleep", "200"});
     request["idempotency_key"] = "once";
-    const Json first = start(client, request), again = start(client, request);
+    Json first = start(client, request), again = start(client, request);
     CHECK(first["id"] == again["id"]);
     CHECK(first["pid"] == again["pid"]);
-    const Outcome run = client.run(with(request, {{"stdout", "null"}}));
+    Outcome run = client.run(with(request, {{"stdout", "null"}}));
     INFO(run.told());
     CHECK(run.error == "InvalidRequest");
     CHECK(run.parameters["field"] == "idempotency_key");
@@ -379,7 +379,7 @@ TEST_CASE("the same key and request is the same job; another request under it is
     CHECK(start(client, request)["id"] == first["id"]);
     CHECK(client.call("List").parameters["jobs"].size() == 1);
     CHECK(client.call("Remove", {{"id", first["id"]}}).error == "");
-    const Json fresh = start(client, request);
+    Json fresh = start(client, request);
     CHECK(fresh["id"] != first["id"]);
     wait(client, fresh["id"]);
     CHECK(client.call("Remove", {{"id", fresh["id"]}}).error == "");
@@ -393,7 +393,7 @@ TEST_CASE("a key belongs to its user") {
   Client bob = world.system().connect(world.bob());
   Json request = world.probe_request({"noop"});
   request["idempotency_key"] = "shared";
-  const Json hers = start(alice, request), his = start(bob, request);
+  Json hers = start(alice, request), his = start(bob, request);
   CHECK(hers["id"] != his["id"]);
   discard(alice, hers["id"]);
   discard(bob, his["id"]);
@@ -407,8 +407,8 @@ TEST_CASE("when its client goes a job is killed, stopped or kept, as on_disconne
     Client watcher = world.connect(way);
     for (const char* method : {"Run", "Start"}) {
       for (const char* what : {"", "kill", "stop", "keep"}) {
-        CAPTURE(method);
-        CAPTURE(what);
+        CAPTURE(std::string(method));
+        CAPTURE(std::string(what));
         Client client = world.connect(way);
         Json request = world.probe_request({"hold"});
         if (*what) request["lifetime"] = {{"on_disconnect", what}};
@@ -431,7 +431,7 @@ TEST_CASE("when its client goes a job is killed, stopped or kept, as on_disconne
           discard(watcher, job["id"]);
         } else {
           CHECK(eventually([&] { return !alive(pid); }));
-          const Reply ended = watcher.call("Wait", {{"id", job["id"]}});
+          Reply ended = watcher.call("Wait", {{"id", job["id"]}});
           INFO(ended.error << ended.parameters.dump());
           CHECK(ended.parameters["verdict"]["cause"] == "disconnected");
           CHECK(ended.parameters["verdict"]["term_signal"] ==

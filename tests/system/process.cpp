@@ -68,6 +68,27 @@ int wait_for(pid_t pid) {
   return status;
 }
 
+Standing::Standing(const std::function<void()>& prepare) {
+  auto [ready, ready_write] = pipe();
+  pid_ = child([&, &ready_write = ready_write] {
+    prepare();
+    check(static_cast<int>(write(ready_write.get(), "x", 1)), "write");
+    for (;;) pause();
+    return 0;
+  });
+  ready_write.reset();
+  if (read_from(ready.get(), 1) != "x") {
+    wait_for(pid_);
+    throw std::runtime_error("a child could not prepare itself");
+  }
+}
+
+Standing::~Standing() {
+  kill(pid_, SIGKILL);
+  int status;
+  waitpid(pid_, &status, 0);
+}
+
 int command(const std::vector<std::string>& argv) {
   const int status = wait_for(child([&] {
     std::vector<char*> raw;

@@ -51,6 +51,21 @@ pid_t child(const std::function<int()>& body);
 // The raw wait status.
 int wait_for(pid_t pid);
 
+// A child that stands still until it is no longer needed, and then is killed.
+// It holds copies of the test's descriptors, so it must not outlive its case.
+class Standing {
+ public:
+  // `prepare` has run when the constructor returns.
+  explicit Standing(const std::function<void()>& prepare);
+  ~Standing();
+  Standing(const Standing&) = delete;
+  Standing& operator=(const Standing&) = delete;
+  pid_t pid() const { return pid_; }
+
+ private:
+  pid_t pid_;
+};
+
 // Exit status of a command, run without a shell.
 int command(const std::vector<std::string>& argv);
 

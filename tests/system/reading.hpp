@@ -9,7 +9,7 @@ namespace cloister::system_test {
 
 // The probe's report of a request that has to work.
 inline Json report_of(Client& client, const Json& request, const std::vector<int>& fds = {}) {
-  const Outcome outcome = client.run(request, fds);
+  Outcome outcome = client.run(request, fds);
   INFO(request.dump());
   INFO(outcome.told());
   REQUIRE(outcome.error.empty());

@@ -18,7 +18,7 @@ TEST_CASE("the payload has 0, 1 and 2 and nothing else, on every way in") {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
     for (const Json& request : {world.probe_request(), world.boxed_request()}) {
-      const Json report = report_of(client, request);
+      Json report = report_of(client, request);
       CHECK(descriptor_numbers(report) == kStandard);
       // 0 and 2 were not asked for: /dev/null, 1:3.
       CHECK(descriptor(report, 0)["rdev"] == 0x103);
@@ -35,7 +35,7 @@ TEST_CASE("stdin is text, bytes, a path or a descriptor") {
   for (const Way way : {Way::root, Way::user, Way::rootless, Way::alone}) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    const Json request = world.probe_request({"cat"});
+    Json request = world.probe_request({"cat"});
     CHECK(client.run(with(request, {{"stdin", {{"text", "hello\n"}}}})).out == "hello\n");
     CHECK(client.run(with(request, {{"stdin", {{"base64", "AP8K"}}}})).out ==
           std::string("\0\xff\n", 3));
@@ -50,10 +50,9 @@ TEST_CASE("stdin is text, bytes, a path or a descriptor") {
 TEST_CASE("inline stdin cannot be written to by the payload") {
   NEEDS_ROOT();
   Client client = World::get().connect(Way::user);
-  const Json report =
-      report_of(client, with(World::get().probe_request(), {{"stdin", {{"text", "x"}}}}));
+  Json report = report_of(client, with(World::get().probe_request(), {{"stdin", {{"text", "x"}}}}));
   CHECK((descriptor(report, 0)["flags"].get<int>() & O_ACCMODE) == O_RDONLY);
-  const Outcome outcome = client.run(
+  Outcome outcome = client.run(
       with(World::get().probe_request({"write", "0", "y"}), {{"stdin", {{"text", "x"}}}}));
   CHECK(outcome.verdict["exit_code"] == 1);
 }
@@ -88,7 +87,7 @@ TEST_CASE("a path for stdin that the caller cannot open is not opened with more 
   write_file(secret, "canary", 0600);
   Client client = world.connect(Way::user);
   for (const char* stream : {"stdin", "stdout"}) {
-    const Outcome outcome =
+    Outcome outcome =
         client.run(with(world.probe_request({"cat"}), {{stream, {{"path", secret}}}}));
     INFO(outcome.told());
     CHECK(outcome.verdict["ok"] != true);
@@ -109,7 +108,7 @@ TEST_CASE("open, dup2 and close act in list order") {
         {{"dup2", {{"fd", 4}, {"new_fd", 5}}}},
         {{"close", {{"fd", 4}}}},
         {{"open", {{"fd", 6}, {"path", "/dev/null"}, {"flags", {"O_RDWR", "O_APPEND"}}}}}};
-    const Json report = report_of(client, request);
+    Json report = report_of(client, request);
     CHECK(descriptor_numbers(report) == std::vector<int>{0, 1, 2, 5, 6});
     CHECK(descriptor(report, 5)["target"] == "/etc/passwd");
     CHECK(descriptor(report, 5)["cloexec"] == false);
@@ -139,7 +138,7 @@ TEST_CASE("swaps and cycles of descriptors work, also over the service's own num
   move(3, 20), move(4, 3), move(20, 4);              // 3 <-> 4
   move(5, 20), move(6, 5), move(7, 6), move(20, 7);  // 5 <- 6 <- 7 <- 5
   request["file_actions"].push_back({{"close", {{"fd", 20}}}});
-  const Json report = report_of(client, request, fds);
+  Json report = report_of(client, request, fds);
   const auto is_file = [&](int fd, int number) {
     struct stat status;
     REQUIRE(fstat(fds[static_cast<size_t>(number)], &status) == 0);
@@ -161,7 +160,7 @@ TEST_CASE("dup2 of a descriptor onto itself makes it inheritable; inheritable fa
       {{"dup2", {{"fd", 7}, {"new_fd", 7}}}},
       {{"dup2", {{"fd", 7}, {"new_fd", 8}, {"inheritable", false}}}},
       {{"open", {{"fd", 9}, {"path", "/dev/null"}, {"flags", {"O_RDONLY", "O_CLOEXEC"}}}}}};
-  const Json report = report_of(client, request);
+  Json report = report_of(client, request);
   CHECK(descriptor(report, 7)["cloexec"] == false);
   CHECK(descriptor(report, 8) == nullptr);
   CHECK(descriptor(report, 9) == nullptr);
@@ -188,7 +187,7 @@ TEST_CASE("closing a standard stream leaves it closed") {
   NEEDS_ROOT();
   World& world = World::get();
   Client client = world.connect(Way::user);
-  const Json report = report_of(
+  Json report = report_of(
       client, with(world.probe_request(), {{"file_actions", {{{"close", {{"fd", 0}}}}}}}));
   CHECK(descriptor_numbers(report) == std::vector<int>{1, 2});
 }
@@ -199,7 +198,7 @@ TEST_CASE("dup2 of a closed descriptor is EBADF and names the action") {
   Client client = world.connect(Way::user);
   Json request = world.probe_request();
   request["file_actions"] = {{{"close", {{"fd", 0}}}}, {{"dup2", {{"fd", 77}, {"new_fd", 3}}}}};
-  const Outcome outcome = client.run(request);
+  Outcome outcome = client.run(request);
   CHECK(outcome.verdict["failure"]["step"] == "file_action");
   CHECK(outcome.verdict["failure"]["errno_name"] == "EBADF");
   CHECK(outcome.verdict["failure"]["index"] == 1);
@@ -212,7 +211,7 @@ TEST_CASE("closing a descriptor that is not open has one documented outcome") {
   NEEDS_ROOT();
   World& world = World::get();
   Client client = world.connect(Way::user);
-  const Outcome outcome =
+  Outcome outcome =
       client.run(with(world.probe_request(), {{"file_actions", {{{"close", {{"fd", 55}}}}}}}));
   INFO(outcome.told());
   if (outcome.verdict["ok"] != true) {
@@ -242,7 +241,7 @@ TEST_CASE("open honours the payload's cwd, chdir and fchdir act in order") {
         made(4, "second"),
         {{"open", {{"fd", 5}, {"path", "/usr"}, {"flags", {"O_RDONLY", "O_DIRECTORY"}}}}},
         {{"fchdir", {{"fd", 5}}}}};
-    const Json report = report_of(client, request);
+    Json report = report_of(client, request);
     CHECK(report["cwd"] == "/usr");
     CHECK(access((base + "/first").c_str(), F_OK) == 0);
     CHECK(access((base + "/sub/second").c_str(), F_OK) == 0);
@@ -275,7 +274,7 @@ TEST_CASE("a directory is received only where the request grants it") {
   const Fd directory(check(open("/usr", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open"));
   Json request = world.probe_request();
   request["file_actions"] = {{{"receive", {{"passed_fd", 0}, {"fd", 3}}}}};
-  const Outcome refused = client.run(request, {directory.get()});
+  Outcome refused = client.run(request, {directory.get()});
   INFO(refused.told());
   CHECK(refused.verdict["ok"] != true);
   request["file_actions"][0]["receive"]["directory"] = true;

@@ -25,7 +25,7 @@ TEST_CASE("argv reaches the payload unchanged, argv[0] is only a name") {
     Json request = World::get().probe_request();
     request["argv"] = {"-not a path;$(x)",  "report", "1", "", "--", "%n", "a\nb", "ü",
                        {{"base64", "/+4B"}}};
-    const Json report = report_of(client, request);
+    Json report = report_of(client, request);
     CHECK(report["argv"] == request["argv"]);
   }
 }
@@ -37,8 +37,8 @@ TEST_CASE("env is the whole environment, byte for byte") {
     Client client = World::get().connect(way);
     Json request = World::get().probe_request();
     request["env"] = {{"A", "1"}, {"EMPTY", ""}, {"B", {{"base64", "/w=="}}}, {"Q", "x=y\n\"z\""}};
-    const Json report = report_of(client, request);
-    const Json expected = {"A=1", {{"base64", "Qj3/"}}, "EMPTY=", "Q=x=y\n\"z\""};
+    Json report = report_of(client, request);
+    Json expected = {"A=1", {{"base64", "Qj3/"}}, "EMPTY=", "Q=x=y\n\"z\""};
     auto got = report["environ"];
     std::sort(got.begin(), got.end());
     auto wanted = expected;
@@ -70,7 +70,7 @@ TEST_CASE("search_path looks in the new PATH, not in that of the service") {
 
     // Without PATH the default path is searched, and the program is not there.
     request.erase("env");
-    const Outcome missing = client.run(request);
+    Outcome missing = client.run(request);
     CHECK(missing.verdict["failure"]["errno_name"] == "ENOENT");
 
     request["env"] = {{"PATH", directory}};
@@ -82,7 +82,7 @@ TEST_CASE("search_path looks in the new PATH, not in that of the service") {
 TEST_CASE("a name without PATH in env is searched in the default path") {
   NEEDS_ROOT();
   Client client = World::get().connect(Way::user);
-  const Outcome outcome = client.run({{"profile", "none"}, {"argv", {"true"}}});
+  Outcome outcome = client.run({{"profile", "none"}, {"argv", {"true"}}});
   INFO(outcome.told());
   CHECK(outcome.verdict["ok"] == true);
 }
@@ -111,14 +111,14 @@ TEST_CASE("a file without #! is ENOEXEC and no shell runs it; a script runs by i
   write_file(directory + "/orphan", "#!/no/such/interpreter\n", 0755);
   Client client = world.connect(Way::user);
   for (const bool search : {true, false}) {
-    const Outcome text =
+    Outcome text =
         client.run({{"profile", "none"}, {"argv", {directory + "/text"}}, {"search_path", search}});
     CHECK(text.verdict["failure"]["errno_name"] == "ENOEXEC");
     CHECK(text.out.empty());
   }
   CHECK(client.run({{"profile", "none"}, {"argv", {directory + "/script", "hello"}}}).out ==
         "hello");
-  const Outcome orphan = client.run({{"profile", "none"}, {"argv", {directory + "/orphan"}}});
+  Outcome orphan = client.run({{"profile", "none"}, {"argv", {directory + "/orphan"}}});
   CHECK(orphan.verdict["failure"]["errno_name"] == "ENOENT");
   // The hint says what execve(2) cannot: the interpreter is what is missing.
   CHECK(orphan.verdict["failure"]["hint"].get<std::string>().find("interpreter") !=
@@ -131,10 +131,10 @@ TEST_CASE("an open descriptor is executed, also one whose path the payload canno
   for (const Way way : kWays) {
     for (const char* profile : {"none", "default"}) {
       CAPTURE(name_of(way));
-      CAPTURE(profile);
+      CAPTURE(std::string(profile));
       Client client = world.connect(way);
       const Fd program(check(open(world.probe().c_str(), O_RDONLY | O_CLOEXEC), "open"));
-      const Json report = report_of(
+      Json report = report_of(
           client,
           {{"profile", profile}, {"argv", {"by-descriptor"}}, {"executable", {{"passed_fd", 0}}}},
           {program.get()});
@@ -151,7 +151,7 @@ TEST_CASE("a script passed as a descriptor runs, or the failure says why it cann
   write_file(path, "#!/bin/sh\necho from a descriptor\n", 0755);
   Client client = world.connect(Way::user);
   const Fd script(check(open(path.c_str(), O_RDONLY | O_CLOEXEC), "open"));
-  const Outcome outcome =
+  Outcome outcome =
       client.run({{"profile", "none"}, {"argv", {"script"}}, {"executable", {{"passed_fd", 0}}}},
                  {script.get()});
   INFO(outcome.told());
@@ -204,8 +204,7 @@ TEST_CASE("cwd is a path inside the new root or a passed descriptor") {
 TEST_CASE("a cwd that is not there fails at the step chdir and names the field") {
   NEEDS_ROOT();
   Client client = World::get().connect(Way::user);
-  const Outcome outcome =
-      client.run(with(World::get().probe_request(), {{"cwd", "/no/such/place"}}));
+  Outcome outcome = client.run(with(World::get().probe_request(), {{"cwd", "/no/such/place"}}));
   CHECK(outcome.verdict["ending"] == "not_started");
   CHECK(outcome.verdict["failure"]["step"] == "chdir");
   CHECK(outcome.verdict["failure"]["field"] == "cwd");

@@ -15,6 +15,12 @@ namespace {
 
 const char* const kNames[] = {"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"};
 
+// Without a box. In a system service a user's job in new namespaces must have
+// no_new_privs: it could mount over what a set-user-ID program trusts.
+Json own_request() {
+  return with(World::get().probe_request(), {{"no_new_privs", true}});
+}
+
 std::string why_no_user_namespaces() {
   const int status = wait_for(child([] {
     become(World::get().alice());
@@ -30,19 +36,19 @@ TEST_CASE("each namespace alone is new and leaves the other seven as they were")
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    const Json host = report_of(client, world.probe_request())["namespaces"];
+    Json host = report_of(client, own_request())["namespaces"];
     for (const char* name : kNames) {
-      CAPTURE(name);
-      Json request = world.probe_request();
+      CAPTURE(std::string(name));
+      Json request = own_request();
       request["namespaces"] = {{name, "new"}};
-      const Outcome outcome = client.run(request);
+      Outcome outcome = client.run(request);
       INFO(outcome.told());
       REQUIRE(outcome.verdict["ok"] == true);
-      const Json inside = outcome.report()["namespaces"];
+      Json inside = outcome.report()["namespaces"];
       // A user's own service can make the others only inside a user namespace.
       const bool own_user = way == Way::rootless || way == Way::alone;
       for (const char* other : kNames) {
-        CAPTURE(other);
+        CAPTURE(std::string(other));
         // A fresh pid namespace with the host's /proc: /proc/self/ns is not readable there.
         if (inside[other].is_null()) continue;
         if (std::string(other) == name) {
@@ -64,12 +70,12 @@ TEST_CASE("all eight together, and the payload is not PID 1 but its child") {
     Client client = world.connect(way);
     Json request = world.boxed_request();
     request["namespaces"] = {{"user", "new"}, {"time", "new"}};
-    const Outcome outcome = client.run(request);
+    Outcome outcome = client.run(request);
     INFO(outcome.told());
     REQUIRE(outcome.verdict["ok"] == true);
-    const Json report = outcome.report();
+    Json report = outcome.report();
     for (const char* name : kNames) {
-      CAPTURE(name);
+      CAPTURE(std::string(name));
       if (!report["namespaces"][name].is_null()) {
         CHECK(report["namespaces"][name] != own_namespace(name));
       }
@@ -88,15 +94,15 @@ TEST_CASE("hostname and domainname are those of a new uts namespace; the host ke
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    Json request = world.probe_request();
+    Json request = own_request();
     request["namespaces"] = {{"uts", "new"}};
     request["hostname"] = "box-7";
     request["domainname"] = "example.org";
-    const Json report = report_of(client, request);
+    Json report = report_of(client, request);
     CHECK(report["hostname"] == "box-7");
     CHECK(report["domainname"] == "example.org");
     request["namespaces"] = {{"uts", "host"}};
-    const Outcome outcome = client.run(request);
+    Outcome outcome = client.run(request);
     CHECK(outcome.error == "InvalidRequest");
     CHECK(outcome.parameters["field"] == "hostname");
   }
@@ -111,7 +117,7 @@ TEST_CASE("time offsets shift the clocks of the payload alone") {
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    Json request = world.probe_request();
+    Json request = own_request();
     request["namespaces"] = {{"time", "new"}};
     constexpr int64_t kDay = 86'400'000'000'000;
     request["time_offsets"] = {{"monotonic_ns", kDay}, {"boottime_ns", 2 * kDay + 500}};
@@ -121,14 +127,14 @@ TEST_CASE("time offsets shift the clocks of the payload alone") {
       return time.tv_sec * 1'000'000'000 + time.tv_nsec;
     };
     const int64_t monotonic = now(CLOCK_MONOTONIC), boottime = now(CLOCK_BOOTTIME);
-    const Json report = report_of(client, request);
+    Json report = report_of(client, request);
     const auto near = [](int64_t difference) {
       return difference >= 0 && difference < 20'000'000'000;
     };
     CHECK(near(report["clocks_ns"]["monotonic"].get<int64_t>() - monotonic - kDay));
     CHECK(near(report["clocks_ns"]["boottime"].get<int64_t>() - boottime - 2 * kDay));
     // The verdict's own times are the host's.
-    const Outcome outcome = client.run(request);
+    Outcome outcome = client.run(request);
     CHECK(outcome.verdict["wall_us"].get<int64_t>() < 20'000'000);
   }
 }
@@ -137,16 +143,16 @@ TEST_CASE("root maps ids of a new user namespace as it likes") {
   NEEDS_ROOT();
   World& world = World::get();
   Client client = world.connect(Way::root);
-  Json request = world.probe_request();
+  Json request = own_request();
   request["namespaces"] = {{"user", "new"}};
   request["uid_map"] = {{{"inside", 0}, {"outside", 100000}, {"count", 1000}},
                         {{"inside", 5000}, {"outside", 200000}, {"count", 1}}};
   request["gid_map"] = {{{"inside", 0}, {"outside", 100000}, {"count", 1000}}};
   request["identity"] = {{"ruid", 100007}, {"rgid", 100008}, {"groups", Json::array()}};
-  const Outcome outcome = client.run(request);
+  Outcome outcome = client.run(request);
   INFO(outcome.told());
   REQUIRE(outcome.verdict["ok"] == true);
-  const Json report = outcome.report();
+  Json report = outcome.report();
   CHECK(report["ruid"] == 7);
   CHECK(report["rgid"] == 8);
   REQUIRE(report["uid_map"].size() == 2);
@@ -160,14 +166,14 @@ TEST_CASE("an unprivileged caller maps its own id and no other") {
   for (const Way way : {Way::user, Way::rootless, Way::alone}) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    Json request = world.probe_request();
+    Json request = own_request();
     request["namespaces"] = {{"user", "new"}};
     const auto line = [](uid_t inside, uid_t outside, uint32_t count) {
       return Json::array({{{"inside", inside}, {"outside", outside}, {"count", count}}});
     };
     request["uid_map"] = line(4000, world.alice().uid, 1);
     request["gid_map"] = line(4001, world.alice().gid, 1);
-    const Outcome outcome = client.run(request);
+    Outcome outcome = client.run(request);
     INFO(outcome.told());
     REQUIRE(outcome.verdict["ok"] == true);
     CHECK(outcome.report()["ruid"] == 4000);
@@ -175,7 +181,7 @@ TEST_CASE("an unprivileged caller maps its own id and no other") {
     for (const Json& map : {line(0, 0, 1), line(0, world.bob().uid, 1),
                             line(0, world.alice().uid, 2), line(0, 0, 4294967295)}) {
       INFO(map.dump());
-      const Outcome refused = client.run(with(request, {{"uid_map", map}}));
+      Outcome refused = client.run(with(request, {{"uid_map", map}}));
       INFO(refused.told());
       CHECK(refused.error == "Denied");
     }
@@ -195,11 +201,11 @@ TEST_CASE("id maps that make no sense are refused by their field") {
   for (const Json& bad :
        {Json(map({line(0, 1000, 10), line(5, 2000, 10)})), Json(map({line(0, 1000, 0)})),
         Json(map({line(0, 4294967290, 10)})), Json(map({line(4294967295, 0, 1)})), Json(many)}) {
-    Json request = world.probe_request();
+    Json request = own_request();
     request["namespaces"] = {{"user", "new"}};
     request["uid_map"] = bad;
     request["gid_map"] = map({line(0, 1000, 10)});
-    const Outcome outcome = client.run(request);
+    Outcome outcome = client.run(request);
     INFO(bad.dump().substr(0, 200));
     CHECK(outcome.error == "InvalidRequest");
   }
@@ -214,22 +220,15 @@ TEST_CASE("a namespace is joined by its descriptor") {
     int flag;
   } kinds[] = {{"uts", CLONE_NEWUTS}, {"ipc", CLONE_NEWIPC}, {"net", CLONE_NEWNET}};
   for (const auto& kind : kinds) {
-    CAPTURE(kind.name);
-    auto [ready_read, ready_write] = pipe();
-    const pid_t holder = child([&, &ready_write = ready_write] {
-      check(unshare(kind.flag), "unshare");
-      check(static_cast<int>(write(ready_write.get(), "x", 1)), "write");
-      pause();
-      return 0;
-    });
-    REQUIRE(read_from(ready_read.get(), 1) == "x");
-    const std::string path = "/proc/" + std::to_string(holder) + "/ns/" + kind.name;
+    CAPTURE(std::string(kind.name));
+    const Standing holder([&] { check(unshare(kind.flag), "unshare"); });
+    const std::string path = "/proc/" + std::to_string(holder.pid()) + "/ns/" + kind.name;
     const Fd ns(check(open(path.c_str(), O_RDONLY | O_CLOEXEC), "open"));
     struct stat status;
     REQUIRE(fstat(ns.get(), &status) == 0);
-    Json request = world.probe_request();
+    Json request = own_request();
     request["namespaces"] = {{kind.name, {{"passed_fd", 0}}}};
-    const Outcome outcome = client.run(request, {ns.get()});
+    Outcome outcome = client.run(request, {ns.get()});
     INFO(outcome.told());
     CHECK(outcome.verdict["ok"] == true);
     if (outcome.verdict["ok"] == true) {
@@ -239,65 +238,58 @@ TEST_CASE("a namespace is joined by its descriptor") {
     const char* wrong = std::string(kind.name) == "uts" ? "ipc" : "uts";
     request["namespaces"] = {{wrong, {{"passed_fd", 0}}}};
     CHECK(client.run(request, {ns.get()}).verdict["ok"] != true);
-    kill(holder, SIGKILL);
-    wait_for(holder);
   }
 }
 
 TEST_CASE("a pidfd serves several namespaces at once") {
   NEEDS_ROOT();
+  if (const auto reason = why_no_user_namespaces(); !reason.empty()) SKIP(reason);
   World& world = World::get();
-  Client client = world.connect(Way::root);
-  auto [ready_read, ready_write] = pipe();
-  const pid_t holder = child([&, &ready_write = ready_write] {
-    check(unshare(CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET), "unshare");
-    check(static_cast<int>(write(ready_write.get(), "x", 1)), "write");
-    pause();
-    return 0;
-  });
-  REQUIRE(read_from(ready_read.get(), 1) == "x");
-  const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, holder, 0)));
-  REQUIRE(pidfd);
-  Json request = world.probe_request();
-  for (const char* name : {"uts", "ipc", "net"}) request["namespaces"][name] = {{"passed_fd", 0}};
-  const Outcome outcome = client.run(request, {pidfd.get()});
-  INFO(outcome.told());
-  CHECK(outcome.verdict["ok"] == true);
-  if (outcome.verdict["ok"] == true) {
-    for (const char* name : {"uts", "ipc", "net"}) {
+  const char* const names[] = {"user", "uts", "ipc", "net"};
+  for (const Way way : {Way::user, Way::rootless, Way::alone}) {
+    CAPTURE(name_of(way));
+    Client client = world.connect(way);
+    const Standing holder([&] {
+      become(world.alice());
+      check(unshare(CLONE_NEWUSER | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET), "unshare");
+    });
+    const std::string process = "/proc/" + std::to_string(holder.pid());
+    const std::string uid = std::to_string(world.alice().uid);
+    const std::string gid = std::to_string(world.alice().gid);
+    write_file(process + "/setgroups", "deny");
+    write_file(process + "/uid_map", uid + " " + uid + " 1");
+    write_file(process + "/gid_map", gid + " " + gid + " 1");
+    const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, holder.pid(), 0)));
+    REQUIRE(pidfd);
+    Json request = own_request();
+    for (const char* name : names) request["namespaces"][name] = {{"passed_fd", 0}};
+    Outcome outcome = client.run(request, {pidfd.get()});
+    INFO(outcome.told());
+    CHECK(outcome.verdict["ok"] == true);
+    if (outcome.verdict["ok"] != true) continue;
+    for (const char* name : names) {
       struct stat status;
-      REQUIRE(stat(("/proc/" + std::to_string(holder) + "/ns/" + name).c_str(), &status) == 0);
+      REQUIRE(stat((process + "/ns/" + name).c_str(), &status) == 0);
       CHECK(outcome.report()["namespaces"][name] == status.st_ino);
     }
   }
-  kill(holder, SIGKILL);
-  wait_for(holder);
 }
 
 TEST_CASE("a namespace that belongs to root is not joined by an unprivileged caller") {
   NEEDS_ROOT();
   World& world = World::get();
-  auto [ready_read, ready_write] = pipe();
-  const pid_t holder = child([&, &ready_write = ready_write] {
-    check(unshare(CLONE_NEWUTS), "unshare");
-    check(static_cast<int>(write(ready_write.get(), "x", 1)), "write");
-    pause();
-    return 0;
-  });
-  REQUIRE(read_from(ready_read.get(), 1) == "x");
-  const std::string path = "/proc/" + std::to_string(holder) + "/ns/uts";
+  const Standing holder([] { check(unshare(CLONE_NEWUTS), "unshare"); });
+  const std::string path = "/proc/" + std::to_string(holder.pid()) + "/ns/uts";
   const Fd ns(check(open(path.c_str(), O_RDONLY | O_CLOEXEC), "open"));
   for (const Way way : {Way::user, Way::rootless, Way::alone}) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    Json request = world.probe_request();
+    Json request = own_request();
     request["namespaces"] = {{"uts", {{"passed_fd", 0}}}};
-    const Outcome outcome = client.run(request, {ns.get()});
+    Outcome outcome = client.run(request, {ns.get()});
     INFO(outcome.told());
     CHECK(outcome.error == "Denied");
   }
-  kill(holder, SIGKILL);
-  wait_for(holder);
 }
 
 TEST_CASE("a job joins the namespaces of another job of the same owner, by its id") {
@@ -309,20 +301,20 @@ TEST_CASE("a job joins the namespaces of another job of the same owner, by its i
     Json first = world.boxed_request({"hold"});
     first["hostname"] = "first";
     first["lifetime"] = {{"on_disconnect", "kill"}};
-    const Reply started = client.call("Start", {{"request", first}});
+    Reply started = client.call("Start", {{"request", first}});
     INFO(started.parameters.dump());
     REQUIRE(started.error == "");
     const std::string id = started.parameters["id"];
-    Json request = world.probe_request();
+    Json request = own_request();
     request["namespaces"] = {
         {"uts", {{"job", id}}}, {"ipc", {{"job", id}}}, {"net", {{"job", id}}}};
-    const Outcome outcome = client.run(request);
+    Outcome outcome = client.run(request);
     INFO(outcome.told());
     CHECK(outcome.verdict["ok"] == true);
     if (outcome.verdict["ok"] == true) CHECK(outcome.report()["hostname"] == "first");
     // To somebody else the job does not exist.
     Client other = world.system().connect(world.bob());
-    const Outcome refused = other.run(request);
+    Outcome refused = other.run(request);
     INFO(refused.told());
     CHECK((refused.error == "NoSuchJob" || refused.error == "Denied"));
     CHECK(client.call("Stop", {{"id", id}, {"timeout", "1s"}}).error == "");
@@ -338,14 +330,12 @@ TEST_CASE("the CLONE_ flags that name no namespace are accepted as unshare accep
     Client client = world.connect(way);
     for (const char* flag : {"CLONE_FS", "CLONE_FILES", "CLONE_SYSVSEM", "CLONE_THREAD",
                              "CLONE_SIGHAND", "CLONE_VM"}) {
-      CAPTURE(flag);
-      const Outcome outcome =
-          client.run(with(world.probe_request(), {{"unshare", Json::array({flag})}}));
+      CAPTURE(std::string(flag));
+      Outcome outcome = client.run(with(own_request(), {{"unshare", Json::array({flag})}}));
       INFO(outcome.told());
       CHECK(outcome.verdict["ok"] == true);
     }
-    const Outcome outcome =
-        client.run(with(world.probe_request(), {{"unshare", {"CLONE_NEWNET"}}}));
+    Outcome outcome = client.run(with(own_request(), {{"unshare", {"CLONE_NEWNET"}}}));
     CHECK(outcome.error == "InvalidRequest");
   }
 }
@@ -356,7 +346,7 @@ TEST_CASE("network none is a namespace of its own with loopback up and nothing e
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    const Json report = report_of(client, world.boxed_request());
+    Json report = report_of(client, world.boxed_request());
     REQUIRE(report["namespaces"]["net"] != own_namespace("net"));
     bool loopback = false;
     for (const auto& interface : report["interfaces"]) {
@@ -367,7 +357,7 @@ TEST_CASE("network none is a namespace of its own with loopback up and nothing e
       }
     }
     CHECK(loopback);
-    const Json host = report_of(client, with(world.boxed_request(), {{"network", "host"}}));
+    Json host = report_of(client, with(world.boxed_request(), {{"network", "host"}}));
     CHECK(host["namespaces"]["net"] == own_namespace("net"));
   }
 }

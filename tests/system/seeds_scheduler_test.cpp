@@ -32,8 +32,8 @@ TEST_CASE("scheduling policies that need no privilege work for everybody") {
     } policies[] = {
         {"SCHED_OTHER", SCHED_OTHER}, {"SCHED_BATCH", SCHED_BATCH}, {"SCHED_IDLE", SCHED_IDLE}};
     for (const auto& policy : policies) {
-      CAPTURE(policy.name);
-      const Json report = report_of(
+      CAPTURE(std::string(policy.name));
+      Json report = report_of(
           client, with(world.probe_request(),
                        {{"scheduler", {{"policy", policy.name}, {"reset_on_fork", true}}}}));
       CHECK(report["scheduler"]["policy"] == policy.number);
@@ -49,7 +49,7 @@ TEST_CASE("real-time policies and priorities work for root") {
   World& world = World::get();
   Client client = world.connect(Way::root);
   for (const auto& [name, number] : {std::pair("SCHED_FIFO", SCHED_FIFO), {"SCHED_RR", SCHED_RR}}) {
-    const Outcome outcome = client.run(
+    Outcome outcome = client.run(
         with(world.probe_request(), {{"scheduler", {{"policy", name}, {"priority", 7}}}}));
     INFO(outcome.told());
     REQUIRE(outcome.verdict["ok"] == true);
@@ -63,11 +63,11 @@ TEST_CASE("SCHED_DEADLINE takes its three parameters") {
   if (const auto reason = why_no_real_time(); !reason.empty()) SKIP(reason);
   World& world = World::get();
   Client client = world.connect(Way::root);
-  const Json scheduler = {{"policy", "SCHED_DEADLINE"},
-                          {"runtime_ns", 5'000'000},
-                          {"deadline_ns", 50'000'000},
-                          {"period_ns", 100'000'000}};
-  const Outcome outcome = client.run(with(world.probe_request(), {{"scheduler", scheduler}}));
+  Json scheduler = {{"policy", "SCHED_DEADLINE"},
+                    {"runtime_ns", 5'000'000},
+                    {"deadline_ns", 50'000'000},
+                    {"period_ns", 100'000'000}};
+  Outcome outcome = client.run(with(world.probe_request(), {{"scheduler", scheduler}}));
   INFO(outcome.told());
   REQUIRE(outcome.verdict["ok"] == true);
   CHECK(outcome.report()["scheduler"]["policy"] == 6);
@@ -84,7 +84,7 @@ TEST_CASE("an unprivileged caller gets no real-time policy and no negative nice"
     for (const Json& members :
          {Json{{"scheduler", {{"policy", "SCHED_FIFO"}, {"priority", 1}}}}, Json{{"nice", -1}},
           Json{{"ioprio", {{"class", "realtime"}, {"level", 0}}}}, Json{{"oom_score_adj", -500}}}) {
-      const Outcome outcome = client.run(with(world.probe_request(), members));
+      Outcome outcome = client.run(with(world.probe_request(), members));
       INFO(members.dump());
       INFO(outcome.told());
       const bool denied = outcome.error == "Denied";
@@ -123,7 +123,7 @@ TEST_CASE("nice, ioprio, oom_score_adj, personality and timer slack are those of
     request["oom_score_adj"] = 321;
     request["personality"] = {"ADDR_NO_RANDOMIZE"};
     request["timer_slack_ns"] = 123'456;
-    const Json report = report_of(client, request);
+    Json report = report_of(client, request);
     CHECK(report["nice"] == 5);
     CHECK(report["ioprio"] == Json{{"class", 2}, {"level", 6}});
     CHECK(report["oom_score_adj"] == 321);
@@ -148,7 +148,7 @@ TEST_CASE("affinity is exactly the set of the request; an unknown processor is r
     CHECK(report_of(client, with(world.probe_request(), {{"affinity", {0}}}))["affinity"] ==
           Json{0});
     const long processors = sysconf(_SC_NPROCESSORS_CONF);
-    const Outcome outcome =
+    Outcome outcome =
         client.run(with(world.probe_request(), {{"affinity", Json::array({0, processors})}}));
     INFO(outcome.told());
     CHECK(outcome.verdict["ok"] != true);
@@ -165,16 +165,16 @@ TEST_CASE("rlimits are those of the request, soft and hard, all sixteen") {
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    const Json before = report_of(client, world.probe_request())["rlimits"];
+    Json before = report_of(client, world.probe_request())["rlimits"];
     for (const char* name : names) {
-      CAPTURE(name);
+      CAPTURE(std::string(name));
       // Lower than what everybody has, and enough to run; 0 where that is all.
-      const Json hard = before[name]["hard"];
+      Json hard = before[name]["hard"];
       const bool none = hard == 0;
       const long low = none ? 0 : std::string(name) == "RLIMIT_NOFILE" ? 200 : 1L << 28;
       const long value = hard.is_number() ? std::min(low, hard.get<long>()) : low;
       const long soft = value / 2;
-      const Json report = report_of(
+      Json report = report_of(
           client,
           with(world.probe_request(), {{"rlimits", {{name, {{"soft", soft}, {"hard", value}}}}}}));
       CHECK(report["rlimits"][name] == Json{{"soft", soft}, {"hard", value}});
@@ -188,9 +188,9 @@ TEST_CASE("a hard limit above the caller's own needs more than asking") {
   for (const Way way : {Way::user, Way::rootless, Way::alone}) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    const Json own = report_of(client, world.probe_request())["rlimits"]["RLIMIT_NOFILE"]["hard"];
+    Json own = report_of(client, world.probe_request())["rlimits"]["RLIMIT_NOFILE"]["hard"];
     if (!own.is_number()) continue;
-    const Outcome outcome = client.run(
+    Outcome outcome = client.run(
         with(world.probe_request(),
              {{"rlimits", {{"RLIMIT_NOFILE", {{"soft", 64}, {"hard", own.get<long>() + 1}}}}}}));
     INFO(outcome.told());
@@ -219,7 +219,7 @@ TEST_CASE("file actions may use descriptors above the new RLIMIT_NOFILE") {
   Json request = world.probe_request();
   request["rlimits"] = {{"RLIMIT_NOFILE", {{"soft", 16}, {"hard", 16}}}};
   request["file_actions"] = {{{"dup2", {{"fd", 1}, {"new_fd", 50}}}}};
-  const Json report = report_of(client, request);
+  Json report = report_of(client, request);
   CHECK(descriptor(report, 50) != nullptr);
   CHECK(report["rlimits"]["RLIMIT_NOFILE"]["soft"] == 16);
 }

@@ -18,7 +18,7 @@ TEST_CASE("setpgroup 0 gives a group of its own, and that is also the default") 
     Client client = world.connect(way);
     for (const Json& request :
          {world.probe_request(), with(world.probe_request(), {{"setpgroup", 0}})}) {
-      const Json report = report_of(client, request);
+      Json report = report_of(client, request);
       CHECK(report["pgid"] == report["pid"]);
       // The session is init's: no session of the service's.
       CHECK(report["sid"] == report["ppid"]);
@@ -30,7 +30,7 @@ TEST_CASE("setpgroup of a group in another session fails with EPERM and says so"
   NEEDS_ROOT();
   World& world = World::get();
   Client client = world.connect(Way::user);
-  const Outcome outcome = client.run(with(world.probe_request(), {{"setpgroup", getpgrp()}}));
+  Outcome outcome = client.run(with(world.probe_request(), {{"setpgroup", getpgrp()}}));
   INFO(outcome.told());
   CHECK(outcome.verdict["failure"]["step"] == "setpgid");
   CHECK(outcome.verdict["failure"]["field"] == "setpgroup");
@@ -45,7 +45,7 @@ TEST_CASE("setsid makes the payload the leader of a new session") {
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    const Json report = report_of(client, with(world.probe_request(), {{"setsid", true}}));
+    Json report = report_of(client, with(world.probe_request(), {{"setsid", true}}));
     CHECK(report["sid"] == report["pid"]);
     CHECK(report["pgid"] == report["pid"]);
     CHECK(report["controlling_terminal"] == nullptr);
@@ -69,8 +69,8 @@ TEST_CASE("a pty is made inside the sandbox, has the size asked for, and its mas
     INFO(outcome.told());
     REQUIRE(outcome.verdict["ok"] == true);
     outcome.out = content_of(report_file.get());
-    const Json report = outcome.report();
-    const Json terminal = report["controlling_terminal"];
+    Json report = outcome.report();
+    Json terminal = report["controlling_terminal"];
     REQUIRE(terminal.is_object());
     CHECK(terminal["rows"] == 31);
     CHECK(terminal["columns"] == 97);
@@ -109,7 +109,7 @@ TEST_CASE("what is written to the master reaches the payload, and a change of si
   const winsize size{33, 44, 0, 0};
   REQUIRE(ioctl(master.get(), TIOCSWINSZ, &size) == 0);
   CHECK(read_from(master.get(), 7) == "33 44\r\n");
-  const auto ended = client.receive();
+  auto ended = client.receive();
   REQUIRE(ended);
   CHECK(ended->parameters["verdict"]["ok"] == true);
 }
@@ -130,13 +130,13 @@ TEST_CASE("a passed terminal becomes the controlling one of a new session") {
     request["setsid"] = true;
     request["stdin"] = {{"passed_fd", 0}};
     request["terminal"] = {{"controlling_fd", 0}};
-    const Json report = report_of(client, request, {slave.get()});
+    Json report = report_of(client, request, {slave.get()});
     REQUIRE(report["controlling_terminal"].is_object());
     CHECK(report["sid"] == report["pid"]);
 
     request["file_actions"] = {{{"tcsetpgrp", {{"fd", 0}}}}};
     const Fd again(check(open(name, O_RDWR | O_NOCTTY | O_CLOEXEC), "open"));
-    const Json foreground = report_of(client, request, {again.get()});
+    Json foreground = report_of(client, request, {again.get()});
     CHECK(foreground["controlling_terminal"]["foreground"] == foreground["pgid"]);
   }
 }
@@ -145,7 +145,7 @@ TEST_CASE("tcsetpgrp on what is no controlling terminal fails and names the acti
   NEEDS_ROOT();
   World& world = World::get();
   Client client = world.connect(Way::user);
-  const Outcome outcome =
+  Outcome outcome =
       client.run(with(world.probe_request(), {{"file_actions", {{{"tcsetpgrp", {{"fd", 0}}}}}}}));
   CHECK(outcome.verdict["failure"]["step"] == "file_action");
   CHECK(outcome.verdict["failure"]["errno_name"] == "ENOTTY");
@@ -159,9 +159,9 @@ TEST_CASE("no signal is ignored, blocked, caught or pending in a payload that as
     CAPTURE(name_of(way));
     Client client = world.connect(way);
     for (const Json& request : {world.probe_request(), world.boxed_request()}) {
-      const Json report = report_of(client, request);
+      Json report = report_of(client, request);
       for (const char* set : {"blocked", "ignored", "caught", "pending"}) {
-        CAPTURE(set);
+        CAPTURE(std::string(set));
         CHECK(report["signals"][set] == Json::array());
       }
     }
@@ -177,7 +177,7 @@ TEST_CASE("setsigmask blocks exactly these, by name or number; the empty set blo
     Json request = world.probe_request();
     request["setsigmask"] = {"SIGUSR1", 2, "SIGRTMIN+3", 64};
     request["setsigdef"] = {"SIGPIPE", "SIGCHLD"};
-    const Json report = report_of(client, request);
+    Json report = report_of(client, request);
     CHECK(report["signals"]["blocked"] == Json{2, SIGUSR1, SIGRTMIN + 3, 64});
     CHECK(report["signals"]["ignored"] == Json::array());
     request["setsigmask"] = Json::array();
@@ -192,8 +192,7 @@ TEST_CASE("a signal out of range is refused by its field") {
   for (const Json& signal :
        {Json(0), Json(65), Json(-1), Json("SIGNOTHING"), Json("9 "), Json(9.0)}) {
     for (const char* field : {"setsigmask", "setsigdef"}) {
-      const Outcome outcome =
-          client.run(with(world.probe_request(), {{field, Json::array({signal})}}));
+      Outcome outcome = client.run(with(world.probe_request(), {{field, Json::array({signal})}}));
       CAPTURE(signal.dump());
       CHECK(outcome.error == "InvalidRequest");
       CHECK(outcome.parameters["field"].get<std::string>().starts_with(field));

@@ -46,7 +46,7 @@ void soak(Way way, int jobs, const Json& request) {
   const long resident = resident_kib(monitor);
   int good = 0;
   for (int i = 0; i < jobs; ++i) {
-    const Reply reply = client.call("Run", {{"request", request}});
+    Reply reply = client.call("Run", {{"request", request}});
     if (reply.error.empty() && reply.parameters["verdict"]["ok"] == true) ++good;
   }
   CHECK(good == jobs);

@@ -16,7 +16,7 @@ namespace cloister::system_test {
 namespace {
 
 // What wait(2)'s own macros say of the raw status must be what the verdict says.
-void check_status(const Json& verdict) {
+void check_status(Json verdict) {
   const int status = verdict["wait_status"];
   if (WIFEXITED(status)) {
     CHECK(verdict["ending"] == "exited");
@@ -44,7 +44,7 @@ TEST_CASE("exit codes 0 to 255 are reported as they are") {
   Client client = world.connect(Way::user);
   for (int code = 0; code < 256; ++code) {
     CAPTURE(code);
-    const Outcome outcome = client.run(world.probe_request({"exit", std::to_string(code)}));
+    Outcome outcome = client.run(world.probe_request({"exit", std::to_string(code)}));
     INFO(outcome.told());
     REQUIRE(outcome.error.empty());
     REQUIRE(outcome.verdict["wait_status"] == code << 8);
@@ -70,7 +70,7 @@ TEST_CASE("every signal that ends a process is reported by its name, in each mod
       for (const Json& base : {world.probe_request(), world.boxed_request()}) {
         Json request = base;
         request["argv"] = {"probe", "signal", std::to_string(number)};
-        const Outcome outcome = client.run(request);
+        Outcome outcome = client.run(request);
         INFO(outcome.told());
         REQUIRE(outcome.error.empty());
         REQUIRE(WTERMSIG(outcome.verdict["wait_status"].get<int>()) == number);
@@ -94,7 +94,7 @@ TEST_CASE("a core dump sets the core flag") {
   Json request = world.probe_request({"signal", "SIGSEGV"});
   request["cwd"] = world.directory_of(world.root());
   request["rlimits"] = {{"RLIMIT_CORE", {{"soft", "unlimited"}, {"hard", "unlimited"}}}};
-  const Outcome outcome = client.run(request);
+  Outcome outcome = client.run(request);
   INFO(outcome.told());
   CHECK(outcome.verdict["core_dumped"] == true);
   check_status(outcome.verdict);
@@ -121,15 +121,15 @@ TEST_CASE("a launch that fails is not_started, names its step, and has no wait s
                 {"/usr", "EACCES"}};
     for (const auto& row : rows) {
       CAPTURE(row.path);
-      const Outcome outcome = with_argv(Json::array({row.path}));
+      Outcome outcome = with_argv(Json::array({row.path}));
       INFO(outcome.told());
       REQUIRE(outcome.error.empty());
-      const Json& verdict = outcome.verdict;
+      Json& verdict = outcome.verdict;
       CHECK(verdict["ending"] == "not_started");
       CHECK(verdict["ok"] == false);
       for (const char* member : {"wait_status", "exit_code", "term_signal", "returncode", "si_code",
                                  "started_at", "rusage", "wall_us"}) {
-        CAPTURE(member);
+        CAPTURE(std::string(member));
         CHECK(verdict[member] == nullptr);
       }
       CHECK(verdict["failure"]["errno_name"] == row.error);
@@ -139,7 +139,7 @@ TEST_CASE("a launch that fails is not_started, names its step, and has no wait s
       CHECK(verdict["fault"] == "request");
     }
     // Start says the same by its error.
-    const Reply reply =
+    Reply reply =
         client.call("Start", {{"request", {{"profile", "none"}, {"argv", {"/no/such/program"}}}}});
     CHECK(reply.error == "LaunchFailed");
     CHECK(reply.parameters["errno_name"] == "ENOENT");
@@ -156,7 +156,7 @@ TEST_CASE("arguments larger than the kernel takes are E2BIG") {
   // All of them may take a quarter of the stack limit, execve(2).
   request["rlimits"] = {{"RLIMIT_STACK", {{"soft", "1M"}, {"hard", "8M"}}}};
   for (int i = 0; i < 10; ++i) request["argv"].push_back(std::string(100'000, 'x'));
-  const Outcome outcome = client.run(request);
+  Outcome outcome = client.run(request);
   CHECK(outcome.verdict["failure"]["errno_name"] == "E2BIG");
   CHECK(outcome.verdict["failure"]["step"] == "execve");
 }
@@ -168,7 +168,7 @@ TEST_CASE("the longest argument works and one byte more is refused") {
   Json request = world.probe_request({"noop", std::string(131071, 'x')});
   CHECK(client.run(request).verdict["ok"] == true);
   request = world.probe_request({"noop", std::string(131072, 'x')});
-  const Outcome outcome = client.run(request);
+  Outcome outcome = client.run(request);
   CHECK(outcome.error == "InvalidRequest");
   CHECK(outcome.parameters["field"] == "argv[2]");
 }
@@ -184,7 +184,7 @@ TEST_CASE("stop and continue are events, and the job still ends as itself") {
     std::string id;
     std::vector<std::string> events;
     while (true) {
-      const auto reply = client.receive();
+      auto reply = client.receive();
       REQUIRE(reply);
       INFO(reply->parameters.dump());
       REQUIRE(reply->error == "");
@@ -212,7 +212,7 @@ TEST_CASE("a signal that we send is the cause, with its sender; one that we do n
     CAPTURE(name_of(way));
     Client client = world.connect(way);
     const auto started = [&] {
-      const Reply reply = client.call("Start", {{"request", world.probe_request({"hold"})}});
+      Reply reply = client.call("Start", {{"request", world.probe_request({"hold"})}});
       REQUIRE(reply.error == "");
       return reply.parameters;
     };
@@ -244,7 +244,7 @@ TEST_CASE("a payload that writes junk into every descriptor forges no report") {
     Client client = world.connect(way);
     for (Json request : {world.probe_request(), world.boxed_request()}) {
       request["argv"] = {"probe", "junk", "41"};
-      const Outcome outcome = client.run(request);
+      Outcome outcome = client.run(request);
       INFO(outcome.told());
       CHECK(outcome.verdict["exit_code"] == 41);
       check_status(outcome.verdict);
@@ -261,7 +261,7 @@ TEST_CASE("what the payload leaves behind is dead before the verdict, and counte
     for (Json request : {world.probe_request(), world.boxed_request()}) {
       for (const Json& argv : {Json{"probe", "orphan"}, Json{"probe", "brood", "3"}}) {
         request["argv"] = argv;
-        const Outcome outcome = client.run(request);
+        Outcome outcome = client.run(request);
         INFO(outcome.told());
         CHECK(outcome.verdict["ok"] == true);
         CHECK(outcome.verdict["leftover_processes_killed"] == (argv[1] == "orphan" ? 1 : 3));
@@ -278,9 +278,9 @@ TEST_CASE("rusage is what the kernel counted for the payload") {
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    const Outcome outcome = client.run(world.probe_request({"burn", "120", "30000"}));
+    Outcome outcome = client.run(world.probe_request({"burn", "120", "30000"}));
     INFO(outcome.told());
-    const Json& usage = outcome.verdict["rusage"];
+    Json& usage = outcome.verdict["rusage"];
     const int64_t cpu = usage["utime_us"].get<int64_t>() + usage["stime_us"].get<int64_t>();
     CHECK(cpu >= 110'000);
     CHECK(cpu < 2'000'000);
@@ -297,7 +297,7 @@ TEST_CASE("times are RFC 3339 with microseconds and in order; what was not measu
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    const Json verdict = client.run(world.boxed_request({"noop"})).verdict;
+    Json verdict = client.run(world.boxed_request({"noop"})).verdict;
     INFO(verdict.dump());
     const std::regex form(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)");
     for (const char* member : {"accepted_at", "started_at", "ended_at"}) {
@@ -327,7 +327,7 @@ TEST_CASE("a file action that blocks for ever ends at setup_timeout") {
   Json request = world.probe_request();
   request["file_actions"] = {{{"open", {{"fd", 3}, {"path", fifo}, {"flags", {"O_RDONLY"}}}}}};
   request["lifetime"] = {{"setup_timeout", "300ms"}};
-  const Outcome outcome = client.run(request);
+  Outcome outcome = client.run(request);
   INFO(outcome.told());
   CHECK(outcome.verdict["ending"] == "not_started");
   CHECK(outcome.verdict["failure"]["step"] == "setup_timeout");
@@ -338,7 +338,7 @@ TEST_CASE("Run without more answers once, with the verdict") {
   NEEDS_ROOT();
   World& world = World::get();
   Client client = world.connect(Way::user);
-  const Reply reply = client.call("Run", {{"request", world.probe_request({"exit", "3"})}});
+  Reply reply = client.call("Run", {{"request", world.probe_request({"exit", "3"})}});
   CHECK(reply.error == "");
   CHECK(reply.continues == false);
   CHECK(reply.parameters["event"] == "ended");

@@ -1,0 +1,672 @@
+#!/usr/bin/env python3
+"""The cloister command as people use it: against a service of root's, as root
+and as an unprivileged user, and in private mode as that user. Without root, in
+private mode as oneself.
+
+cli_test.py CLOISTER CLOISTERD PROBE README README_EXAMPLE EXAMPLE_PROGRAM
+"""
+
+import fcntl
+import json
+import os
+import pty
+import pwd
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+
+CLOISTER, CLOISTERD, PROBE, README, EXAMPLE_SOURCE, EXAMPLE = sys.argv[1:]
+USER = "cloister-cli-test"
+CASES = []
+
+
+def case(name, service=False):
+    """A case; `service`: it needs one that outlives the command."""
+
+    def add(function):
+        CASES.append((name, service, function))
+        return function
+
+    return add
+
+
+def expect(condition, *facts):
+    if not condition:
+        raise AssertionError(" ".join(repr(fact) for fact in facts))
+
+
+class Target:
+    """Whom the command runs as, and which service it talks to."""
+
+    def __init__(self, label, options, uid, gid, home, private):
+        self.label, self.options, self.private = label, options, private
+        self.uid, self.gid = uid, gid
+        self.work = tempfile.mkdtemp(prefix="cloister-cli-")
+        os.chown(self.work, uid, gid)
+        os.chmod(self.work, 0o755)
+        self.environment = {"PATH": "/usr/bin:/bin", "HOME": home, "LANG": "C.UTF-8"}
+
+    def become(self):
+        if os.getuid() != self.uid:
+            os.setgroups([])
+            os.setresgid(self.gid, self.gid, self.gid)
+            os.setresuid(self.uid, self.uid, self.uid)
+
+    def argv(self, *arguments):
+        return [CLOISTER, *self.options, *arguments]
+
+    def popen(self, *arguments, **options):
+        options.setdefault("stdin", subprocess.DEVNULL)
+        options.setdefault("stdout", subprocess.PIPE)
+        options.setdefault("stderr", subprocess.PIPE)
+        options.setdefault("cwd", self.work)
+        environment = self.environment | options.pop("more_env", {})
+        return subprocess.Popen(self.argv(*arguments), text=True, preexec_fn=self.become,
+                                env=environment, **options)
+
+    def __call__(self, *arguments, input=None, **options):
+        if input is not None:
+            options["stdin"] = subprocess.PIPE
+        process = self.popen(*arguments, **options)
+        process.out, process.err = process.communicate(input, timeout=60)
+        return process
+
+    def probe(self, *options, **others):
+        """What a job sees that is run with these options."""
+        done = self("run", *options, "--ro", PROBE + ":/tmp/probe", "/tmp/probe", **others)
+        expect(done.returncode == 0, done.returncode, done.err)
+        return json.loads(done.out)
+
+
+def environ(seen):
+    return dict(entry.split("=", 1) for entry in seen["environ"])
+
+
+# --- exit codes and what is said -------------------------------------------------
+
+
+@case("the exit code is the job's own, and silence is success")
+def _(t):
+    for code in 0, 1, 2, 125, 255:
+        done = t("run", "-c", f"exit {code}")
+        expect(done.returncode == code, code, done.returncode, done.err)
+        expect((done.err == "") == (code == 0), done.err)
+        expect(done.err.count("\n") == (code != 0), done.err)
+
+
+@case("a job ended by a signal makes 128 and its number")
+def _(t):
+    for number in signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV:
+        done = t("run", "-c", f"kill -{int(number)} $$")
+        expect(done.returncode == 128 + number, number, done.returncode)
+        expect(number.name in done.err, done.err)
+
+
+@case("a program that is missing makes 127, one that cannot run 126")
+def _(t):
+    done = t("run", "no-such-program")
+    expect(done.returncode == 127, done.returncode)
+    expect("no-such-program" in done.err and "No such file" in done.err, done.err)
+    expect(t("run", "/etc/passwd").returncode == 126)
+
+
+@case("what cloister itself cannot do makes 125, with field and reason")
+def _(t):
+    done = t("run", "--nice", "99", "true")
+    expect(done.returncode == 125 and "nice" in done.err and "-20 to 19" in done.err, done.err)
+    for field, request in (("limits.memory", {"limits": {"memory": "1G"}}),
+                           ("seccomp", {"seccomp": {}}), ("landlock", {"landlock": {}})):
+        done = t("run", "--request", "-", "true", input=json.dumps(request))
+        expect(done.returncode == 125 and field in done.err, field, done.err)
+    expect(t("run").returncode == 125)
+    expect(t("fly").returncode == 125)
+
+
+@case("exit codes of sysexits are named")
+def _(t):
+    expect("69 (EX_UNAVAILABLE)" in t("run", "-c", "exit 69").err)
+
+
+@case("-q says nothing")
+def _(t):
+    done = t("run", "-q", "-c", "exit 3")
+    expect(done.returncode == 3 and done.err == "", done.err)
+
+
+@case("--propagate-signal dies of the signal")
+def _(t):
+    done = t("run", "--propagate-signal", "-c", "kill -TERM $$")
+    expect(done.returncode == -signal.SIGTERM, done.returncode)
+
+
+@case("the verdict goes to a file and to a descriptor, the same one")
+def _(t):
+    path = os.path.join(t.work, "verdict.json")
+    read, write = os.pipe()
+    done = t("run", "--verdict-file", path, "--verdict-fd", str(write), "--name", "n", "-c",
+             "exit 42", pass_fds=[write])
+    os.close(write)
+    with os.fdopen(read) as reader, open(path) as file:
+        verdict, other = json.load(reader), json.load(file)
+    expect(verdict == other)
+    expect(done.returncode == 42)
+    for key, value in (("ending", "exited"), ("exit_code", 42), ("wait_status", 42 << 8),
+                       ("ok", False), ("cause", "payload"), ("name", "n"),
+                       ("mode", "private" if t.private else "system")):
+        expect(verdict[key] == value, key, verdict[key])
+
+
+@case("a job that was refused has a verdict too")
+def _(t):
+    read, write = os.pipe()
+    done = t("run", "--verdict-fd", str(write), "--request", "-", "true",
+             input='{"limits": {"memory": "1G"}}', pass_fds=[write])
+    os.close(write)
+    with os.fdopen(read) as reader:
+        verdict = json.load(reader)
+    expect(done.returncode == 125)
+    expect(verdict["ending"] == "not_started" and verdict["failure"], verdict)
+    expect("limits.memory" in verdict["failure"]["message"], verdict["failure"])
+
+
+@case("a verdict that cannot be written is a failure")
+def _(t):
+    done = t("run", "--verdict-file", "/nonexistent/v", "true")
+    expect(done.returncode == 125 and "--verdict-file" in done.err, done.err)
+    done = t("run", "--verdict-file", "/dev/full", "true")
+    expect(done.returncode == 125 and "No space left" in done.err, done.err)
+    expect(t("run", "--verdict-fd", "99", "true").returncode == 125)
+
+
+# --- the job and its attributes ---------------------------------------------------
+
+
+@case("stdin, stdout and stderr are the command's own")
+def _(t):
+    done = t("run", "-c", "cat; echo err >&2", input="text\n")
+    expect(done.out == "text\n" and done.err == "err\n", done.out, done.err)
+    with open(os.path.join(t.work, "in"), "w") as file:
+        file.write("from a file")
+    done = t("run", "--stdin", "in", "--stdout", "out", "--stderr", "stdout", "-c",
+             "cat; echo err >&2")
+    with open(os.path.join(t.work, "out")) as file:
+        expect(file.read() == "from a fileerr\n")
+
+
+@case("the environment is the usual variables and those that are named")
+def _(t):
+    with open(os.path.join(t.work, "env"), "w") as file:
+        file.write("# a comment\nC=file\n")
+    seen = environ(t.probe("-e", "A=1", "-e", "B", "--env-file", "env",
+                           more_env={"B": "mine", "SECRET": "s"}))
+    expect(seen == {"PATH": "/usr/bin:/bin", "HOME": t.environment["HOME"], "LANG": "C.UTF-8",
+                    "A": "1", "B": "mine", "C": "file"}, seen)
+    expect(environ(t.probe("--env-all", more_env={"SECRET": "s"}))["SECRET"] == "s")
+    expect("HOME" not in environ(t.probe("--unset", "env.HOME")))
+
+
+@case("each flag reaches the payload")
+def _(t):
+    seen = t.probe("--nice", "7", "--cpus-list", "0", "--umask", "0027", "--hostname", "cell",
+                   "--rlimit", "nofile=100:200", "--rlimit", "RLIMIT_FSIZE=1M", "--setsid",
+                   "--cwd", "/usr")
+    expect(seen["nice"] == 7 and seen["affinity"] == [0], seen["nice"], seen["affinity"])
+    expect(seen["umask"] == 0o27 and seen["hostname"] == "cell")
+    expect(seen["rlimits"]["RLIMIT_NOFILE"] == {"soft": 100, "hard": 200}, seen["rlimits"])
+    expect(seen["rlimits"]["RLIMIT_FSIZE"] == {"soft": 1 << 20, "hard": 1 << 20})
+    expect(seen["sid"] == seen["pid"] and seen["cwd"] == "/usr", seen["cwd"])
+    expect(seen["ruid"] == t.uid and seen["rgid"] == t.gid)
+    expect(seen["no_new_privs"] == 1 and seen["capabilities"]["effective"] == 0)
+
+
+@case("what no flag says is the caller's own")
+def _(t):
+    def lower():
+        t.become()
+        os.nice(3)
+        os.umask(0o77)
+
+    done = subprocess.run(t.argv("run", "--ro", PROBE + ":/tmp/probe", "/tmp/probe"), cwd=t.work,
+                          env=t.environment, preexec_fn=lower, capture_output=True, text=True)
+    seen = json.loads(done.stdout)
+    expect(seen["nice"] == 3 and seen["umask"] == 0o77, seen["nice"], seen["umask"])
+
+
+@case("a request from a file or stdin is taken, and flags win over it")
+def _(t):
+    request = {"argv": ["sh", "-c", "echo $A $B $0"], "env": {"A": "1", "B": "1"}, "name": "r"}
+    path = os.path.join(t.work, "request.json")
+    with open(path, "w") as file:
+        json.dump(request, file)
+    expect(t("run", "--request", path, "-e", "B=2").out == "1 2 sh\n")
+    expect(t("run", "--request", "-", "-e", "B=2", input=json.dumps(request)).out == "1 2 sh\n")
+    done = t("run", "--request", "-", "true", input='{"nmae": "x"}')
+    expect(done.returncode == 125 and "nmae" in done.err, done.err)
+
+
+@case("descriptors are passed by number, and no others are there")
+def _(t):
+    read, write = os.pipe()
+    request = {"argv": ["sh", "-c", "echo passed >&7; ls /proc/self/fd | wc -l"],
+               "file_actions": [{"receive": {"passed_fd": 0, "fd": 7}}]}
+    done = t("run", "--request", "-", "--pass-fd", str(write), "--stdin", "null",
+             input=json.dumps(request), pass_fds=[write])
+    os.close(write)
+    with os.fdopen(read) as reader:
+        expect(reader.read() == "passed\n")
+    expect(done.out.strip() == "5", done.out, done.err)  # 0 1 2 7, and that of ls
+
+
+@case("it runs as oneself, and as another only if that is granted")
+def _(t):
+    done = t("run", "--as", "nobody", "id", "-un")
+    if t.uid == 0:
+        expect(done.out == "nobody\n", done.out, done.err)
+        expect(t("run", "--as", "12345:54321", "-c", "id -u; id -g; id -G").out ==
+               "12345\n54321\n54321\n")
+    else:
+        expect(done.returncode == 125 and "identity" in done.err, done.err)
+    expect(t("run", "--as", "caller", "id", "-u").out == f"{t.uid}\n")
+
+
+# --- the box -------------------------------------------------------------------------
+
+
+@case("the current directory is the workspace, and all that can be written")
+def _(t):
+    done = t("run", "-c", "pwd; echo x > here; touch /usr/x 2>/dev/null || echo read-only")
+    expect(done.out == t.work + "\nread-only\n", done.out, done.err)
+    expect(os.path.exists(os.path.join(t.work, "here")))
+    done = t("run", "--workspace", "none", "-c", f"test -e {t.work}/here || echo hidden")
+    expect(done.out == "hidden\n", done.out, done.err)
+
+
+@case("where the current directory can be no workspace a failing job says so")
+def _(t):
+    for place in "/", t.environment["HOME"]:
+        expect(t("run", "true", cwd=place).err == "")
+        done = t("run", "false", cwd=place)
+        expect(done.returncode == 1 and "no workspace" in done.err, place, done.err)
+
+
+@case("paths are bound read-only and writable")
+def _(t):
+    for name in "ro", "rw":
+        os.makedirs(os.path.join(t.work, name), exist_ok=True)
+        os.chown(os.path.join(t.work, name), t.uid, t.gid)
+    done = t("run", "--workspace", "none", "--ro", "ro:/tmp/ro", "--rw", "rw:/tmp/rw", "-c",
+             "echo x > /tmp/rw/f; touch /tmp/ro/f 2>/dev/null || echo read-only")
+    expect(done.out == "read-only\n", done.out, done.err)
+    expect(os.path.exists(os.path.join(t.work, "rw", "f")))
+    done = t("run", "--ro", "/nonexistent", "true")
+    expect(done.returncode == 125 and "/nonexistent" in done.err, done.err)
+
+
+@case("its network is its own, or the host's")
+def _(t):
+    expect([i["name"] for i in t.probe("--net", "none")["interfaces"]] == ["lo"])
+    own = os.stat("/proc/self/ns/net").st_ino
+    expect(t.probe("--net", "host")["namespaces"]["net"] == own)
+    expect(t.probe()["namespaces"]["net"] != own)
+
+
+@case("the profile none is no box")
+def _(t):
+    seen = json.loads(t("run", "--profile", "none", PROBE).out)
+    for name in "mnt", "net", "pid", "user", "uts", "ipc":
+        expect(seen["namespaces"][name] == os.stat(f"/proc/self/ns/{name}").st_ino, name)
+    expect(seen["cwd"] in (t.work, "/"), seen["cwd"])
+
+
+# --- signals and terminals ---------------------------------------------------------
+
+
+def wait_for_line(process, line):
+    seen = process.stdout.readline()
+    expect(seen == line + "\n", seen)
+
+
+@case("signals are handed on")
+def _(t):
+    for name in "HUP", "INT", "QUIT", "USR1", "USR2", "TERM":
+        process = t.popen("run", "-q", "-c",
+                          f"trap 'echo {name}; exit 7' {name}; echo ready; "
+                          "while :; do sleep 0.05; done")
+        wait_for_line(process, "ready")
+        process.send_signal(getattr(signal, "SIG" + name))
+        out, _ = process.communicate(timeout=20)
+        expect(out == name + "\n" and process.returncode == 7, name, out, process.returncode)
+
+
+@case("a signal that the command was started to ignore is not handed on")
+def _(t):
+    def ignore():
+        t.become()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    process = subprocess.Popen(t.argv("run", "-c", "echo ready; sleep 0.5; echo done"),
+                               cwd=t.work, env=t.environment, preexec_fn=ignore, text=True,
+                               stdout=subprocess.PIPE)
+    wait_for_line(process, "ready")
+    process.send_signal(signal.SIGHUP)
+    expect(process.communicate(timeout=20)[0] == "done\n" and process.returncode == 0)
+
+
+@case("SIGTSTP stops the job and the command, SIGCONT lets both go on")
+def _(t):
+    process = t.popen("run", "-c", "echo ready; read x; echo $x; exit 4", stdin=subprocess.PIPE)
+    wait_for_line(process, "ready")
+    process.send_signal(signal.SIGTSTP)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    expect(os.WIFSTOPPED(status), status)
+    process.send_signal(signal.SIGCONT)
+    out, err = process.communicate("on\n", timeout=20)
+    expect(out == "on\n" and process.returncode == 4, out, err)
+
+
+@case("the job ends with the command")
+def _(t):
+    marker = f"{7000 + os.getpid() % 1000}.{t.uid}"
+    process = t.popen("run", "-c", f"echo ready; exec sleep {marker}")
+    wait_for_line(process, "ready")
+    process.kill()
+    process.communicate(timeout=20)
+    deadline = time.monotonic() + 10
+    while subprocess.run(["pgrep", "-f", f"^sleep {marker}"], stdout=subprocess.DEVNULL).returncode == 0:
+        expect(time.monotonic() < deadline, "the job is still there")
+        time.sleep(0.05)
+
+
+class Terminal:
+    """A command in a terminal of its own, 30 rows by 100 columns."""
+
+    def __init__(self, target, *arguments):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            target.become()
+            os.chdir(target.work)
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+            argv = target.argv(*arguments)
+            os.execve(argv[0], argv, target.environment)
+        self.out = b""
+
+    def read_until(self, text):
+        deadline = time.monotonic() + 20
+        while text not in self.out:
+            expect(time.monotonic() < deadline, text, self.out)
+            if select.select([self.fd], [], [], 0.2)[0]:
+                self.out += os.read(self.fd, 65536)
+
+    def end(self):
+        try:
+            while select.select([self.fd], [], [], 20)[0]:
+                data = os.read(self.fd, 65536)
+                if not data:
+                    break
+                self.out += data
+        except OSError:  # EIO: the last process with the terminal is gone
+            pass
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.fd)
+        return os.waitstatus_to_exitcode(status)
+
+    def is_raw(self):
+        return not termios.tcgetattr(self.fd)[3] & (termios.ICANON | termios.ECHO)
+
+
+@case("a terminal is relayed, with its size, and the exit code comes through")
+def _(t):
+    terminal = Terminal(t, "run", "-t", "-c", "tty; stty size; echo ready; read x; echo got $x; exit 5")
+    terminal.read_until(b"ready")
+    expect(terminal.is_raw())
+    os.write(terminal.fd, b"hello\r")
+    code = terminal.end()
+    expect(code == 5, code, terminal.out)
+    expect(b"/dev/pts/" in terminal.out and b"30 100" in terminal.out, terminal.out)
+    expect(b"got hello" in terminal.out, terminal.out)
+
+
+@case("the terminal's size is followed")
+def _(t):
+    terminal = Terminal(t, "run", "-t", "-c",
+                        "trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.05; done")
+    terminal.read_until(b"ready")
+    fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 51, 121, 0, 0))
+    expect(terminal.end() == 0, terminal.out)
+    expect(b"51 121" in terminal.out, terminal.out)
+
+
+@case("keys make signals in the job's terminal, not in ours")
+def _(t):
+    terminal = Terminal(t, "run", "-t", "-c",
+                        "trap 'exit 9' INT; echo ready; while :; do sleep 0.05; done")
+    terminal.read_until(b"ready")
+    os.write(terminal.fd, b"\x03")
+    expect(terminal.end() == 9, terminal.out)
+
+
+@case("our terminal is as before, however the job ended")
+def _(t):
+    for ending in "exit 0", "kill -9 $$", "sleep 60":
+        master, slave = pty.openpty()
+        before = termios.tcgetattr(slave)
+        process = t.popen("run", "-q", "-t", "-c", f"echo ready; read x; {ending}", stdin=slave,
+                          stdout=slave, stderr=slave)
+        seen = b""
+        while b"ready" not in seen:
+            seen += os.read(master, 4096)
+        expect(termios.tcgetattr(slave) != before)
+        os.write(master, b"\r")
+        if ending == "sleep 60":
+            time.sleep(0.2)
+            process.send_signal(signal.SIGTERM)
+        process.wait(timeout=20)
+        expect(termios.tcgetattr(slave) == before, ending)
+        os.close(master)
+        os.close(slave)
+
+
+@case("input that ends and output that is long pass through a terminal")
+def _(t):
+    done = t("run", "-t", "cat", input="a\nb")
+    expect(done.returncode == 0, done.returncode, done.err)
+    expect(done.out.endswith("a\nb") or "a\r\nb" in done.out, done.out)
+    done = t("run", "-t", "seq", "50000")
+    expect(done.out.split() == [str(i) for i in range(1, 50001)])
+
+
+# --- the other verbs -------------------------------------------------------------
+
+
+@case("a started job is listed, inspected, signaled, waited for and removed", service=True)
+def _(t):
+    started = t("start", "--name", "nap", "--tag", "suite=cli", "sleep", "60")
+    job = started.out.strip()
+    expect(started.returncode == 0 and re.fullmatch(r"j-[0-9a-f]{32}", job), started.err)
+    listed = t("ps")
+    expect(any(job in line and "running" in line and "sleep 60" in line
+               for line in listed.out.splitlines()), listed.out)
+    expect(t("ps", "-q", "--tag", "suite=cli").out.split() == [job])
+    expect(t("ps", "-q", "--tag", "suite=other").out == "")
+    inspected = json.loads(t("inspect", "--json", job).out)
+    expect(inspected["job"]["name"] == "nap" and inspected["verdict"] is None)
+    expect(inspected["request"]["argv"] == ["sleep", "60"])
+    expect("nap" in t("inspect", job).out)
+
+    expect(t("wait", "--no-hang", job).returncode == 75)
+    expect(t("kill", "-s", "STOP", job).returncode == 0)
+    stopped = t("wait", "--stopped", job)
+    expect(stopped.out == f"{job} stopped by SIGSTOP\n", stopped.out)
+    expect(t("kill", "-s", "18", job).returncode == 0)
+    expect(t("kill", "-s", "KILL", job).returncode == 0)
+    waited = t("wait", "--json", job)
+    event = json.loads(waited.out)
+    expect(waited.returncode == 137 and event["event"] == "ended", waited.out)
+    expect(event["verdict"]["cause"] == "canceled", event["verdict"]["cause"])
+
+    expect(job in t("ps", "-a", "-q").out and job not in t("ps", "-q").out)
+    expect(t("rm", job).returncode == 0)
+    for verb in "rm", "inspect", "wait", "stop", "kill":
+        done = t(verb, job)
+        expect(done.returncode == 125 and job in done.err, verb, done.err)
+
+
+@case("a job is stopped by its own signal, and by SIGKILL after its grace time", service=True)
+def _(t):
+    job = t("start", "--stop-signal", "INT", "-c",
+            "trap 'exit 8' INT; while :; do sleep 0.05; done").out.strip()
+    time.sleep(0.3)
+    done = t("stop", job)
+    expect(done.returncode == 0 and "exited with 8" in done.out, done.out, done.err)
+    job = t("start", "-c", "trap '' TERM; while :; do sleep 0.05; done").out.strip()
+    time.sleep(0.3)
+    done = t("stop", "--json", "--timeout", "200ms", job)
+    verdict = json.loads(done.out)
+    expect(verdict["term_signal"] == "SIGKILL" and verdict["cause"] == "canceled", verdict)
+    expect(t("rm", "--all").returncode == 0 and t("ps", "-aq").out == "")
+
+
+@case("start says why a job did not start, and does not wait for one that did", service=True)
+def _(t):
+    done = t("start", "no-such-program")
+    expect(done.returncode == 127 and done.out == "", done.returncode, done.err)
+    begin = time.monotonic()
+    done = t("start", "--json", "sleep", "30")
+    expect(time.monotonic() - begin < 20 and json.loads(done.out)["pid"], done.out)
+    expect(t("stop", "-q", json.loads(done.out)["id"]).returncode == 0)
+
+
+@case("the same key and request are the same job", service=True)
+def _(t):
+    key = ["--idempotency-key", "cli", "sleep", "30"]
+    one, two = t("start", *key).out, t("start", *key).out
+    expect(one and one == two, one, two)
+    done = t("start", "--idempotency-key", "cli", "sleep", "31")
+    expect(done.returncode == 125 and "idempotency_key" in done.err, done.err)
+    expect(t("stop", "-q", one.strip()).returncode == 0)
+
+
+@case("other people's jobs are not there", service=True)
+def _(t):
+    job = t("start", "sleep", "30").out.strip()
+    other = Target("other", t.options, 65534, 65534, "/nonexistent", False)
+    for verb in "inspect", "kill", "stop", "rm":
+        expect(other(verb, job).returncode == 125, verb)
+    expect(job not in other("ps", "-aq").out)
+    shutil.rmtree(other.work)
+    expect(t("stop", "-q", job).returncode == 0)
+
+
+@case("verbs about jobs need a service that knows some")
+def _(t):
+    if t.private:
+        done = t("ps")
+        expect(done.returncode == 125 and "no service" in done.err, done.err)
+        expect(t("start", "true").returncode == 125)
+
+
+@case("plan shows values, their origins and the steps, and launches nothing")
+def _(t):
+    done = t("plan", "--nice", "7", "-e", "A=1", "--", "touch", "planned")
+    rows = [line.split() for line in done.out.splitlines()]
+    expect(["nice", "7", "request"] in rows, done.out, done.err)
+    expect(any(row[:1] == ["umask"] and row[-1] == "caller" for row in rows), done.out)
+    expect(any(row[:1] == ["env.A"] and row[-1] == "request" for row in rows), done.out)
+    expect(any(row[:1] == ["mounts./proc"] and "default" in row[-1] for row in rows), done.out)
+    expect("execve" in done.out, done.out)
+    expect(not os.path.exists(os.path.join(t.work, "planned")))
+    plan = json.loads(t("plan", "--json", "--workspace", "none", "true").out)
+    expect(plan["effective"]["argv"] == ["true"] and "workspace" not in plan["effective"])
+
+
+@case("info says which service it is")
+def _(t):
+    word = "private" if t.private else "system"
+    expect(t("info").out.split()[1] == word + ":", t("info").out)
+    expect(json.loads(t("info", "--json").out)["mode"] == word)
+
+
+@case("help names every verb, and the version is known")
+def _(t):
+    text = t("--help").out
+    for verb in "run start wait kill stop rm ps inspect plan info".split():
+        expect(f"  {verb} " in text, verb)
+        expect(f"usage: cloister {verb}" in t(verb, "--help").out, verb)
+    expect(t("--version").out.startswith("cloister "))
+
+
+@case("the example of the README is the one that is built, and it runs")
+def _(t):
+    with open(README) as readme, open(EXAMPLE_SOURCE) as source:
+        expect("```cpp\n" + source.read() + "```" in readme.read())
+    if not t.private:
+        done = subprocess.run([EXAMPLE], cwd=t.work, preexec_fn=t.become, capture_output=True,
+                              text=True, env=t.environment | {"CLOISTER_SOCKET": t.options[1]})
+        expect(done.returncode == 3 and "I am 2\n" in done.stdout and "exited with 3" in done.stdout,
+               done.stdout, done.stderr)
+
+
+# --- the run ------------------------------------------------------------------------
+
+
+def run_all(targets):
+    passed = failed = 0
+    for target in targets:
+        for name, service, function in CASES:
+            if service and target.private:
+                continue
+            try:
+                function(target)
+                passed += 1
+                print(f"ok {name} ({target.label})", flush=True)
+            except Exception as error:  # whatever it is, the other cases still count
+                failed += 1
+                print(f"FAILED {name} ({target.label}): {type(error).__name__}: {error}",
+                      flush=True)
+        shutil.rmtree(target.work)
+    return passed, failed
+
+
+def main():
+    if os.getuid() != 0:
+        home = pwd.getpwuid(os.getuid()).pw_dir
+        alone = Target("private", ["--private", "--cloisterd", CLOISTERD], os.getuid(),
+                       os.getgid(), home, True)
+        passed, failed = run_all([alone])
+        print(f"outcome: {passed} passed, {failed} failed, 1 skipped")
+        print("skipped the service of the system (needs root)")
+        return failed != 0
+    directory = tempfile.mkdtemp(prefix="cloister-cli-")
+    os.chmod(directory, 0o755)
+    path = os.path.join(directory, "socket")
+    subprocess.run(["useradd", "--create-home", USER], check=True)
+    service = subprocess.Popen([CLOISTERD, "--socket", path, "--socket-mode", "0666"],
+                               start_new_session=True)
+    try:
+        user = pwd.getpwnam(USER)
+        while not os.path.exists(path):
+            expect(service.poll() is None, "cloisterd did not start")
+            time.sleep(0.02)
+        ids = user.pw_uid, user.pw_gid, user.pw_dir
+        passed, failed = run_all([
+            Target("service, root", ["--socket", path], 0, 0, "/root", False),
+            Target("service, user", ["--socket", path], *ids, False),
+            Target("private, user", ["--private", "--cloisterd", CLOISTERD], *ids, True),
+        ])
+    finally:
+        service.terminate()
+        service.wait(timeout=30)
+        subprocess.run(["userdel", "--remove", USER], check=True, stderr=subprocess.DEVNULL)
+        shutil.rmtree(directory)
+    print(f"outcome: {passed} passed, {failed} failed, 0 skipped")
+    return failed != 0
+
+
+sys.exit(main())
