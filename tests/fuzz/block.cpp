@@ -1,0 +1,177 @@
+// plan::check(), and then what is done with a Plan that it has accepted: the
+// monitor judges it, init walks it, a front renders it for whoever asks.
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <memory>
+
+#include "fuzz.hpp"
+#include "monitor/authorise.hpp"
+#include "plan/view.hpp"
+#include "varlink/render.hpp"
+
+namespace cloister::fuzz {
+namespace {
+
+using plan::Span;
+using plan::Text;
+using plan::View;
+
+// Only ever reads; the sum keeps the compiler from leaving the reads out.
+class Walk {
+ public:
+  explicit Walk(View plan) : plan_(plan) {}
+
+  void text(Text text) {
+    const size_t length = std::strlen(plan_.c_str(text));
+    require(length == text.length, "a text has its length and no NUL inside");
+    sum_ = sum_ + length;
+  }
+  void texts(Span<Text> list) {
+    for (uint32_t i = 0; i < list.count; ++i) text(plan_.at(list, i));
+  }
+  template <class T>
+  void numbers(Span<T> list) {
+    for (uint32_t i = 0; i < list.count; ++i) {
+      uint32_t first;
+      std::memcpy(&first, &plan_.at(list, i), sizeof first);
+      sum_ = sum_ + first;
+    }
+  }
+  void names(uint32_t index, plan::Use use) {
+    require(index < plan_->descriptors.count && plan_.at(plan_->descriptors, index).use == use,
+            "a descriptor that is named is there, for this use");
+  }
+
+ private:
+  View plan_;
+  volatile size_t sum_ = 0;
+};
+
+void as_init(View plan) {
+  const plan::Header& h = plan.header();
+  Walk walk(plan);
+  for (Text text : {h.profile, h.name, h.idempotency_key, h.request_json, h.degraded, h.executable,
+                    h.search, h.cwd, h.hostname, h.domainname})
+    walk.text(text);
+  walk.texts(h.argv);
+  walk.texts(h.env);
+  require(h.argv.count > 0, "there is an argv[0]");
+  if (h.executable_descriptor != plan::kNone)
+    walk.names(h.executable_descriptor, plan::Use::executable);
+  if (h.cwd_descriptor != plan::kNone) walk.names(h.cwd_descriptor, plan::Use::cwd);
+  for (const plan::NamespaceChoice& choice : h.namespaces)
+    if (choice.join == plan::Join::descriptor)
+      walk.names(choice.descriptor, plan::Use::namespace_join);
+  for (uint32_t i = 0; i < h.actions.count; ++i) {
+    const plan::Action& action = plan.at(h.actions, i);
+    walk.text(action.path);
+    require(action.fd >= 0 && action.new_fd >= 0, "a number of a descriptor is not negative");
+    if (action.op == plan::Op::receive) walk.names(action.descriptor, plan::Use::payload);
+  }
+  for (uint32_t i = 0; i < h.mounts.count; ++i) {
+    const plan::Mount& mount = plan.at(h.mounts, i);
+    walk.text(mount.at);
+    walk.text(mount.source);
+    walk.text(mount.data);
+    require(plan.c_str(mount.at)[0] == '/', "a mount point is an absolute path");
+    if (mount.kind == plan::MountKind::bind) walk.names(mount.descriptor, plan::Use::mount);
+  }
+  for (uint32_t i = 0; i < h.sysctls.count; ++i) {
+    walk.text(plan.at(h.sysctls, i).path);
+    walk.text(plan.at(h.sysctls, i).value);
+  }
+  for (uint32_t i = 0; i < h.tags.count; ++i) {
+    walk.text(plan.at(h.tags, i).key);
+    walk.text(plan.at(h.tags, i).value);
+  }
+  walk.numbers(h.descriptors);
+  walk.numbers(h.identity.groups);
+  walk.numbers(h.uid_map);
+  walk.numbers(h.gid_map);
+}
+
+// Somebody with two ids, two groups and no privilege, to whom nothing is granted.
+const monitor::Peer& stranger() {
+  static const monitor::Peer peer = [] {
+    monitor::Peer made;
+    made.uid = 1000;
+    made.gid = 1000;
+    made.groups = {1000, 1001};
+    made.pid = ::getpid();
+    made.pidfd = sys::UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, made.pid, 0)));
+    require(bool(made.pidfd), "pidfd_open(2) works");
+    return made;
+  }();
+  return peer;
+}
+
+void as_monitor(View plan) {
+  static const monitor::Config config;
+  const monitor::Peer& peer = stranger();
+  const auto approved = monitor::authorise(
+      peer, plan,
+      {config, plan::Mode::system, [](const uint8_t(&)[16], const monitor::Peer&) { return 0; }});
+  if (!approved) {
+    require(approved.error().kind != plan::RefusalKind::none && approved.error().rule[0] != 0,
+            "a refusal names its rule");
+    return;
+  }
+  const plan::Identity& id = plan->identity;
+  if (plan->namespaces[static_cast<uint32_t>(plan::Namespace::user)].join == plan::Join::host) {
+    for (uint32_t uid : {id.ruid, id.euid, id.suid})
+      require(uid == peer.uid, "without a grant nobody becomes another");
+    for (uint32_t gid : {id.rgid, id.egid, id.sgid})
+      require(gid == 1000 || gid == 1001, "without a grant nobody enters a group");
+    for (uint32_t i = 0; i < id.groups.count; ++i)
+      require(peer.in_group(plan.at(id.groups, i)), "without a grant nobody enters a group");
+  }
+  for (const auto& map : {approved->uid_map(), approved->gid_map()})
+    for (const plan::IdMap& line : map)
+      require(line.count <= 2 && (line.outside == 1000 || line.outside == 1001),
+              "a map leads to ids of the caller");
+  require(plan->nice >= 0 && plan->oom_score_adj >= 0, "nobody raises what needs a capability");
+  require(approved->order().permitted == 0, "nobody gains a capability");
+}
+
+void as_front(View plan, uint32_t step, uint32_t index) {
+  plan::JobState state{};
+  state.phase = state.event = plan::JobPhase::ended;
+  state.record.ending = plan::Ending::not_started;
+  state.record.failure = {static_cast<plan::Step>(step), index, ENOENT, 0};
+  const auto utf8 = [](const varlink::Json& json) {
+    return json.dump(-1, ' ', false, varlink::Json::error_handler_t::replace).size();
+  };
+  size_t size = utf8(varlink::to_dom(varlink::make_verdict(state, plan)));
+  size += utf8(varlink::to_dom(varlink::make_job_info(state, plan)));
+  size += utf8(varlink::to_dom(varlink::make_failure(state.record.failure, &plan)));
+  require(size > 0, "a job can be told of");
+}
+
+}  // namespace
+
+void block(Bytes input) {
+  if (input.size() < 2) return;
+  const uint32_t step = input[0], index = input[1] & 0x7f;
+  // Most inputs get a head that is right, or few would come past it.
+  const bool as_is = (input[1] & 0x80) != 0;
+  input = input.subspan(2);
+  // Of its own size, so that a read behind it is seen.
+  const auto bytes = std::make_unique<uint8_t[]>(input.size());
+  if (!input.empty()) std::memcpy(bytes.get(), input.data(), input.size());
+  if (!as_is && input.size() >= sizeof(plan::Header)) {
+    auto* header = reinterpret_cast<plan::Header*>(bytes.get());
+    header->magic = plan::kMagic;
+    header->version = plan::kVersion;
+    header->bytes = static_cast<uint32_t>(input.size());
+  }
+  if (plan::check(bytes.get(), input.size()) != plan::Flaw::none) return;
+  const View plan(bytes.get());
+  as_init(plan);
+  as_monitor(plan);
+  as_front(plan, step, index == 0x7f ? plan::kNone : index);
+}
+
+}  // namespace cloister::fuzz

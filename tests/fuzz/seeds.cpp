@@ -1,0 +1,128 @@
+// Writes the inputs that the fuzzer starts from: one of each kind of thing
+// that is accepted.
+//
+//   seeds DIRECTORY
+#include <sched.h>
+
+#include <fstream>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "plan/builder.hpp"
+#include "plan/view.hpp"
+
+namespace {
+
+using namespace cloister;
+
+constexpr const char* kTexts[] = {
+    R"({"method":"org.varlink.service.GetInfo"})",
+    R"({"method":"io.cloister.Launcher.Wait","parameters":{"id":"j-0","options":["WEXITED"]}})",
+    R"({"method":"io.cloister.Launcher.Run","more":true,"parameters":{"request":{"argv":["true"]}}})",
+    R"({"parameters":{"event":"accepted","id":"j-1"},"continues":true})",
+    R"({"error":"io.cloister.Launcher.Denied","parameters":{"field":"nice","rule":"own"}})",
+    R"(// a profile
+{"namespaces":{"mnt":"new","pid":"new","user":"auto"},"network":"none","mounts":[
+{"at":"/","bind":"/","access":"ro"},{"at":"/tmp","tmpfs":{"mode":"1777"},"optional":true},
+{"at":"/proc","proc":{}},{"at":"/dev","dev":"minimal"},{"at":"~","scratch":{}}],
+"no_new_privs":true,"rlimits":{"RLIMIT_NOFILE":{"soft":1024,"hard":4096}},"env_pass":["LANG"]})",
+    R"({"argv":["a","b"],"executable":"/bin/true","profile":"none","env":{"A":"B"},"umask":"0022",
+"cwd":{"passed_fd":0},"stdin":"null","stdout":{"passed_fd":1},"stderr":{"open":"/dev/null"},
+"nice":5,"affinity":[0,1],"oom_score_adj":10,"setsid":true,"setpgroup":0,"resetids":false,
+"setsigmask":["SIGUSR1","SIGRTMIN+1"],"setsigdef":["SIGPIPE"],"terminal":{"rows":24,"columns":80},
+"file_actions":[{"open":{"fd":3,"path":"/x","flags":["O_RDONLY"],"mode":"0644"}},
+{"dup2":{"fd":3,"new_fd":4}},{"close":{"fd":3}},{"chdir":{"path":"/"}},{"passed_fd":{"index":2,"fd":9}}],
+"identity":{"uid":0,"gid":0,"groups":[1]},"scheduler":{"policy":"SCHED_FIFO","priority":1},
+"unshare":["fs"],"namespaces":{"net":"new","user":{"passed_fd":3},"pid":{"job":"j-2"}},
+"uid_map":[{"inside":0,"outside":0,"count":1}],"hostname":"h","tags":{"k":"v"},"unset":["umask"],
+"best_effort":["ioprio"],"lifetime":{"on_disconnect":"keep","stop_timeout":"5s"}})",
+    "YWJj\xf0\x9f\x98\x80",
+    "//a/./b/",
+};
+
+const std::vector<std::string> kStreams = {
+    "one\\\\two", std::string("{}\0{\"a\":1}\0", 11), std::string(64, '\0'), std::string(200, 'x'),
+    std::string("{\"method\":\"a.b\"}\0\0\0{}\0\xff\xff\x01\x40\x03\x01\x80\x05\x07", 31)};
+
+// A caller's own plain process: what `authorise` accepts.
+plan::Builder plain() {
+  plan::Builder plan;
+  plan->argv = plan.texts(std::vector<std::string>{"/bin/true", "-x"});
+  plan->executable = plan.text("/bin/true");
+  plan->umask = 022;
+  plan->identity = {1000, 1000, 1000, 1000, 1000, 1000, {}, 1, 0};
+  plan->identity.groups = plan.span(std::vector<uint32_t>{1000, 1001});
+  for (plan::Rlimit& limit : plan->rlimits) limit = {0, 0, 1, 0};
+  plan->request_json = plan.text("{}");
+  plan->degraded = plan.text("[\"ioprio\"]");
+  return plan;
+}
+
+std::string boxed() {
+  using plan::Join, plan::MountKind, plan::Op, plan::Use;
+  plan::Builder plan = plain();
+  plan->flags = plan::kNoNewPrivs | plan::kSearchPath | plan::kLoopbackUp | plan::kTimeOffsets;
+  plan->profile = plan.text("default");
+  plan->name = plan.text("name");
+  plan->idempotency_key = plan.text("key");
+  plan->search = plan.text("/usr/bin:/bin");
+  plan->cwd = plan.text("/");
+  plan->hostname = plan.text("box");
+  plan->domainname = plan.text("example");
+  plan->env = plan.texts(std::vector<std::string>{"PATH=/bin", "HOME=/"});
+  plan->descriptors = plan.span(std::vector<plan::Descriptor>{{Use::payload, 0},
+                                                              {Use::executable, 0},
+                                                              {Use::cwd, 0},
+                                                              {Use::mount, 0},
+                                                              {Use::namespace_join, 0}});
+  plan->executable_descriptor = 1;
+  plan->cwd_descriptor = 2;
+  plan::Action open{Op::open, 1, 0, 0, 0644, plan::kNone, plan.text("/dev/null"), 0, 0};
+  plan::Action receive{Op::receive, 0, 0, 0, 0, 0, plan.text(""), 1, 0};
+  plan->actions = plan.span(std::vector<plan::Action>{open, receive});
+  for (plan::NamespaceChoice& choice : plan->namespaces) choice = {Join::fresh, plan::kNone, {}};
+  plan->namespaces[static_cast<uint32_t>(plan::Namespace::user)] = {Join::descriptor, 4, {}};
+  plan::Mount bind{MountKind::bind, plan::kMountReadOnly, 3, 0, 0, 0, plan.text("/"),
+                   plan.text("/"),  plan.text("")};
+  plan::Mount tmpfs{MountKind::tmpfs, 0,  plan::kNone,       01777,
+                    1 << 20,          16, plan.text("/tmp"), plan.text(""),
+                    plan.text("")};
+  plan->mounts = plan.span(std::vector<plan::Mount>{bind, tmpfs});
+  plan->sysctls = plan.span(std::vector<plan::Sysctl>{
+      {plan.text("net/ipv4/ip_unprivileged_port_start"), plan.text("0")}});
+  plan->tags = plan.span(std::vector<plan::Tag>{{plan.text("k"), plan.text("v")}});
+  return plan.finish();
+}
+
+std::string mapped() {
+  plan::Builder plan = plain();
+  plan->namespaces[static_cast<uint32_t>(plan::Namespace::user)].join = plan::Join::fresh;
+  plan->uid_map = plan.span(std::vector<plan::IdMap>{{0, 1000, 1}});
+  plan->gid_map = plan.span(std::vector<plan::IdMap>{{0, 1000, 1}, {1, 1001, 1}});
+  return plan.finish();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::cerr << "usage: seeds DIRECTORY\n";
+    return 2;
+  }
+  int number = 0;
+  const auto write = [&](std::string head, const std::string& rest) {
+    std::ofstream out(std::string(argv[1]) + "/seed-" + std::to_string(number++));
+    out << head << rest;
+    if (!out.flush()) throw std::runtime_error("cannot write a seed");
+  };
+  for (const std::string& stream : kStreams) write("0", stream);
+  for (const char* text : kTexts) write("1", text);
+  for (const std::string& block : {plain().finish(), boxed(), mapped()}) {
+    if (cloister::plan::check(block.data(), block.size()) != cloister::plan::Flaw::none) {
+      std::cerr << "seeds: a Plan that should be accepted is not\n";
+      return 1;
+    }
+    write(std::string("2\x16\x7f", 3), block);
+  }
+}
