@@ -141,7 +141,7 @@ run_suites() {
 }
 
 if $plain; then
-  configure build -Dbuildtype=release -Dwerror=true
+  configure build -Dbuildtype=release -Doptimization=2 -Dwerror=true
   ninja -C build
   run_suites build
 fi
