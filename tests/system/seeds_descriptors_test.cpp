@@ -1,6 +1,7 @@
 // Descriptors: file actions in list order with their POSIX meaning, the three
 // standard streams, and that nothing else is open.
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -267,18 +268,40 @@ TEST_CASE("each passed descriptor is used exactly once") {
   CHECK(outcome.error == "InvalidRequest");
 }
 
-TEST_CASE("a directory is received only where the request grants it") {
+// Without a mount namespace there is no box that a descriptor could open.
+TEST_CASE("into a box go files, pipes and ordinary sockets; directories only by name") {
   NEEDS_ROOT();
   World& world = World::get();
   Client client = world.connect(Way::user);
-  const Fd directory(check(open("/usr", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open"));
-  Json request = world.probe_request();
-  request["file_actions"] = {{{"receive", {{"passed_fd", 0}, {"fd", 3}}}}};
-  Outcome refused = client.run(request, {directory.get()});
-  INFO(refused.told());
-  CHECK(refused.verdict["ok"] != true);
-  request["file_actions"][0]["receive"]["directory"] = true;
-  CHECK(descriptor(report_of(client, request, {directory.get()}), 3)["type"] == "directory");
+  std::vector<std::pair<const char*, Fd>> refused;
+  refused.emplace_back("directory",
+                       Fd(check(open("/usr", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open")));
+  refused.emplace_back("O_PATH", Fd(check(open("/etc/passwd", O_PATH | O_CLOEXEC), "open")));
+  refused.emplace_back("namespace",
+                       Fd(check(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), "open")));
+  refused.emplace_back("netlink",
+                       Fd(check(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0), "socket")));
+  const auto receive = [](Json request, bool directory) {
+    Json action = {{"passed_fd", 0}, {"fd", 3}};
+    if (directory) action["directory"] = true;
+    request["file_actions"] = Json::array({Json{{"receive", action}}});
+    return request;
+  };
+  for (const auto& [name, fd] : refused) {
+    CAPTURE(std::string(name));
+    Outcome outcome = client.run(receive(world.boxed_request(), false), {fd.get()});
+    INFO(outcome.told());
+    CHECK(outcome.error == "Denied");
+    CHECK(outcome.parameters["field"].dump().find("file_actions") != std::string::npos);
+    Json report = report_of(client, receive(world.probe_request(), false), {fd.get()});
+    CHECK(descriptor(report, 3) != nullptr);
+  }
+  const Fd inet(check(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
+  CHECK(descriptor(report_of(client, receive(world.boxed_request(), false), {inet.get()}),
+                   3)["type"] == "socket");
+  CHECK(
+      descriptor(report_of(client, receive(world.boxed_request(), true), {refused[0].second.get()}),
+                 3)["type"] == "directory");
 }
 
 }  // namespace
