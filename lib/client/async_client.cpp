@@ -213,6 +213,9 @@ void AsyncClient::launch(std::shared_ptr<State> state, Call call, asio::cancella
       if (thrown.code() != asio::error::operation_aborted) throw;
       reply = cut_short();
     }
+    // co_spawn itself awaits once more where nothing had to wait so far, and
+    // would throw the cancellation past its own handler (Boost 1.81).
+    co_await asio::this_coro::throw_if_cancelled(false);
     if (!reply) {
       finished(reply.error());
     } else {
