@@ -32,7 +32,7 @@ std::string why(const Verdict& verdict) {
   switch (verdict.cause) {
     case Cause::unknown:
     case Cause::payload: return "";
-    case Cause::external: return "; the signal came from outside the sandbox, not from cloister";
+    case Cause::external: return "; the signal was not sent by cloister";
     case Cause::wall_time: return limit("; it reached its wall-time limit");
     case Cause::cpu_time: return limit("; it reached its processor-time limit");
     case Cause::memory: return limit("; it ran out of its memory limit");
