@@ -24,15 +24,17 @@ using asio::awaitable;
 // A connection and who is on it.
 struct Line {
   Line(asio::any_io_executor executor, UniqueFd socket)
-      : connection(varlink::Connection::Socket(
-            executor, asio::local::stream_protocol(), socket.take())) {}
+      : connection(
+            varlink::Connection::Socket(executor, asio::local::stream_protocol(), socket.take())) {}
 
   varlink::Connection connection;
   bool streaming = false;  // it waits for events: a oneway call may go out
   bool writing = false;
 };
 
-Error cut_short() { return codec::transport(asio::error::operation_aborted); }
+Error cut_short() {
+  return codec::transport(asio::error::operation_aborted);
+}
 
 }  // namespace
 
@@ -101,8 +103,8 @@ awaitable<Result<AsyncClient::State::LinePtr>> AsyncClient::State::acquire() {
       co_return line;
     }
     if (path.empty() && lines.empty())
-      co_return codec::transport(boost::system::errc::make_error_code(
-          boost::system::errc::not_connected));
+      co_return codec::transport(
+          boost::system::errc::make_error_code(boost::system::errc::not_connected));
     if (!path.empty() && lines.size() < max_lines) {
       auto socket = connect_socket(path);
       if (!socket) co_return socket.error();
@@ -275,9 +277,13 @@ AsyncClient::~AsyncClient() {
   asio::dispatch(strand, [state = std::move(state_)] { state->close(); });
 }
 
-asio::any_io_executor AsyncClient::get_executor() const { return state_->executor; }
+asio::any_io_executor AsyncClient::get_executor() const {
+  return state_->executor;
+}
 
-asio::any_io_executor AsyncClient::executor_of(const State& state) { return state.executor; }
+asio::any_io_executor AsyncClient::executor_of(const State& state) {
+  return state.executor;
+}
 
 AsyncClient::Call AsyncClient::run_call(const Request& request, Descriptors descriptors,
                                         OnEvent on_event) {

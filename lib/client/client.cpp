@@ -28,8 +28,7 @@ struct Client::State {
   template <class T>
   Result<T> call(std::string_view method, std::string_view parameters,
                  std::span<const int> descriptors = {}) {
-    if (auto sent = send(varlink::call_text(codec::method(method), parameters), descriptors);
-        !sent)
+    if (auto sent = send(varlink::call_text(codec::method(method), parameters), descriptors); !sent)
       return sent.error();
     auto reply = receive();
     if (!reply) return reply.error();
@@ -62,7 +61,9 @@ Result<Mode> Client::mode() {
   return state_->found.mode;
 }
 
-int Client::socket() const { return state_->found.socket.borrow(); }
+int Client::socket() const {
+  return state_->found.socket.borrow();
+}
 
 Result<Verdict> Client::run(const Request& request, std::span<const int> descriptors,
                             const std::function<void(Event&)>& on_event) {
@@ -139,7 +140,9 @@ Result<DryRun> Client::plan(const Request& request, std::span<const int> descrip
   return state_->call<DryRun>("Plan", *parameters, descriptors);
 }
 
-Result<Description> Client::describe() { return state_->call<Description>("Describe", "{}"); }
+Result<Description> Client::describe() {
+  return state_->call<Description>("Describe", "{}");
+}
 
 Result<Answer> Client::call(std::string_view method, std::string_view parameters,
                             std::span<const int> descriptors) {

@@ -15,7 +15,9 @@ constexpr std::string_view kScopes[] = {"main", "group", "all"};
 
 }  // namespace
 
-std::string_view to_string(Event::Kind kind) { return kKinds[static_cast<size_t>(kind)]; }
+std::string_view to_string(Event::Kind kind) {
+  return kKinds[static_cast<size_t>(kind)];
+}
 
 namespace codec {
 namespace {
@@ -126,8 +128,7 @@ std::string signal_parameters(std::string_view id, int signal, SignalScope scope
   return text({{"id", id}, {"signal", signal}, {"scope", kScopes[static_cast<size_t>(scope)]}});
 }
 
-std::string stop_parameters(std::string_view id,
-                            std::optional<std::chrono::milliseconds> timeout) {
+std::string stop_parameters(std::string_view id, std::optional<std::chrono::milliseconds> timeout) {
   Json parameters = {{"id", id}};
   if (timeout) parameters["timeout"] = std::to_string(timeout->count()) + "ms";
   return text(parameters);
@@ -140,15 +141,21 @@ std::string list_parameters(const ListFilter& filter) {
   return text(parameters);
 }
 
-std::string id_parameters(std::string_view id) { return text({{"id", id}}); }
+std::string id_parameters(std::string_view id) {
+  return text({{"id", id}});
+}
 
-Error unreachable(std::string message) { return local("local.Unreachable", std::move(message)); }
+Error unreachable(std::string message) {
+  return local("local.Unreachable", std::move(message));
+}
 
 Error transport(const boost::system::error_code& code) {
   return local("local.Transport", code.message());
 }
 
-Error protocol(std::string message) { return local("local.Protocol", std::move(message)); }
+Error protocol(std::string message) {
+  return local("local.Protocol", std::move(message));
+}
 
 Result<Received> receive(varlink::Message message) {
   auto reply = varlink::parse_reply(message.json);
@@ -161,7 +168,9 @@ Result<Received> receive(varlink::Message message) {
   return Received{std::move(reply->parameters), std::move(message.descriptors), reply->continues};
 }
 
-Result<void> decode(Received&&, std::type_identity<void>) { return {}; }
+Result<void> decode(Received&&, std::type_identity<void>) {
+  return {};
+}
 
 Result<std::optional<Event>> decode(Received&& reply, std::type_identity<std::optional<Event>>) {
   Members members(reply.parameters);

@@ -23,7 +23,7 @@ namespace {
 
 constexpr char kSystemSocket[] = "/run/cloister/socket";
 constexpr char kInstalledService[] = CLOISTER_BINDIR "/cloisterd";
-constexpr int kPrivateFd = 3;       // what the private service inherits
+constexpr int kPrivateFd = 3;          // what the private service inherits
 constexpr int kEndTimeoutMs = 10'000;  // for it to kill its jobs and leave
 
 std::string user_socket() {
@@ -82,8 +82,8 @@ int spawn_service(const std::string& program, int socket, pid_t& pid) {
   sigfillset(&all);
   posix_spawnattr_setsigmask(&order.attributes, &none);
   posix_spawnattr_setsigdefault(&order.attributes, &all);
-  posix_spawnattr_setflags(&order.attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
-                                                  POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setflags(&order.attributes,
+                           POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 
   const std::string number = std::to_string(kPrivateFd);
   const char* argv[] = {"cloisterd", "--private", number.c_str(), nullptr};
@@ -150,8 +150,7 @@ PrivateService::~PrivateService() {
   do {
     ready = ::poll(&ended, 1, kEndTimeoutMs);
   } while (ready < 0 && errno == EINTR);
-  if (ready <= 0 && pidfd_)
-    ::syscall(SYS_pidfd_send_signal, pidfd_.borrow(), SIGKILL, nullptr, 0);
+  if (ready <= 0 && pidfd_) ::syscall(SYS_pidfd_send_signal, pidfd_.borrow(), SIGKILL, nullptr, 0);
   // ECHILD: the caller reaps all its children, or ignores SIGCHLD. Nothing to do.
   int status;
   while (::waitpid(pid_, &status, pidfd_ ? 0 : WNOHANG) < 0 && errno == EINTR) {

@@ -26,7 +26,7 @@ class PrivateService {
 
 struct Found {
   PrivateService service;
-  UniqueFd socket;  // blocking
+  UniqueFd socket;            // blocking
   Mode mode = Mode::unknown;  // unknown: the socket was named by path
   std::string path;           // of the socket; empty when private
 };

@@ -103,8 +103,7 @@ std::string Error::message() const {
   return parameters == "{}" ? name : name + " " + parameters;
 }
 
-Exception::Exception(Error error)
-    : std::runtime_error(error.message()), error_(std::move(error)) {}
+Exception::Exception(Error error) : std::runtime_error(error.message()), error_(std::move(error)) {}
 
 void throw_exception_from_error(const Error& error, const boost::source_location&) {
   throw Exception(error);

@@ -14,6 +14,7 @@ struct Name {
   std::string_view text;
 };
 
+// clang-format off
 #define N(name) {name, #name}
 
 // Where a number has two names, the first one is printed.
@@ -51,6 +52,7 @@ constexpr Name kChildCodes[] = {
 };
 
 #undef N
+// clang-format on
 
 template <size_t count>
 constexpr std::string_view name_of(const Name (&table)[count], int number) {
@@ -102,6 +104,8 @@ std::string_view errno_text(int number) {
   return text == nullptr ? "Unknown error" : text;
 }
 
-std::string_view child_code_name(int code) { return name_of(kChildCodes, code); }
+std::string_view child_code_name(int code) {
+  return name_of(kChildCodes, code);
+}
 
 }  // namespace cloister::sys

@@ -227,13 +227,13 @@ std::string_view advice(Step step, int error) {
       return "";
     case Step::nice:
       return error == EACCES || error == EPERM
-                 ? "A value below the current one needs privilege or RLIMIT_NICE" : "";
-    case Step::ioprio:
-      return error == EPERM ? "The realtime class needs privilege" : "";
-    case Step::oom_score_adj:
-      return error == EACCES ? "Lowering it needs privilege" : "";
+                 ? "A value below the current one needs privilege or RLIMIT_NICE"
+                 : "";
+    case Step::ioprio: return error == EPERM ? "The realtime class needs privilege" : "";
+    case Step::oom_score_adj: return error == EACCES ? "Lowering it needs privilege" : "";
     case Step::affinity:
-      return error == EINVAL ? "None of these processors is online and allowed for this cgroup" : "";
+      return error == EINVAL ? "None of these processors is online and allowed for this cgroup"
+                             : "";
     case Step::rlimit:
       if (error == EPERM) return "The hard limit is above the caller's own, which needs privilege";
       if (error == EINVAL) return "The soft limit must not be above the hard limit";
@@ -262,20 +262,20 @@ std::string_view advice(Step step, int error) {
              "lifetime.setup_timeout sets the limit";
     case Step::controlling_terminal:
       return error == EPERM ? "It must be a terminal that no other session has, and the payload "
-                              "must lead a session (setsid)" : "";
-    case Step::setsid:
-      return error == EPERM ? "The payload already leads a process group" : "";
+                              "must lead a session (setsid)"
+                            : "";
+    case Step::setsid: return error == EPERM ? "The payload already leads a process group" : "";
     case Step::net_namespace:
     case Step::ipc_namespace:
     case Step::uts_namespace:
     case Step::mount_namespace:
     case Step::cgroup_namespace:
     case Step::time_namespace:
-      if (error == ENOSPC) return "The host's limit of namespaces is reached (user.max_*_namespaces)";
+      if (error == ENOSPC)
+        return "The host's limit of namespaces is reached (user.max_*_namespaces)";
       if (error == EINVAL) return "This kernel was built without it";
       return "";
-    case Step::record:
-      return error == ENOSPC ? "The runtime directory is full" : "";
+    case Step::record: return error == ENOSPC ? "The runtime directory is full" : "";
     case Step::verify_ids:
     case Step::plan: return "This is a fault of cloister: please report it";
     default: return "";

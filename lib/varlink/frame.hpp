@@ -49,12 +49,12 @@ struct Message {
 };
 
 enum class FrameError {
-  closed = 1,             // the peer closed between two messages
-  truncated,              // the peer closed inside a message
-  too_large,              // more than kMaxMessageBytes without a NUL
-  too_many_descriptors,   // more than kMaxDescriptors with one message
-  lost_descriptors,       // MSG_CTRUNC: some could not be received
-  late_descriptors,       // not with the first byte of a message
+  closed = 1,            // the peer closed between two messages
+  truncated,             // the peer closed inside a message
+  too_large,             // more than kMaxMessageBytes without a NUL
+  too_many_descriptors,  // more than kMaxDescriptors with one message
+  lost_descriptors,      // MSG_CTRUNC: some could not be received
+  late_descriptors,      // not with the first byte of a message
 };
 
 const boost::system::error_category& frame_category() noexcept;

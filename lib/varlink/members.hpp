@@ -191,9 +191,7 @@ Json write(const T& value) {
     return value;
   } else {
     Json object = Json::object();
-    each_field(value, [&](const char* name, const auto& member) {
-      object[name] = write(member);
-    });
+    each_field(value, [&](const char* name, const auto& member) { object[name] = write(member); });
     return object;
   }
 }

@@ -18,7 +18,9 @@ namespace {
 constexpr uint32_t kShownArguments = 32;
 constexpr uint32_t kShownBytes = 256;
 
-std::string text_of(plan::View job, plan::Text text) { return {job.c_str(text), text.length}; }
+std::string text_of(plan::View job, plan::Text text) {
+  return {job.c_str(text), text.length};
+}
 
 std::optional<std::string> optional_text(plan::View job, plan::Text text) {
   if (text.length == 0) return {};
@@ -41,10 +43,10 @@ std::optional<std::string> timestamp(int64_t ns) {
   tm parts{};
   gmtime_r(&seconds, &parts);
   char text[64];
-  const int length = std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ",
-                                   parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
-                                   parts.tm_hour, parts.tm_min, parts.tm_sec,
-                                   static_cast<int>(ns % 1'000'000'000 / 1000));
+  const int length =
+      std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", parts.tm_year + 1900,
+                    parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
+                    static_cast<int>(ns % 1'000'000'000 / 1000));
   return std::string(text, static_cast<size_t>(length));
 }
 
@@ -201,8 +203,12 @@ std::optional<std::array<uint8_t, 16>> parse_job_name(std::string_view text) {
   return job;
 }
 
-std::string_view mode_name(plan::Mode mode) { return to_string(mode_of(mode)); }
-std::string_view phase_name(plan::JobPhase phase) { return to_string(phase_of(phase)); }
+std::string_view mode_name(plan::Mode mode) {
+  return to_string(mode_of(mode));
+}
+std::string_view phase_name(plan::JobPhase phase) {
+  return to_string(phase_of(phase));
+}
 
 Verdict make_verdict(const plan::JobState& state, plan::View job) {
   const plan::ExitRecord& record = state.record;

@@ -24,7 +24,9 @@ enum class Method { run, start, wait, signal, list, inspect, stop, remove, plan,
 std::optional<Method> method_of(std::string_view qualified_name);
 
 // Whether the method may answer with more than one reply.
-constexpr bool may_stream(Method method) { return method == Method::run; }
+constexpr bool may_stream(Method method) {
+  return method == Method::run;
+}
 
 // The reply to a call that is not the launcher's: GetInfo,
 // GetInterfaceDescription, or the standard error that says what was not found.

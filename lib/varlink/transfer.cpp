@@ -10,7 +10,9 @@
 namespace cloister::varlink {
 namespace {
 
-boost::system::error_code last_error() { return {errno, boost::system::system_category()}; }
+boost::system::error_code last_error() {
+  return {errno, boost::system::system_category()};
+}
 
 // Room for the descriptors of one message and for the credentials that arrive
 // where the listener has SO_PASSCRED. CMSG_SPACE rounds up, so the kernel may
@@ -117,7 +119,8 @@ Result<Message> read_message(int socket, FrameReader& reader) {
     if (!progress) return progress.error();
     if (*progress == Progress::complete) return reader.take();
     // A blocking socket says EAGAIN when its SO_RCVTIMEO has passed.
-    if (*progress == Progress::blocked) return boost::system::errc::make_error_code(boost::system::errc::timed_out);
+    if (*progress == Progress::blocked)
+      return boost::system::errc::make_error_code(boost::system::errc::timed_out);
   }
 }
 
@@ -127,7 +130,8 @@ Result<void> write_message(int socket, std::string json, std::span<const int> de
     const auto progress = send(socket, writer);
     if (!progress) return progress.error();
     if (*progress == Progress::complete) return {};
-    if (*progress == Progress::blocked) return boost::system::errc::make_error_code(boost::system::errc::timed_out);
+    if (*progress == Progress::blocked)
+      return boost::system::errc::make_error_code(boost::system::errc::timed_out);
   }
 }
 

@@ -54,9 +54,7 @@ std::string why(const Verdict& verdict) {
 std::string Verdict::summary() const {
   std::string text;
   switch (ending) {
-    case Ending::exited:
-      text = "exited with " + std::to_string(exit_code.value_or(-1));
-      break;
+    case Ending::exited: text = "exited with " + std::to_string(exit_code.value_or(-1)); break;
     case Ending::signaled:
       text = "ended by " + term_signal.value_or("a signal");
       if (core_dumped.value_or(false)) text += " (core dumped)";
@@ -69,8 +67,7 @@ std::string Verdict::summary() const {
         return text;
       }
       break;
-    case Ending::lost:
-      return "its end is not known: the record was lost, it may have run or not";
+    case Ending::lost: return "its end is not known: the record was lost, it may have run or not";
     case Ending::unknown: return "ended in a way this version does not know";
   }
   if (ending != Ending::not_started && wall_us) text += " after " + seconds(*wall_us);

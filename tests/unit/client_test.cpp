@@ -46,7 +46,7 @@ namespace {
 const std::string kPrefix = "io.cloister.Launcher.";
 
 Json verdict(const char* id, int code) {
-  return {{"id", id},          {"ok", code == 0},      {"ending", "exited"},
+  return {{"id", id},           {"ok", code == 0},    {"ending", "exited"},
           {"cause", "payload"}, {"fault", "payload"}, {"exit_code", code}};
 }
 
@@ -118,8 +118,7 @@ class Listening {
         UniqueFd accepted(::accept4(listener_.borrow(), nullptr, nullptr, SOCK_CLOEXEC));
         if (!accepted) return;
         connections++;
-        threads_.emplace_back(
-            [this, fd = accepted.take()] { serve(UniqueFd(fd), behaviour_); });
+        threads_.emplace_back([this, fd = accepted.take()] { serve(UniqueFd(fd), behaviour_); });
       }
     });
   }
@@ -192,7 +191,8 @@ TEST_CASE("descriptors go to the service and come back, and the caller keeps its
   REQUIRE(started.has_value());
   CHECK(started->id == "j-2");
   CHECK_FALSE(started->pid.has_value());
-  struct stat a {}, b {};
+  struct stat a {
+  }, b{};
   REQUIRE(::fstat(own.borrow(), &a) == 0);
   REQUIRE(::fstat(started->pidfd.borrow(), &b) == 0);
   CHECK(a.st_ino == b.st_ino);
@@ -204,9 +204,10 @@ TEST_CASE("errors of the service are values that say what to do") {
     if (peer.is("Start")) {
       varlink::Reply failed;
       failed.error = kPrefix + "LaunchFailed";
-      failed.parameters = {{"stage", "payload"}, {"step", "execve"}, {"field", "argv[0]"},
-                           {"errno", 2}, {"errno_name", "ENOENT"}, {"message", "no program"},
-                           {"hint", "Install it"}, {"index", nullptr}};
+      failed.parameters = {{"stage", "payload"},     {"step", "execve"},
+                           {"field", "argv[0]"},     {"errno", 2},
+                           {"errno_name", "ENOENT"}, {"message", "no program"},
+                           {"hint", "Install it"},   {"index", nullptr}};
       peer.send(failed);
     } else if (peer.is("Run")) {
       peer.send(varlink::denied("identity", "own_ids", {}, 0, "Ask the administrator"));
@@ -229,9 +230,9 @@ TEST_CASE("errors of the service are values that say what to do") {
   const auto invalid = client.plan(job());
   CHECK(invalid.error().message() ==
         "the request is refused at nice: is out of range; expected -20 to 19, got 99");
-  CHECK_THROWS_WITH_AS(client.plan(job()).value(),
-                       "the request is refused at nice: is out of range; expected -20 to 19, got 99",
-                       Exception);
+  CHECK_THROWS_WITH_AS(
+      client.plan(job()).value(),
+      "the request is refused at nice: is out of range; expected -20 to 19, got 99", Exception);
 }
 
 TEST_CASE("a service that hangs up or talks nonsense is an error, never a verdict") {
@@ -338,11 +339,12 @@ TEST_CASE("a private service gets its socket and nothing else, and is reaped") {
   {
     std::ofstream script(program);
     // Its own descriptors 0 to 2, the socket, and what sh and ls open themselves.
-    script << "#!/bin/sh\n"
-              "{ echo \"$@\"; ls -l /proc/self/fd | grep -c socket; ls /proc/$$/fd | tr '\\n' ' ';\n"
-              "  echo; cut -d' ' -f5,6 /proc/$$/stat; } > "
-           << directory << "/seen.new\nmv " << directory << "/seen.new " << directory
-           << "/seen\nexec cat <&3 >/dev/null\n";
+    script
+        << "#!/bin/sh\n"
+           "{ echo \"$@\"; ls -l /proc/self/fd | grep -c socket; ls /proc/$$/fd | tr '\\n' ' ';\n"
+           "  echo; cut -d' ' -f5,6 /proc/$$/stat; } > "
+        << directory << "/seen.new\nmv " << directory << "/seen.new " << directory
+        << "/seen\nexec cat <&3 >/dev/null\n";
   }
   REQUIRE(::chmod(program.c_str(), 0700) == 0);
   const UniqueFd leaky(::open("/dev/null", O_RDONLY));  // without O_CLOEXEC
@@ -433,8 +435,7 @@ TEST_CASE("calls at the same time use as many connections as allowed, others wai
     run_jobs(peer);
   });
   asio::io_context context;
-  auto client =
-      AsyncClient::connect(context.get_executor(), {{.socket = service.path}, 3}).value();
+  auto client = AsyncClient::connect(context.get_executor(), {{.socket = service.path}, 3}).value();
   int ended = 0;
   for (int i = 0; i < 12; i++)
     client.async_run(job(), [&](Result<Verdict> result) { ended += result.value().ok; });
@@ -467,7 +468,8 @@ TEST_CASE("an error reply leaves the connection in use, a broken one is replaced
   CHECK(service.connections == 1);
   remove();
   remove();
-  CHECK(errors == std::vector<std::string>{"io.cloister.Launcher.NoSuchJob", "local.Transport", ""});
+  CHECK(errors ==
+        std::vector<std::string>{"io.cloister.Launcher.NoSuchJob", "local.Transport", ""});
   CHECK(service.connections == 2);
 }
 

@@ -24,8 +24,7 @@ class Parser {
   std::optional<Interface> parse(std::string& why) {
     const bool good = interface();
     if (good) return interface_;
-    why = "at byte " + std::to_string(at_) + ": " +
-          std::string(text_.substr(at_, 40));
+    why = "at byte " + std::to_string(at_) + ": " + std::string(text_.substr(at_, 40));
     return {};
   }
 

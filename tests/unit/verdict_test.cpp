@@ -71,7 +71,8 @@ plan::JobState ended_state(int wait_status) {
   state.record.ending = plan::Ending::ended;
   state.record.wait_status = wait_status;
   state.record.child_code = WIFEXITED(wait_status) ? CLD_EXITED : CLD_KILLED;
-  state.record.child_status = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : WTERMSIG(wait_status);
+  state.record.child_status =
+      WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : WTERMSIG(wait_status);
   state.record.child_uid = 1000;
   state.record.leftovers_killed = 2;
   state.record.rusage.utime_us = 11;
@@ -168,13 +169,14 @@ TEST_CASE("what the job was asked as is in its verdict") {
 
 TEST_CASE("what was not measured is null") {
   const auto dom = varlink::to_dom(verdict_of(ended_state(0)));
-  for (const char* name : {"usage", "limit", "oom", "seccomp", "killed_by", "failure", "term_signal"})
+  for (const char* name :
+       {"usage", "limit", "oom", "seccomp", "killed_by", "failure", "term_signal"})
     CHECK_MESSAGE(dom[name].is_null(), std::string(name));
   CHECK(dom["phases_us"]["queue"].is_null());
   CHECK(dom["phases_us"]["parse"] == 7);
   const auto unstarted = varlink::to_dom(verdict_of(not_started(plan::Step::exec, ENOENT)));
-  for (const char* name : {"wait_status", "exit_code", "returncode", "si_code", "si_status", "rusage",
-                           "wall_us", "started_at", "core_dumped"})
+  for (const char* name : {"wait_status", "exit_code", "returncode", "si_code", "si_status",
+                           "rusage", "wall_us", "started_at", "core_dumped"})
     CHECK_MESSAGE(unstarted[name].is_null(), std::string(name));
 }
 
@@ -378,8 +380,9 @@ TEST_CASE("job ids are read back, and only in their one spelling") {
   const auto back = varlink::parse_job_name(name);
   REQUIRE(back.has_value());
   CHECK(std::equal(back->begin(), back->end(), job));
-  for (const std::string& refused : {std::string(), name.substr(1), name + "0", "J" + name.substr(1),
-                                     "j-" + std::string(32, 'G'), "j-" + std::string(32, 'A')})
+  for (const std::string& refused :
+       {std::string(), name.substr(1), name + "0", "J" + name.substr(1),
+        "j-" + std::string(32, 'G'), "j-" + std::string(32, 'A')})
     CHECK_FALSE(varlink::parse_job_name(refused).has_value());
 }
 
@@ -395,7 +398,8 @@ TEST_CASE("names of signals and errors are read both ways") {
   CHECK(sys::signal_number("TERM") == SIGTERM);
   CHECK(sys::signal_number("SIGRTMAX-2") == SIGRTMAX - 2);
   CHECK(sys::signal_number("SIGIOT") == SIGABRT);
-  for (const char* refused : {"", "SIG", "sigterm", "SIGRTMIN+", "SIGRTMIN+99", "SIGRTMIN+-1", "15"})
+  for (const char* refused :
+       {"", "SIG", "sigterm", "SIGRTMIN+", "SIGRTMIN+99", "SIGRTMIN+-1", "15"})
     CHECK_MESSAGE(!sys::signal_number(refused).has_value(), std::string(refused));
   CHECK(sys::errno_name(ENOENT) == "ENOENT");
   CHECK(sys::errno_name(0).empty());

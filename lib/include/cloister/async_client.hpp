@@ -59,8 +59,7 @@ class AsyncClient {
   // `on_event` sees each event, the last one included, in order, on the
   // client's own strand; it may keep the pty.
   template <class Token>
-  auto async_run(const Request& request, Descriptors descriptors, OnEvent on_event,
-                 Token&& token) {
+  auto async_run(const Request& request, Descriptors descriptors, OnEvent on_event, Token&& token) {
     return initiate<Verdict>(run_call(request, std::move(descriptors), std::move(on_event)),
                              std::forward<Token>(token));
   }
@@ -137,13 +136,12 @@ class AsyncClient {
   static Call stop_call(std::string_view id, std::optional<std::chrono::milliseconds> timeout);
   static Call list_call(const ListFilter& filter);
   static Call id_call(const char* method, std::string_view id);
-  static Call named_call(std::string_view method, std::string parameters,
-                         Descriptors descriptors);
+  static Call named_call(std::string_view method, std::string parameters, Descriptors descriptors);
 
   // Defined for the types above.
   template <class T>
-  static void launch(std::shared_ptr<State> state, Call call,
-                     boost::asio::cancellation_slot slot, Done<T> done);
+  static void launch(std::shared_ptr<State> state, Call call, boost::asio::cancellation_slot slot,
+                     Done<T> done);
   static boost::asio::any_io_executor executor_of(const State& state);
 
   template <class T, class Token>

@@ -25,8 +25,9 @@ enum class Service { automatic, system, user, private_ };
 
 struct ConnectOptions {
   Service service = Service::automatic;
-  std::string socket;     // a path; overrides `service` and CLOISTER_SOCKET
-  std::string cloisterd;  // the program private mode starts; default: where it was installed, then PATH
+  std::string socket;  // a path; overrides `service` and CLOISTER_SOCKET
+  std::string
+      cloisterd;  // the program private mode starts; default: where it was installed, then PATH
 };
 
 // One reply of Run, or what Wait reports.
@@ -45,8 +46,8 @@ std::string_view to_string(Event::Kind kind);
 struct Started {
   std::string id;
   std::optional<int64_t> pid;  // in the caller's pid namespace
-  UniqueFd pidfd;  // of the payload; absent if the kernel could not give one
-  UniqueFd pty;    // master of its terminal, if it was given one
+  UniqueFd pidfd;              // of the payload; absent if the kernel could not give one
+  UniqueFd pty;                // master of its terminal, if it was given one
 };
 
 // Which jobs Wait waits for: exactly one of them set.

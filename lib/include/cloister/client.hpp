@@ -55,8 +55,7 @@ class Client {
 
   Result<void> signal(std::string_view id, int signal, SignalScope scope = SignalScope::main);
   // SIGTERM (or the job's stop_signal), its grace time or `timeout`, SIGKILL.
-  Result<Verdict> stop(std::string_view id,
-                       std::optional<std::chrono::milliseconds> timeout = {});
+  Result<Verdict> stop(std::string_view id, std::optional<std::chrono::milliseconds> timeout = {});
   Result<std::vector<JobInfo>> list(const ListFilter& filter = {});
   Result<Inspection> inspect(std::string_view id);
   Result<void> remove(std::string_view id);  // of an ended job: its verdict is gone after

@@ -23,8 +23,8 @@ struct JobInfo {
   std::optional<std::string> profile;
   Mode mode = Mode::unknown;
   JobPhase state = JobPhase::unknown;
-  std::optional<int64_t> pid;   // of the payload, in the service's pid namespace
-  int64_t owner = 0;            // uid
+  std::optional<int64_t> pid;     // of the payload, in the service's pid namespace
+  int64_t owner = 0;              // uid
   std::vector<std::string> argv;  // for people: a prefix, bytes outside UTF-8 replaced
   std::optional<std::string> accepted_at, started_at, ended_at;  // RFC 3339, UTC, µs
   bool operator==(const JobInfo&) const = default;

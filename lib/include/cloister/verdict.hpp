@@ -39,14 +39,14 @@ std::string_view to_string(Fault fault);
 
 // Why a job did not start: the step that failed, docs/architecture.md names them.
 struct Failure {
-  std::string stage;                  // monitor | init | payload
-  std::string step;                   // "execve", "mounts", "setpgid", ...
-  std::string field;                  // of the request: "mounts[3]"; empty if none
-  std::optional<int64_t> index;       // of the element at fault
-  int error_number = 0;               // errno; 0 when the step failed without one
-  std::string errno_name;             // "ENOENT"; empty when 0
-  std::string message;                // what failed
-  std::string hint;                   // what to do; may be empty
+  std::string stage;             // monitor | init | payload
+  std::string step;              // "execve", "mounts", "setpgid", ...
+  std::string field;             // of the request: "mounts[3]"; empty if none
+  std::optional<int64_t> index;  // of the element at fault
+  int error_number = 0;          // errno; 0 when the step failed without one
+  std::string errno_name;        // "ENOENT"; empty when 0
+  std::string message;           // what failed
+  std::string hint;              // what to do; may be empty
   bool operator==(const Failure&) const = default;
 };
 
@@ -118,11 +118,11 @@ struct Verdict {
   Cause cause = Cause::unknown;
   Fault fault = Fault::unknown;
 
-  std::optional<int> wait_status;  // raw, wait(2)
-  std::optional<int> exit_code;    // 0-255
+  std::optional<int> wait_status;          // raw, wait(2)
+  std::optional<int> exit_code;            // 0-255
   std::optional<std::string> term_signal;  // "SIGKILL"
   std::optional<bool> core_dumped;
-  std::optional<int> returncode;   // exit code, or minus the signal
+  std::optional<int> returncode;  // exit code, or minus the signal
   // si_code ("CLD_EXITED"), si_status and si_uid of waitid(2); in JSON under
   // these names, which are macros in C.
   std::optional<std::string> child_code;
