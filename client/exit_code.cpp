@@ -40,6 +40,7 @@ std::string line_of(const Verdict& verdict) {
 
 Verdict verdict_of(const Error& error, Mode mode) {
   Verdict verdict;
+  verdict.id = "-";  // readers insist on one
   verdict.mode = mode;
   verdict.ending = Ending::not_started;
   verdict.cause = Cause::cloister;

@@ -28,9 +28,10 @@ std::string for_people(const Inspection& inspection) {
   add("started", job.started_at);
   add("ended", job.ended_at);
   if (inspection.verdict) add("verdict", line_of(*inspection.verdict));
-  const std::string request =
-      parsed(inspection.request).dump(2, ' ', false, Json::error_handler_t::replace);
-  return table.text() + "request  " + request + "\n";
+  table.add({"request", ""});
+  const Json request = parsed(inspection.request);
+  for (const auto& [field, value] : request.items()) table.add({"  " + field, brief(value)});
+  return table.text();
 }
 
 }  // namespace

@@ -372,7 +372,7 @@ class Mapping {
   }
 
   Job finish() {
-    auto read = parse(text_of(document_));
+    auto read = cloister::parse(text_of(document_));
     if (!read) refuse(read.error());
     job_.request = *std::move(read);
     return std::move(job_);

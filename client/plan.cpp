@@ -37,8 +37,13 @@ std::string cut(std::string text) {
   return text + "…";
 }
 
-std::string for_people(const DryRun& dry, const Json& asked) {
-  const Json effective = parsed(dry.effective);
+std::string for_people(const DryRun& dry, const Job& job) {
+  const Json asked = parsed(job.asked);
+  Json effective = parsed(dry.effective);
+  // The service does not repeat the values of variables, which may be secrets
+  // of the caller; ours are known here.
+  for (const auto& [name, value] : job.request.env)
+    if (effective.contains("env") && effective["env"].contains(name)) effective["env"][name] = value;
   Table values({"FIELD", "VALUE", "FROM"});
   const Json origins = parsed(dry.origins);
   for (const auto& [path, origin] : origins.items()) {
@@ -72,7 +77,7 @@ int plan(const CommandLine& line) {
   }
   if (!dry) give_up(dry.error());
   if (!line.has(Opt::json)) {
-    print(for_people(*dry, parsed(job.asked)));
+    print(for_people(*dry, job));
     return 0;
   }
   const Json object = {{"effective", parsed(dry->effective)},

@@ -3,12 +3,19 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "exit_code.hpp"
 #include "sys/names.hpp"
 
 namespace cloister::command {
+namespace {
+
+constexpr std::chrono::milliseconds kPatience{500};
+
+}  // namespace
 
 Result<Verdict> Session::run() {
   // Signals are caught from here on only: until now they just end us, and with
@@ -38,19 +45,20 @@ Result<Verdict> Session::loop(Signals& signals) {
       want(ready[3], STDOUT_FILENO, relay_->wanted_of_stdout());
       want(ready[4], relay_->master(), relay_->wanted_of_master());
     }
-    if (::poll(ready, std::size(ready), -1) < 0) {
+    if (::poll(ready, std::size(ready), time_left()) < 0) {
       if (errno == EINTR) continue;
       throw Trouble{"poll: " + std::string(sys::errno_text(errno))};
     }
     if (ready[1].revents != 0)
       while (const auto signal = signals.next())
-        if (auto done = hand_on(signals, *signal); !done) return done.error();
+        if (auto done = hand_on(*signal); !done) return done.error();
     if (relay_) relay_->step(ready[2].revents, ready[3].revents, ready[4].revents);
     if (ready[0].revents != 0) {
       const auto ended = take_event(signals);
       if (!ended) return ended.error();
       if (*ended) return *std::move(verdict_);
     }
+    if (time_left() == 0) throw Interrupted{*ending_};
   }
 }
 
@@ -63,6 +71,9 @@ Result<bool> Session::take_event(Signals& signals) {
       id_ = event->id;
       started_ = true;
       if (event->pty) relay_.emplace(std::move(event->pty));
+      ending_.reset();
+      for (const int signal : std::exchange(early_, {}))
+        if (auto sent = send(signal); !sent) return sent.error();
       break;
     case Event::Kind::stopped:
       if (stop_asked_) {
@@ -78,17 +89,30 @@ Result<bool> Session::take_event(Signals& signals) {
   return false;
 }
 
-Result<void> Session::hand_on(Signals&, int signal) {
+int Session::time_left() const {
+  if (!ending_) return -1;
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+      patience_ - std::chrono::steady_clock::now());
+  return static_cast<int>(std::max<int64_t>(left.count(), 0));
+}
+
+Result<void> Session::hand_on(int signal) {
   if (signal == SIGWINCH && relay_) {
     relay_->follow_size();
     return {};
   }
-  if (!started_) {
-    const bool ends = signal == SIGINT || signal == SIGTERM || signal == SIGHUP ||
-                      signal == SIGQUIT;
-    if (ends) throw Interrupted{signal};
-    return {};
+  if (started_) return send(signal);
+  const bool ends =
+      signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
+  if (ends && !ending_) {
+    ending_ = signal;
+    patience_ = std::chrono::steady_clock::now() + kPatience;
   }
+  early_.push_back(signal);
+  return {};
+}
+
+Result<void> Session::send(int signal) {
   // The job has a session of its own, where the kernel would ignore SIGTSTP.
   if (signal == SIGTSTP) {
     stop_asked_ = true;

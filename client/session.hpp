@@ -4,8 +4,10 @@
 // terminal and process group, with the caller's rights.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cloister/client.hpp"
 #include "job.hpp"
@@ -21,7 +23,7 @@ class Session {
   // What the service answered, or why it could not. Throws Interrupted.
   Result<Verdict> run();
 
-  // A signal came before the job had started: it is ended with the connection.
+  // A signal came and the job did not start: it is ended with the connection.
   struct Interrupted {
     int signal;
   };
@@ -30,7 +32,9 @@ class Session {
   Result<Verdict> loop(Signals& signals);
   // True once the job has ended.
   Result<bool> take_event(Signals& signals);
-  Result<void> hand_on(Signals& signals, int signal);
+  Result<void> hand_on(int signal);
+  Result<void> send(int signal);
+  int time_left() const;  // ms for poll(2)
   void stop_with_job(Signals& signals);
 
   Client& client_;
@@ -38,6 +42,11 @@ class Session {
   const bool quiet_;
   std::string id_;
   bool started_ = false;
+  // Signals that came before `started` did. The job may run already, and soon
+  // we hear of it; or it does not get started, and one that asks us to end does.
+  std::vector<int> early_;
+  std::optional<int> ending_;
+  std::chrono::steady_clock::time_point patience_;
   bool stop_asked_ = false;  // SIGTSTP came: when the job has stopped, so do we
   std::optional<Relay> relay_;
   std::optional<Verdict> verdict_;

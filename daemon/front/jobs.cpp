@@ -1,6 +1,7 @@
 // Calls that launch: Run, Start, Plan.
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -108,6 +109,7 @@ std::vector<int> started_json(Json& reply, const plan::JobState& state, const Of
 }  // namespace
 
 Task<bool> Session::pass_descriptors(int channel, std::vector<sys::UniqueFd> descriptors) {
+  if (descriptors.empty()) co_return true;
   asio::posix::stream_descriptor ready(io_, ::fcntl(channel, F_DUPFD_CLOEXEC, 3));
   for (size_t at = 0; at < descriptors.size();) {
     int fds[kBatch];
@@ -176,6 +178,9 @@ Task<std::optional<Session::Launched>> Session::launch(Pending& pending, plan::M
   if (!write_sealed(plan_.borrow(), resolved->plan_block)) leave();
   plan::Ask ask = monitor_.make(plan::AskKind::submit);
   ask.plan_bytes = static_cast<uint32_t>(resolved->plan_block.size());
+  // Who hears only the end is not woken for the rest.
+  ask.options = WEXITED;
+  if (pending.call.more) ask.options |= WSTOPPED | WCONTINUED;
   if (!monitor_.ask(ask)) leave();
   auto answer = co_await monitor_.answer(ask.sequence);
   if (!answer || answer->descriptors.empty()) leave();
@@ -226,10 +231,6 @@ Task<void> Session::run_job(Pending pending) {
       }
       co_return;
     }
-    if (!stream) {
-      started = true;
-      continue;
-    }
     const bool first = !std::exchange(started, true);
     Json event = event_json(state.event == JobPhase::stopped ? "stopped"
                             : first                          ? "started"
@@ -244,6 +245,8 @@ Task<void> Session::run_job(Pending pending) {
 }
 
 Task<void> Session::start_job(Pending pending) {
+  // Hears of the start, too.
+  pending.call.more = true;
   auto launched = co_await launch(pending, plan::Method::start);
   if (!launched) co_return;
   for (;;) {

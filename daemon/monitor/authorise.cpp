@@ -44,6 +44,17 @@ Refusal refusal(RefusalKind kind, const char* field, const char* rule, uint64_t 
   return refusal;
 }
 
+// They do not change while the daemon runs.
+Rlimits daemon_hard_limits() {
+  Rlimits limits;
+  for (uint32_t i = 0; i < plan::kRlimits; ++i) {
+    rlimit own{};
+    ::getrlimit(static_cast<__rlimit_resource_t>(i), &own);
+    limits[i] = own.rlim_max;
+  }
+  return limits;
+}
+
 }  // namespace
 
 // One request before the judge; each method is one rule of docs/security.md
@@ -193,12 +204,11 @@ class Judge {
   bool limits() {
     const auto& own = peer_.hard_limits();
     if (!own) return deny("peer", "caller-is-gone");
+    static const Rlimits daemon = daemon_hard_limits();
     for (uint32_t i = 0; i < plan::kRlimits; ++i) {
       const plan::Rlimit& limit = h_.rlimits[i];
-      rlimit daemon{};
-      ::getrlimit(static_cast<__rlimit_resource_t>(i), &daemon);
       // Constants of ours give way to what the caller has and we can give.
-      approved_.order_.rlimit_hard[i] = std::min<uint64_t>((*own)[i], daemon.rlim_max);
+      approved_.order_.rlimit_hard[i] = std::min((*own)[i], daemon[i]);
       if (limit.set && limit.hard > (*own)[i] && !peer_.holds(CAP_SYS_RESOURCE))
         return deny("rlimits", "not-above-own-hard-limit", (*own)[i], limit.hard);
     }

@@ -169,9 +169,11 @@ void Jobs::submit(Front& front, const Ask& ask) {
   subscribe(front, ask, *job);
 }
 
-// The submitter hears everything, from where the job is now.
+// The submitter hears the end; one that streams hears everything, from where
+// the job is now.
 void Jobs::subscribe(Front& front, const Ask& ask, Job& job) {
-  if (job.state().phase != JobPhase::preparing)
+  const bool streams = (ask.options & WSTOPPED) != 0;
+  if (!job.running() || (streams && job.state().phase != JobPhase::preparing))
     tell_event(front, ask.sequence, job, job.state().phase);
   if (!job.running()) return;
   Waiter waiter{front.weak_from_this(), ask, true};
@@ -229,7 +231,8 @@ void Jobs::on_event(Job& job) {
     const std::shared_ptr<Front> front = current->front.lock();
     if (!front || !selects(current->ask, front->peer(), job)) continue;
     const uint32_t options = current->ask.options;
-    const bool wanted = current->every_event || (event == JobPhase::ended && (options & WEXITED)) ||
+    const bool submitter = current->every_event && (options & WSTOPPED);
+    const bool wanted = submitter || (event == JobPhase::ended && (options & WEXITED)) ||
                         (event == JobPhase::stopped && (options & WSTOPPED)) ||
                         (event == JobPhase::running && before == JobPhase::stopped &&
                          (options & WCONTINUED));

@@ -33,7 +33,9 @@ struct Ask {
   uint32_t sequence;  // echoed in every Tell that answers
   uint8_t job[16];
   Select select;
-  uint32_t options;  // wait: WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT
+  // wait: WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT
+  // submit: WEXITED, with WSTOPPED | WCONTINUED to hear of all events
+  uint32_t options;
   int32_t signal;
   Scope scope;
   int32_t pgid;

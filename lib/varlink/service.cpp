@@ -28,6 +28,15 @@ Reply error(std::string_view interface, std::string_view name, Json parameters) 
   return reply;
 }
 
+// What a client wrote, given back to it: a megabyte of it explains no more.
+std::string echoed(std::string_view text) {
+  constexpr size_t kMost = 256;
+  if (text.size() <= kMost) return std::string(text);
+  size_t cut = kMost;
+  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80) --cut;
+  return std::string(text.substr(0, cut)) + "...";
+}
+
 Json text_or_null(std::string_view text) { return text.empty() ? Json() : Json(text); }
 
 template <class T>
@@ -57,7 +66,7 @@ Reply get_interface_description(const Json& parameters) {
   } else if (*interface == kService) {
     reply.parameters = {{"description", kServiceDescription}};
   } else {
-    return error(kService, "InterfaceNotFound", {{"interface", *interface}});
+    return error(kService, "InterfaceNotFound", {{"interface", echoed(interface->get_ref<const std::string&>())}});
   }
   return reply;
 }
@@ -82,13 +91,13 @@ Reply answer(const Call& call) {
     }
     if (name == "GetInterfaceDescription") return get_interface_description(call.parameters);
   } else if (interface != kLauncher) {
-    return error(kService, "InterfaceNotFound", {{"interface", interface}});
+    return error(kService, "InterfaceNotFound", {{"interface", echoed(interface)}});
   }
-  return error(kService, "MethodNotFound", {{"method", call.method}});
+  return error(kService, "MethodNotFound", {{"method", echoed(call.method)}});
 }
 
 Reply invalid_parameter(std::string_view parameter) {
-  return error(kService, "InvalidParameter", {{"parameter", parameter}});
+  return error(kService, "InvalidParameter", {{"parameter", echoed(parameter)}});
 }
 
 Reply expected_more() { return error(kService, "ExpectedMore", Json::object()); }

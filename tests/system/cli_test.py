@@ -364,8 +364,13 @@ def _(t):
     process = t.popen("run", "-c", "echo ready; read x; echo $x; exit 4", stdin=subprocess.PIPE)
     wait_for_line(process, "ready")
     process.send_signal(signal.SIGTSTP)
-    _, status = os.waitpid(process.pid, os.WUNTRACED)
-    expect(os.WIFSTOPPED(status), status)
+    deadline = time.monotonic() + 20
+    while (state := os.waitpid(process.pid, os.WUNTRACED | os.WNOHANG))[0] == 0:
+        if time.monotonic() > deadline:
+            process.kill()
+        expect(time.monotonic() < deadline, "it did not stop")
+        time.sleep(0.02)
+    expect(os.WIFSTOPPED(state[1]), state)
     process.send_signal(signal.SIGCONT)
     out, err = process.communicate("on\n", timeout=20)
     expect(out == "on\n" and process.returncode == 4, out, err)

@@ -18,9 +18,9 @@ using namespace cloister::command;
 
 namespace {
 
-const char* const kEnvironment[] = {"PATH=/usr/bin:/bin", "HOME=/home/u", "USER=u",   "LANG=C.UTF-8",
-                                    "LC_ALL=C",           "SECRET=s",     "EMPTY=",   "TERM=xterm",
-                                    "=ODD=1",             "BYTES=\xff"};
+const char* const kEnvironment[] = {
+    "PATH=/usr/bin:/bin", "HOME=/home/u", "USER=u",     "LANG=C.UTF-8", "LC_ALL=C",
+    "SECRET=s",           "EMPTY=",       "TERM=xterm", "=ODD=1",       "BYTES=\xff"};
 
 struct Line {
   std::vector<std::string> words;
@@ -235,10 +235,9 @@ TEST_CASE("values out of range are refused with their field") {
 }
 
 TEST_CASE("limits are named with or without their prefix, and may have two values") {
-  const auto limits =
-      job_of({"--rlimit", "nofile=10:20", "--rlimit", "RLIMIT_AS=1G", "--rlimit", "core=unlimited",
-              "x"})
-          .request.rlimits;
+  const auto limits = job_of({"--rlimit", "nofile=10:20", "--rlimit", "RLIMIT_AS=1G", "--rlimit",
+                              "core=unlimited", "x"})
+                          .request.rlimits;
   CHECK(limits.at("RLIMIT_NOFILE") == Rlimit{10, 20});
   CHECK(limits.at("RLIMIT_AS") == Rlimit{1u << 30, 1u << 30});
   CHECK(limits.at("RLIMIT_CORE") == Rlimit{kUnlimited, kUnlimited});
@@ -256,8 +255,7 @@ TEST_CASE("who it runs as needs a group where the user is a number") {
   const auto ids = std::get<Ids>(*job_of({"--as", "1000:staff", "x"}).request.identity);
   CHECK(std::get<uint32_t>(*ids.ruid) == 1000);
   CHECK(std::get<std::string>(*ids.rgid) == "staff");
-  CHECK(std::holds_alternative<CallerIdentity>(
-      *job_of({"-u", "caller", "x"}).request.identity));
+  CHECK(std::holds_alternative<CallerIdentity>(*job_of({"-u", "caller", "x"}).request.identity));
 }
 
 TEST_CASE("paths become absolute, and keep their links") {
@@ -314,8 +312,7 @@ TEST_CASE("a started job holds no descriptor of the command") {
 
 TEST_CASE("streams can be files, nothing, and each other") {
   const File in("text"), out("");
-  const Job job =
-      job_of({"--stdin", in.path, "--stdout", out.path, "--stderr", "stdout", "x"});
+  const Job job = job_of({"--stdin", in.path, "--stdout", out.path, "--stderr", "stdout", "x"});
   REQUIRE(job.opened.size() == 2);
   CHECK((::fcntl(job.opened[0].borrow(), F_GETFL) & O_ACCMODE) == O_RDONLY);
   CHECK((::fcntl(job.opened[1].borrow(), F_GETFL) & O_ACCMODE) == O_WRONLY);
@@ -326,8 +323,7 @@ TEST_CASE("streams can be files, nothing, and each other") {
 
 TEST_CASE("passed descriptors come first, so that a request can count on their index") {
   const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  const File file(
-      R"({"argv": ["x"], "file_actions": [{"receive": {"passed_fd": 0, "fd": 7}}]})");
+  const File file(R"({"argv": ["x"], "file_actions": [{"receive": {"passed_fd": 0, "fd": 7}}]})");
   const Job job = job_of({"--request", file.path, "--pass-fd", std::to_string(null)});
   CHECK(job.descriptors == std::vector<int>{null, 0, 1, 2});
   CHECK(std::get<PassedFd>(*job.request.standard_input).index == 1);
@@ -359,11 +355,18 @@ TEST_CASE("arguments that are not UTF-8 pass unchanged") {
 }
 
 TEST_CASE("all remaining options reach their fields") {
-  const Request request =
-      job_of({"--profile", "p", "--name", "n", "--hostname", "h", "--net", "host", "--setsid",
-              "--stop-signal", "INT", "--stop-timeout", "250ms", "--on-disconnect", "keep",
-              "--idempotency-key", "k", "--best-effort", "limits.pids", "--umask", "0027", "x"})
-          .request;
+  const Request request = job_of({"--profile",   "p",
+                                  "--name",      "n",
+                                  "--hostname",  "h",
+                                  "--net",       "host",
+                                  "--setsid",    "--stop-signal",
+                                  "INT",         "--stop-timeout",
+                                  "250ms",       "--on-disconnect",
+                                  "keep",        "--idempotency-key",
+                                  "k",           "--best-effort",
+                                  "limits.pids", "--umask",
+                                  "0027",        "x"})
+                              .request;
   CHECK(request.profile == "p");
   CHECK(request.name == "n");
   CHECK(request.hostname == "h");

@@ -91,9 +91,12 @@ request::Result<std::vector<uint32_t>> read_affinity(pid_t pid) {
   return cpus;
 }
 
-request::Result<std::map<std::string, Rlimit>> read_rlimits(pid_t pid) {
+// Those that `given` does not have.
+request::Result<std::map<std::string, Rlimit>> read_rlimits(
+    pid_t pid, const std::map<std::string, Rlimit>& given) {
   std::map<std::string, Rlimit> limits;
   for (const request::Word& word : request::rlimits()) {
+    if (given.contains(word.name)) continue;
     rlimit limit{};
     const auto resource = static_cast<__rlimit_resource>(word.value);
     if (::prlimit(pid, resource, nullptr, &limit) != 0) return unreadable("rlimits", errno);
@@ -112,28 +115,39 @@ std::optional<Scheduler> read_scheduler(pid_t pid) {
   return scheduler;
 }
 
-request::Result<Request> read_caller(const Caller& caller) {
+// What `request` leaves open: a client that says all costs no look at it.
+request::Result<Request> read_caller(const Caller& caller, const Request& request) {
   Request own;
-  const auto umask = read_umask(caller.pid);
-  if (!umask) return umask.error();
-  own.umask = *umask;
-  auto cwd = read_cwd(caller.pid);
-  if (!cwd) return cwd.error();
-  own.cwd = *std::move(cwd);
-  auto affinity = read_affinity(caller.pid);
-  if (!affinity) return affinity.error();
-  own.affinity = *std::move(affinity);
-  const auto score = read_oom_score_adj(caller.pid);
-  if (!score) return score.error();
-  own.oom_score_adj = *score;
-  auto limits = read_rlimits(caller.pid);
+  own.no_new_privs = caller.no_new_privs;
+  if (!request.umask) {
+    const auto umask = read_umask(caller.pid);
+    if (!umask) return umask.error();
+    own.umask = *umask;
+  }
+  if (!request.cwd) {
+    auto cwd = read_cwd(caller.pid);
+    if (!cwd) return cwd.error();
+    own.cwd = *std::move(cwd);
+  }
+  if (!request.affinity) {
+    auto affinity = read_affinity(caller.pid);
+    if (!affinity) return affinity.error();
+    own.affinity = *std::move(affinity);
+  }
+  if (!request.oom_score_adj) {
+    const auto score = read_oom_score_adj(caller.pid);
+    if (!score) return score.error();
+    own.oom_score_adj = *score;
+  }
+  auto limits = read_rlimits(caller.pid, request.rlimits);
   if (!limits) return limits.error();
   own.rlimits = *std::move(limits);
-  errno = 0;  // -1 is a priority too, getpriority(2)
-  own.nice = ::getpriority(PRIO_PROCESS, static_cast<id_t>(caller.pid));
-  if (errno != 0) return unreadable("nice", errno);
-  own.scheduler = read_scheduler(caller.pid);
-  own.no_new_privs = caller.no_new_privs;
+  if (!request.nice) {
+    errno = 0;  // -1 is a priority too, getpriority(2)
+    own.nice = ::getpriority(PRIO_PROCESS, static_cast<id_t>(caller.pid));
+    if (errno != 0) return unreadable("nice", errno);
+  }
+  if (!request.scheduler) own.scheduler = read_scheduler(caller.pid);
   return own;
 }
 
@@ -180,7 +194,7 @@ request::Result<request::Effective> complete(const Request& request, const Profi
     globs.insert(globs.end(), layer.request.env_pass.begin(), layer.request.env_pass.end());
   }
   if (defaults == Defaults::caller) {
-    auto own = read_caller(caller);
+    auto own = read_caller(caller, request);
     if (!own) return own.error();
     layers->insert(layers->begin(), {*std::move(own), request::kFromCaller});
   }
