@@ -44,8 +44,8 @@ Verdict verdict_of(const Error& error, Mode mode) {
   verdict.mode = mode;
   verdict.ending = Ending::not_started;
   verdict.cause = Cause::cloister;
-  verdict.fault = error.is("InvalidRequest") ? Fault::request
-                  : error.is("Denied")       ? Fault::policy
+  verdict.fault = error.is("InvalidRequest")                    ? Fault::request
+                  : error.is("Denied")                          ? Fault::policy
                   : error.is("Unsupported") || error.is("Busy") ? Fault::host
                                                                 : Fault::cloister;
   auto failure = error.failure();

@@ -19,7 +19,7 @@ UniqueFd open_file(const std::string& path, int flags, const char* what) {
   UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC, 0666));
   if (!fd)
     throw Trouble{std::string(what) + ": cannot open " + path + ": " +
-                 std::string(sys::errno_text(errno))};
+                  std::string(sys::errno_text(errno))};
   return fd;
 }
 

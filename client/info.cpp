@@ -11,8 +11,9 @@ namespace {
 const char* meaning(Mode mode) {
   switch (mode) {
     case Mode::system: return "system: a service of root's, for everybody it lets in";
-    case Mode::user: return "user: a service of your own, in user namespaces; you could forge its "
-                            "records yourself";
+    case Mode::user:
+      return "user: a service of your own, in user namespaces; you could forge its "
+             "records yourself";
     case Mode::private_: return "private: started by this command, for this command";
     case Mode::unknown: break;
   }
@@ -48,8 +49,10 @@ int info(const CommandLine& line) {
   table.add({"service", meaning(description->mode)});
   table.add({"version", description->version});
   table.add({"kernel", description->kernel});
-  table.add({"cgroups", description->cgroup_version == 0 ? "none" : "v" + count(description->cgroup_version)});
-  table.add({"jobs running", count(description->jobs_running) + " of " + count(description->jobs_limit)});
+  table.add({"cgroups",
+             description->cgroup_version == 0 ? "none" : "v" + count(description->cgroup_version)});
+  table.add(
+      {"jobs running", count(description->jobs_running) + " of " + count(description->jobs_limit)});
   table.add({"verdicts kept", count(description->jobs_kept)});
   print(table.text());
 

@@ -24,14 +24,16 @@ constexpr Option kProgram[] = {
     {Opt::profile, 0, "profile", "NAME", "the request that this one completes: default, none, ..."},
     {Opt::shell_line, 'c', "command", "LINE", "run a line of shell: sh -c LINE"},
     {Opt::name, 0, "name", "NAME", "what people call the job"},
-    {Opt::tag, 0, "tag", "KEY=VALUE", "to find the job by; may be repeated, as -e, --ro and others"},
+    {Opt::tag, 0, "tag", "KEY=VALUE",
+     "to find the job by; may be repeated, as -e, --ro and others"},
     {Opt::env, 'e', "env", "NAME[=VALUE]", "set a variable, or pass the caller's"},
     {Opt::env_file, 0, "env-file", "FILE", "variables, one a line"},
     {Opt::env_all, 0, "env-all", nullptr, "pass the caller's whole environment"},
     {Opt::stdin_, 0, "stdin", "FILE|-|null", "its stdin; - is the command's own"},
     {Opt::stdout_, 0, "stdout", "FILE|-|null", "its stdout"},
     {Opt::stderr_, 0, "stderr", "FILE|-|null|stdout", "its stderr"},
-    {Opt::pass_fd, 0, "pass-fd", "N", "send descriptor N; the request calls it passed_fd 0, 1, ..."},
+    {Opt::pass_fd, 0, "pass-fd", "N",
+     "send descriptor N; the request calls it passed_fd 0, 1, ..."},
 };
 constexpr Option kBox[] = {
     {Opt::workspace, 0, "workspace", "DIR|none", "the directory it may write; default: this one"},
@@ -68,8 +70,9 @@ std::string text_of(const json& document) {
   try {
     return document.dump();
   } catch (const json::type_error&) {
-    throw Trouble{"a name, a word or a tag is not UTF-8; only arguments, values of variables and "
-                  "paths may be other bytes"};
+    throw Trouble{
+        "a name, a word or a tag is not UTF-8; only arguments, values of variables and "
+        "paths may be other bytes"};
   }
 }
 
@@ -147,7 +150,7 @@ class Mapping {
     auto parsed = request::parse_text(text);
     if (!parsed)
       throw Trouble{"--request " + path + ": " + parsed.error().reason +
-                   (parsed.error().got.empty() ? "" : ": " + parsed.error().got)};
+                    (parsed.error().got.empty() ? "" : ": " + parsed.error().got)};
     if (!parsed->is_object()) throw Trouble{"--request " + path + ": is not a JSON object"};
     document_ = *std::move(parsed);
     std::erase_if(document_.get_ref<json::object_t&>(),
@@ -310,8 +313,7 @@ class Mapping {
     // ".." means what it means to the kernel, so links have to be followed for it.
     if (("/" + whole + "/").find("/../") != std::string::npos) {
       char real[PATH_MAX];
-      if (::realpath(whole.c_str(), real) == nullptr)
-        throw Trouble{"there is no " + whole};
+      if (::realpath(whole.c_str(), real) == nullptr) throw Trouble{"there is no " + whole};
       return real;
     }
     return request::normal_path(whole);

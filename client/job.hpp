@@ -20,9 +20,9 @@ std::span<const Group> job_options();  // what to launch
 // What the mapping takes from the process it runs in.
 struct Surroundings {
   std::span<const char* const> environment;
-  std::string directory;                  // getcwd(3); empty if it has none
-  bool open[3] = {true, true, true};      // descriptors 0, 1, 2
-  unsigned rows = 0, columns = 0;         // of the terminal, 0: unknown
+  std::string directory;              // getcwd(3); empty if it has none
+  bool open[3] = {true, true, true};  // descriptors 0, 1, 2
+  unsigned rows = 0, columns = 0;     // of the terminal, 0: unknown
 };
 Surroundings own_surroundings();
 

@@ -41,8 +41,8 @@ int carry_out(std::span<char* const> arguments) {
       std::find_if(all.begin(), all.end(), [&](const VerbInfo& each) { return name == each.name; });
   if (verb == all.end())
     throw Trouble{"there is no verb " + std::string(name) + "; `cloister --help` lists them"};
-  CommandLine line = parse(arguments.last(before.operands.size() - 1), groups_of(*verb),
-                           verb->operands);
+  CommandLine line =
+      parse(arguments.last(before.operands.size() - 1), groups_of(*verb), verb->operands);
   if (line.has(Opt::help)) return print(usage(*verb)), 0;
   if (line.has(Opt::version)) return print("cloister " CLOISTER_VERSION "\n"), 0;
   line.options.insert(line.options.begin(), before.options.begin(), before.options.end());

@@ -84,7 +84,8 @@ class Parser {
     while (!text.empty()) {
       const char letter = text[0];
       text.remove_prefix(1);
-      const Option* option = find(groups_, [&](const Option& each) { return letter == each.letter; });
+      const Option* option =
+          find(groups_, [&](const Option& each) { return letter == each.letter; });
       const std::string shown = std::string("-") + letter;
       if (option == nullptr) throw Trouble{"there is no option " + shown};
       if (option->value == nullptr || text.empty()) {

@@ -43,7 +43,8 @@ std::string for_people(const DryRun& dry, const Job& job) {
   // The service does not repeat the values of variables, which may be secrets
   // of the caller; ours are known here.
   for (const auto& [name, value] : job.request.env)
-    if (effective.contains("env") && effective["env"].contains(name)) effective["env"][name] = value;
+    if (effective.contains("env") && effective["env"].contains(name))
+      effective["env"][name] = value;
   Table values({"FIELD", "VALUE", "FROM"});
   const Json origins = parsed(dry.origins);
   for (const auto& [path, origin] : origins.items()) {
@@ -56,8 +57,7 @@ std::string for_people(const DryRun& dry, const Job& job) {
   }
   std::string text = values.text() + "\nSTEPS\n";
   Table steps({});
-  for (size_t i = 0; i < dry.steps.size(); i++)
-    steps.add({std::to_string(i + 1), dry.steps[i]});
+  for (size_t i = 0; i < dry.steps.size(); i++) steps.add({std::to_string(i + 1), dry.steps[i]});
   text += steps.text();
   for (const std::string& field : dry.degraded)
     text += "given up, as best_effort allows: " + printable(field) + "\n";

@@ -50,11 +50,14 @@ Client connect_to_jobs(const CommandLine& line) {
   const auto mode = client->mode();
   if (!mode) give_up(mode.error());
   if (*mode == Mode::private_)
-    throw Trouble{"no service runs here, and a private one knows the jobs of its own command only; "
-                 "see cloisterd(8) for how to start one"};
+    throw Trouble{
+        "no service runs here, and a private one knows the jobs of its own command only; "
+        "see cloisterd(8) for how to start one"};
   return *std::move(client);
 }
 
-void give_up(const Error& error) { throw Trouble{error.message()}; }
+void give_up(const Error& error) {
+  throw Trouble{error.message()};
+}
 
 }  // namespace cloister::command

@@ -102,8 +102,7 @@ Result<void> Session::hand_on(int signal) {
     return {};
   }
   if (started_) return send(signal);
-  const bool ends =
-      signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
+  const bool ends = signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
   if (ends && !ending_) {
     ending_ = signal;
     patience_ = std::chrono::steady_clock::now() + kPatience;

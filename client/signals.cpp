@@ -14,9 +14,9 @@ namespace {
 
 // What somebody else may send us and means for the job. Not those that a
 // process brings upon itself, and not SIGCHLD: a private service is our child.
-constexpr int kHandedOn[] = {SIGHUP,  SIGINT,  SIGQUIT,   SIGUSR1, SIGUSR2,  SIGALRM, SIGTERM,
-                             SIGTSTP, SIGCONT, SIGVTALRM, SIGPROF, SIGWINCH, SIGIO,   SIGPWR,
-                             SIGURG};
+constexpr int kHandedOn[] = {SIGHUP,  SIGINT,   SIGQUIT, SIGUSR1, SIGUSR2,
+                             SIGALRM, SIGTERM,  SIGTSTP, SIGCONT, SIGVTALRM,
+                             SIGPROF, SIGWINCH, SIGIO,   SIGPWR,  SIGURG};
 
 void add_unless_ignored(sigset_t& set, int signal) {
   struct sigaction action {};
@@ -39,7 +39,9 @@ Signals::Signals() {
   throw Trouble{"signalfd: " + std::string(sys::errno_text(error))};
 }
 
-Signals::~Signals() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
+Signals::~Signals() {
+  ::sigprocmask(SIG_SETMASK, &before_, nullptr);
+}
 
 std::optional<int> Signals::next() {
   signalfd_siginfo info;
@@ -53,7 +55,9 @@ std::optional<int> Signals::next() {
 
 // SIGSTOP and not SIGTSTP, which the kernel ignores in an orphaned process
 // group (setpgid(2)): a job that is stopped waits for somebody's SIGCONT anyway.
-void Signals::stop_self() { ::raise(SIGSTOP); }
+void Signals::stop_self() {
+  ::raise(SIGSTOP);
+}
 
 void die_of(int signal) {
   const rlimit none{};

@@ -12,7 +12,8 @@ int start(const CommandLine& line) {
   Job job = prepare(line, Verb::start, own_surroundings());
   Client client = connect_to_jobs(line);
   auto started = client.start(job.request, job.descriptors);
-  if (!started && job.implied_workspace && started.error().field("field").starts_with("workspace")) {
+  if (!started && job.implied_workspace &&
+      started.error().field("field").starts_with("workspace")) {
     drop_workspace(job);
     started = client.start(job.request, job.descriptors);
   }

@@ -10,8 +10,8 @@ namespace {
 
 // Columns a cell takes: UTF-8 continuation bytes take none.
 size_t width(std::string_view text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(),
-                                           [](char c) { return (c & 0xc0) != 0x80; }));
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
 std::string quoted(const std::string& word) {

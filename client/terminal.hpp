@@ -36,7 +36,7 @@ class Relay {
 
   RawMode& raw() { return raw_; }
   int master() const { return master_.borrow(); }  // -1 once it is closed
-  short wanted_of_stdin() const;   // poll(2) events, 0: nothing
+  short wanted_of_stdin() const;                   // poll(2) events, 0: nothing
   short wanted_of_stdout() const;
   short wanted_of_master() const;
 

@@ -32,7 +32,7 @@ void VerdictFiles::write(const Verdict& verdict) const {
   for (const auto& [name, fd] : places_)
     if (const int error = write_all(fd, text); error != 0)
       throw Trouble{"the verdict cannot be written to " + name + ": " +
-                   std::string(sys::errno_text(error))};
+                    std::string(sys::errno_text(error))};
 }
 
 }  // namespace cloister::command
