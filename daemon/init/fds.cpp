@@ -56,10 +56,9 @@ plan::Fact fact_of(Job& job, uint32_t index) {
     if (call(Call::getsockopt, fd, kSolSocket, kSoDomain, &domain, &size) == 0)
       fact.domain = static_cast<uint32_t>(domain);
   }
-  // Only what claims to be a namespace is asked: an ioctl on any other file is
-  // a question to a driver.
-  if (job.plan().at(job.header().descriptors, index).use == plan::Use::namespace_join)
-    namespace_facts(fd, fact);
+  // A namespace is a regular file; any other may be a device, whose driver is
+  // not asked.
+  if (S_ISREG(status.st_mode)) namespace_facts(fd, fact);
   return fact;
 }
 
