@@ -44,7 +44,6 @@ struct Workshop {
   boost::asio::io_context& io;
   Cgroups& cgroups;
   int init;     // cloister-init, an executable memfd
-  int null;     // /dev/null: the payload's standard streams until it says otherwise
   int records;  // the record directory, or -1: records are memfds (private mode)
   plan::Mode mode;
 };

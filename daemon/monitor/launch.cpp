@@ -75,7 +75,11 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
       ::setsockopt(control.borrow(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0)
     return failed(plan::Step::clone);
 
-  std::vector<FdMove> moves = {{shop_.null, 0}, {shop_.null, 1}, {shop_.null, 2},
+  // The payload's own, if it asks for no other: flags and locks of an open
+  // file would be seen by every job that shares it.
+  const sys::UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!null) return failed(plan::Step::clone);
+  std::vector<FdMove> moves = {{null.borrow(), 0}, {null.borrow(), 1}, {null.borrow(), 2},
                                {init_control.borrow(), plan::kControlFd},
                                {init_passed.borrow(), plan::kPassedFd},
                                {plan_.borrow(), plan::kPlanFd},

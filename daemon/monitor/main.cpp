@@ -250,8 +250,7 @@ int run(int argc, char** argv) {
   ::sigprocmask(SIG_BLOCK, &ends, nullptr);
 
   Programs programs{open_program(options.front, "cloister-front"),
-                    sealed_copy(open_program(options.init, "cloister-init")),
-                    sys::UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC))};
+                    sealed_copy(open_program(options.init, "cloister-init"))};
   sys::UniqueFd records = only ? sys::UniqueFd() : record_directory(options.runtime);
   if (records) sweep_records(records);
   const plan::Mode mode = only           ? plan::Mode::private_

@@ -18,7 +18,6 @@ namespace cloister::monitor {
 struct Programs {
   sys::UniqueFd front;
   sys::UniqueFd init;  // a sealed memfd: no payload ever sees the file itself
-  sys::UniqueFd null;  // /dev/null, read and write
 };
 
 class Monitor {
