@@ -38,25 +38,31 @@ std::string line_of(const Verdict& verdict) {
   return line;
 }
 
-Verdict verdict_of(const Error& error, Mode mode) {
+Verdict not_started(std::string why, Cause cause, Fault fault) {
   Verdict verdict;
   verdict.id = "-";  // readers insist on one
-  verdict.mode = mode;
   verdict.ending = Ending::not_started;
-  verdict.cause = Cause::cloister;
-  verdict.fault = error.is("InvalidRequest")                    ? Fault::request
-                  : error.is("Denied")                          ? Fault::policy
-                  : error.is("Unsupported") || error.is("Busy") ? Fault::host
-                                                                : Fault::cloister;
-  auto failure = error.failure();
-  if (!failure) {
-    failure.emplace();
-    failure->stage = "request";
-    failure->step = error.name;
-    failure->field = error.field("field");
-    failure->message = error.message();
+  verdict.cause = cause;
+  verdict.fault = fault;
+  verdict.failure.emplace();
+  verdict.failure->stage = "request";
+  verdict.failure->message = std::move(why);
+  return verdict;
+}
+
+Verdict verdict_of(const Error& error, Mode mode) {
+  const Fault fault = error.is("InvalidRequest")                    ? Fault::request
+                      : error.is("Denied")                          ? Fault::policy
+                      : error.is("Unsupported") || error.is("Busy") ? Fault::host
+                                                                    : Fault::cloister;
+  Verdict verdict = not_started(error.message(), Cause::cloister, fault);
+  verdict.mode = mode;
+  if (auto failure = error.failure()) {
+    verdict.failure = std::move(failure);
+  } else {
+    verdict.failure->step = error.name;
+    verdict.failure->field = error.field("field");
   }
-  verdict.failure = std::move(failure);
   return verdict;
 }
 

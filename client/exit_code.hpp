@@ -21,6 +21,7 @@ const char* exit_code_name(int code);
 std::string line_of(const Verdict& verdict);
 
 // A job that never came to be: the verdict files say so in the same form.
+Verdict not_started(std::string why, Cause cause, Fault fault);
 Verdict verdict_of(const Error& error, Mode mode);
 
 // "cloister: TEXT" on stderr.

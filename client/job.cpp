@@ -419,9 +419,13 @@ Job prepare(const CommandLine& line, Verb verb, const Surroundings& around) {
   return Mapping(line, verb, around).map();
 }
 
-void drop_workspace(Job& job) {
+bool drop_workspace(Job& job, const Error& error) {
+  if (!job.implied_workspace || error.name.starts_with("local.") ||
+      !error.field("field").starts_with("workspace"))
+    return false;
   job.request.workspace.reset();
   job.implied_workspace = false;
+  return true;
 }
 
 }  // namespace cloister::command

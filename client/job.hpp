@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cloister/error.hpp"
 #include "cloister/request.hpp"
 #include "cloister/unique_fd.hpp"
 #include "options.hpp"
@@ -40,7 +41,8 @@ struct Job {
 // Throws Trouble.
 Job prepare(const CommandLine& line, Verb verb, const Surroundings& around);
 
-// The same request without the workspace that nobody asked for.
-void drop_workspace(Job& job);
+// Whether `error` is the service's refusal of the workspace that nobody asked
+// for. If so the job has none any more, and can be tried again.
+bool drop_workspace(Job& job, const Error& error);
 
 }  // namespace cloister::command

@@ -71,10 +71,7 @@ int plan(const CommandLine& line) {
   auto client = connect(line);
   if (!client) give_up(client.error());
   auto dry = client->plan(job.request, job.descriptors);
-  if (!dry && job.implied_workspace && dry.error().field("field").starts_with("workspace")) {
-    drop_workspace(job);
-    dry = client->plan(job.request, job.descriptors);
-  }
+  if (!dry && drop_workspace(job, dry.error())) dry = client->plan(job.request, job.descriptors);
   if (!dry) give_up(dry.error());
   if (!line.has(Opt::json)) {
     print(for_people(*dry, job));

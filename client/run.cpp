@@ -12,10 +12,6 @@
 namespace cloister::command {
 namespace {
 
-bool is_of_workspace(const Error& error) {
-  return !error.name.starts_with("local.") && error.field("field").starts_with("workspace");
-}
-
 struct Ending {
   Verdict verdict;
   std::string line;  // for a person
@@ -30,10 +26,10 @@ Ending carry_through(const CommandLine& line, Job& job) {
   if (!client) return {verdict_of(client.error(), Mode::unknown), client.error().message(), ""};
   std::string note;
   auto verdict = Session(*client, job, quiet).run();
-  if (!verdict && job.implied_workspace && is_of_workspace(verdict.error())) {
-    note = "it had no workspace: the current directory " + verdict.error().field("reason") +
+  if (const Error error = verdict ? Error() : verdict.error();
+      !verdict && drop_workspace(job, error)) {
+    note = "it had no workspace: the current directory " + error.field("reason") +
            "; --workspace DIR gives it one";
-    drop_workspace(job);
     verdict = Session(*client, job, quiet).run();
   }
   if (verdict) return {*verdict, line_of(*verdict), note};
@@ -47,10 +43,11 @@ Ending carry_through(const CommandLine& line, Job& job) {
 int run(const CommandLine& line) {
   Job job = prepare(line, Verb::run, own_surroundings());
   const VerdictFiles files(line);
+  const bool quiet = line.has(Opt::quiet);
   try {
     const Ending ending = carry_through(line, job);
     files.write(ending.verdict);
-    if (!ending.verdict.ok && !line.has(Opt::quiet)) {
+    if (!ending.verdict.ok && !quiet) {
       complain(ending.line);
       if (!ending.note.empty()) complain(ending.note);
     }
@@ -58,9 +55,10 @@ int run(const CommandLine& line) {
     if (line.has(Opt::propagate_signal) && signal) die_of(*signal);
     return ending.verdict.folded_exit_code();
   } catch (const Session::Interrupted& interrupted) {
-    if (!line.has(Opt::quiet))
-      complain("interrupted by " + sys::signal_name(interrupted.signal) +
-               " before the job had started");
+    const std::string why =
+        "interrupted by " + sys::signal_name(interrupted.signal) + " before the job had started";
+    files.write(not_started(why, Cause::canceled, Fault::operator_));
+    if (!quiet) complain(why);
     die_of(interrupted.signal);
     return kFailed;
   }

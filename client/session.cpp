@@ -79,8 +79,10 @@ Result<bool> Session::take_event(Signals& signals) {
       if (stop_asked_) {
         stop_with_job(signals);
       } else if (!quiet_) {
+        if (relay_) relay_->raw().suspend();  // raw, it would not begin a new line
         complain(id_ + " is stopped by " + event->signal.value_or("a signal") +
                  "; `cloister kill -s CONT " + id_ + "` lets it go on");
+        if (relay_) relay_->raw().resume();
       }
       break;
     case Event::Kind::continued: break;

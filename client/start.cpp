@@ -12,11 +12,8 @@ int start(const CommandLine& line) {
   Job job = prepare(line, Verb::start, own_surroundings());
   Client client = connect_to_jobs(line);
   auto started = client.start(job.request, job.descriptors);
-  if (!started && job.implied_workspace &&
-      started.error().field("field").starts_with("workspace")) {
-    drop_workspace(job);
+  if (!started && drop_workspace(job, started.error()))
     started = client.start(job.request, job.descriptors);
-  }
   if (!started) {
     complain(started.error().message());
     const auto failure = started.error().failure();

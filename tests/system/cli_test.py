@@ -376,6 +376,27 @@ def _(t):
     expect(out == "on\n" and process.returncode == 4, out, err)
 
 
+@case("a job that hangs before it starts is given up on a signal, with a verdict")
+def _(t):
+    fifo = os.path.join(t.work, "fifo")
+    os.mkfifo(fifo)
+    os.chown(fifo, t.uid, t.gid)
+    path = os.path.join(t.work, "interrupted.json")
+    process = t.popen("run", "--verdict-file", path, "--request", "-", "true",
+                      stdin=subprocess.PIPE)
+    process.stdin.write(json.dumps({"stdin": {"path": fifo}}))
+    process.stdin.close()
+    process.stdin = None
+    time.sleep(0.5)
+    expect(process.poll() is None, process.returncode)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    expect(process.returncode == -signal.SIGINT and "before the job had started" in err, err)
+    with open(path) as file:
+        verdict = json.load(file)
+    expect(verdict["ending"] == "not_started" and verdict["cause"] == "canceled", verdict)
+
+
 @case("the job ends with the command")
 def _(t):
     marker = f"{7000 + os.getpid() % 1000}.{t.uid}"

@@ -293,6 +293,17 @@ TEST_CASE("the current directory is the workspace where nothing else is said") {
   CHECK_FALSE(job_of({"--request", file.path, "x"}).request.workspace);
 }
 
+TEST_CASE("only an implied workspace is given up, and only where the service refuses it") {
+  const Error refusal{"io.cloister.Launcher.InvalidRequest", R"({"field":"workspace.path"})"};
+  Job implied = job_of({"x"}), asked = job_of({"--workspace", "/w", "x"});
+  CHECK_FALSE(drop_workspace(implied, {"io.cloister.Launcher.Denied", R"({"field":"nice"})"}));
+  CHECK_FALSE(drop_workspace(asked, refusal));
+  CHECK(asked.request.workspace);
+  CHECK(drop_workspace(implied, refusal));
+  CHECK_FALSE(implied.request.workspace);
+  CHECK_FALSE(drop_workspace(implied, refusal));
+}
+
 TEST_CASE("stdin, stdout and stderr are the command's own, in this order") {
   const Job job = job_of({"x"});
   CHECK(job.descriptors == std::vector<int>{0, 1, 2});
