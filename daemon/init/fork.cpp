@@ -43,9 +43,11 @@ void fork_payload(Job& job) {
   // A payload in a joined pid namespace sees its parent as 0, getppid(2).
   const int32_t parent = job.joined(Namespace::pid) ? 0 : static_cast<int32_t>(call(Call::getpid));
   const bool want_pidfd = (job.header().flags & plan::kWantPidfd) != 0;
-  const long pid = must(job, Step::fork,
-                        fork_process(0, want_pidfd ? &job.pidfd : nullptr,
-                                     job.has(plan::kPayloadCgroup) ? plan::kPayloadCgroupFd : -1));
+  const bool enters_by_itself = job.order.tasks_count > 0;
+  const int cgroup =
+      job.has(plan::kPayloadCgroup) && !enters_by_itself ? plan::kPayloadCgroupFd : -1;
+  const long pid =
+      must(job, Step::fork, fork_process(0, want_pidfd ? &job.pidfd : nullptr, cgroup));
   if (pid == 0) become_payload(job, parent);
   job.payload = static_cast<int32_t>(pid);
   job.payload_alive = true;

@@ -22,7 +22,7 @@ struct Leaves {
   sys::UniqueFd init;      // directory, v2
   sys::UniqueFd payload;   // directory
   sys::UniqueFd kill;      // cgroup.kill of the payload's leaf, v2
-  sys::UniqueFd tasks;     // v1: `tasks` of the payload's leaf
+  sys::UniqueFd tasks;     // through which the payload moves itself, where init cannot clone into it
   explicit operator bool() const { return !name.empty(); }
 };
 

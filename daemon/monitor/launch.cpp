@@ -88,6 +88,15 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
     order.flags |= plan::kPayloadCgroup | plan::kCgroupKill;
     moves.push_back({leaves_.payload.borrow(), plan::kPayloadCgroupFd});
     moves.push_back({leaves_.kill.borrow(), plan::kCgroupKillFd});
+    // clone3(2) into a cgroup asks for the rights of the one who clones, and in
+    // a user namespace init has none here; a write asks for those of the one who
+    // opened the file, cgroups(7).
+    const auto user = static_cast<uint32_t>(plan::Namespace::user);
+    if (plan()->namespaces[user].join != plan::Join::host || (order.flags & plan::kFreshUser)) {
+      leaves_.tasks.reset(
+          ::openat(leaves_.payload.borrow(), "cgroup.procs", O_WRONLY | O_CLOEXEC));
+      if (!leaves_.tasks) return failed(plan::Step::cgroup);
+    }
   }
   int next = plan::kFirstJoinFd;
   std::vector<sys::UniqueFd> joins;

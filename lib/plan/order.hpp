@@ -24,7 +24,7 @@ inline constexpr uint32_t kMaxTasksFds = 4;
 
 inline constexpr uint32_t kOrderVersion = 1;
 
-inline constexpr uint32_t kPayloadCgroup = 1;  // kPayloadCgroupFd is open: clone the payload into it
+inline constexpr uint32_t kPayloadCgroup = 1;  // kPayloadCgroupFd is open: clone the payload into it, unless it enters by tasks_count
 inline constexpr uint32_t kCgroupKill = 2;     // kCgroupKillFd is open
 inline constexpr uint32_t kFreshPid = 4;       // init is PID 1 of a new pid namespace
 inline constexpr uint32_t kFreshUser = 8;      // rootless: init was cloned with CLONE_NEWUSER and waits for its maps
@@ -37,7 +37,7 @@ struct Order {
   uint8_t job[16];
   uint32_t join_count;   // descriptors from kFirstJoinFd, in the order of Namespace
   uint32_t join_of[kNamespaces];  // Namespace of each
-  uint32_t tasks_count;  // v1 `tasks` files after those; the payload writes "0" to each
+  uint32_t tasks_count;  // v1 `tasks` or v2 `cgroup.procs` files after those; the payload writes "0" to each
   uint64_t bounding;     // capability sets of the payload, as a mask of 1 << CAP_*
   uint64_t permitted;    // permitted, effective; inheritable and ambient are empty
   uint64_t rlimit_hard[kRlimits];  // ceilings for the limits that are constants of ours
