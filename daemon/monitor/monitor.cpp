@@ -12,6 +12,9 @@ namespace cloister::monitor {
 using boost::asio::posix::stream_descriptor;
 using plan::RefusalKind;
 
+// /proc/sys/kernel/overflowuid, whose default nobody changes, user_namespaces(7).
+constexpr uid_t kOverflowUid = 65534;
+
 struct Monitor::Silent {
   Silent(boost::asio::io_context& io, int fd) : connection(io, fd) {}
   stream_descriptor connection;
@@ -26,7 +29,7 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       programs_(std::move(programs)),
       records_(std::move(records)),
       cgroups_(config_.cgroup),
-      shop_{io, cgroups_, programs_.init.borrow(), programs_.null.borrow(), records_.borrow(), mode},
+      shop_{io, cgroups_, programs_.init.borrow(), records_.borrow(), mode},
       jobs_(shop_, config_),
       fronts_(io, std::move(programs_.front), config_.spare_fronts,
               {[this](Front& front, const plan::Ask& ask) { on_ask(front, ask); },
@@ -87,7 +90,9 @@ void Monitor::hand_over(std::shared_ptr<Silent> silent, RefusalKind refuse) {
   const int connection = silent->connection.native_handle();
   if (refuse == RefusalKind::none) {
     const bool ours = mode_ == plan::Mode::system || peer.uid == ::geteuid() || peer.uid == 0;
-    if (!complete(peer, connection) || !ours)
+    // All who have no number here share this one.
+    const bool unmapped = mode_ == plan::Mode::system && peer.uid == kOverflowUid;
+    if (!complete(peer, connection) || !ours || unmapped)
       refuse = RefusalKind::denied;
     else if (!only_one_ && !config_.confined_callers && surroundings_.confinement_of(peer))
       refuse = RefusalKind::denied;
