@@ -72,8 +72,11 @@ int run() {
     for (size_t i = 0; i < std::size(batch->tell.groups) && groups.size() < peer.group_count; ++i)
       groups.push_back(batch->tell.groups[i]);
   }
-  // From here: we are the client.
+  // From here: we are the client. The daemon's log is not the client's to write.
   if (!become(peer, groups)) fail("cannot become the client");
+  sys::UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (int fd : {0, 1, 2})
+    if (::dup2(null.borrow(), fd) < 0) fail("cannot let go of the log");
   sys::UniqueFd connection = std::move(hello->descriptors.at(0));
 
   if (peer.refuse != 0) {

@@ -150,6 +150,9 @@ bool reserve_low_fds() {
   for (;;) {
     const int fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     if (fd < 0) return false;
+    // Who starts us without standard streams starts our fronts so too, and
+    // there the first descriptor of a client's would be one.
+    if (fd <= STDERR_FILENO) ::fcntl(fd, F_SETFD, 0);
     if (fd >= kReservedFds) {
       ::close(fd);
       break;
