@@ -21,16 +21,18 @@ std::string spoilt(std::string text, const std::string& marker, const std::strin
   return text.replace(at, marker.size(), by);
 }
 
-Json no_jobs() { return Json::array(); }
+Json no_jobs() {
+  return Json::array();
+}
 
 TEST_CASE("API-01 duplicate keys are refused at any depth, however they are spelt") {
   NEEDS_ROOT();
   World& world = World::get();
-  const Json base = with(world.probe_request({"exit", "3"}),
-                         {{"env", {{"A", "1"}}},
-                          {"identity", {{"ruid", world.alice().uid}}},
-                          {"file_actions", {{{"close", {{"fd", 9}}}}}},
-                          {"tags", {{"t", "1"}}}});
+  const Json base =
+      with(world.probe_request({"exit", "3"}), {{"env", {{"A", "1"}}},
+                                                {"identity", {{"ruid", world.alice().uid}}},
+                                                {"file_actions", {{{"close", {{"fd", 9}}}}}},
+                                                {"tags", {{"t", "1"}}}});
   const std::string text = run_text(base);
   const std::string own = std::to_string(world.alice().uid);
   const std::pair<std::string, std::string> spoilings[] = {
@@ -151,8 +153,8 @@ TEST_CASE("API-03 a time has one number and one unit and fits a timer") {
   for (const char* time : {"", "5", "s", "-1s", "+1s", "1e3s", "5 s", "5s ", "0x5s", "5S", "5sec",
                            "18446744073709551616ms", "99999999999999999999h", "nans", "5s5s"}) {
     CAPTURE(time);
-    const Outcome outcome = client.run(
-        with(world.probe_request({"noop"}), {{"lifetime", {{"setup_timeout", time}}}}));
+    const Outcome outcome =
+        client.run(with(world.probe_request({"noop"}), {{"lifetime", {{"setup_timeout", time}}}}));
     CHECK(outcome.error == "InvalidRequest");
   }
 }
@@ -206,18 +208,19 @@ TEST_CASE("API-05 depth, members and long equal beginnings cost bounded time and
   const long monitor_before = kibibytes_of(world.system().pid(), "VmRSS");
   const std::string text = run_text(with(world.probe_request(), {{"env", "@"}}));
   // nlohmann's objects are ordered: long common beginnings are the worst there is.
-  const std::string deep(1'000'000, '['), flat = "{" + members(100'000, "k", "\"\"") + "}",
-                    alike = "{" + members(30'000, std::string(100, 'x'), "1") + "}";
+  const std::string deep(1'000'000, '['),
+      flat = "{" + members(100'000, "k", "\"\"") + "}",
+      alike = "{" + members(30'000, std::string(100, 'x'), "1") + "}";
   for (const std::string& value : {deep, deep + std::string(1'000'000, ']'), flat, alike}) {
     CAPTURE(value.substr(0, 20));
     Client client = world.connect(Way::user);
     REQUIRE(client.call("Describe").error == "");
     std::optional<Reply> reply;
-    const long spent =
-        milliseconds([&] { reply = ask(client, spoilt(text, "\"@\"", value)); });
+    const long spent = milliseconds([&] { reply = ask(client, spoilt(text, "\"@\"", value)); });
     check_refused(reply);
     CHECK(spent < 5000 * kSanitizerFactor);
-    if (reply && reply->error == "InvalidRequest") CHECK(front_peak_kib() < 128 * 1024 * kSanitizerFactor);
+    if (reply && reply->error == "InvalidRequest")
+      CHECK(front_peak_kib() < 128 * 1024 * kSanitizerFactor);
   }
   CHECK(kibibytes_of(world.system().pid(), "VmRSS") - monitor_before < 4096 * kSanitizerFactor);
 }
@@ -269,29 +272,28 @@ TEST_CASE("API-06 100 MiB in one string, a million arguments and one too long ar
 TEST_CASE("API-08 bytes that are no UTF-8, lone surrogates and NUL are refused in every string") {
   NEEDS_ROOT();
   World& world = World::get();
-  const Json places[] = {
-      {{"name", "@"}},
-      {{"profile", "@"}},
-      {{"idempotency_key", "@"}},
-      {{"argv", {"@"}}},
-      {{"argv", {"probe", "@"}}},
-      {{"executable", "@"}},
-      {{"env", {{"A", "@"}}}},
-      {{"env", {{"@", "a"}}}},
-      {{"cwd", "/@"}},
-      {{"hostname", "@"}},
-      {{"tags", {{"t", "@"}}}},
-      {{"tags", {{"@", "t"}}}},
-      {{"stdin", {{"path", "@"}}}},
-      {{"stdin", {{"text", "@"}}}},
-      {{"file_actions", {{{"open", {{"fd", 4}, {"path", "@"}}}}}}},
-      {{"file_actions", {{{"chdir", {{"path", "@"}}}}}}},
-      {{"mounts", {{{"at", "/@"}, {"bind", "/usr"}}}}},
-      {{"mounts", {{{"at", "/x"}, {"bind", "/@"}}}}},
-      {{"workspace", {{"path", "/@"}}}},
-      {{"identity", {{"user", "@"}}}}};
-  const char* const bad[] = {"\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\\ud800",
-                             "\\udc00\\ud800", "a\\u0000b"};
+  const Json places[] = {{{"name", "@"}},
+                         {{"profile", "@"}},
+                         {{"idempotency_key", "@"}},
+                         {{"argv", {"@"}}},
+                         {{"argv", {"probe", "@"}}},
+                         {{"executable", "@"}},
+                         {{"env", {{"A", "@"}}}},
+                         {{"env", {{"@", "a"}}}},
+                         {{"cwd", "/@"}},
+                         {{"hostname", "@"}},
+                         {{"tags", {{"t", "@"}}}},
+                         {{"tags", {{"@", "t"}}}},
+                         {{"stdin", {{"path", "@"}}}},
+                         {{"stdin", {{"text", "@"}}}},
+                         {{"file_actions", {{{"open", {{"fd", 4}, {"path", "@"}}}}}}},
+                         {{"file_actions", {{{"chdir", {{"path", "@"}}}}}}},
+                         {{"mounts", {{{"at", "/@"}, {"bind", "/usr"}}}}},
+                         {{"mounts", {{{"at", "/x"}, {"bind", "/@"}}}}},
+                         {{"workspace", {{"path", "/@"}}}},
+                         {{"identity", {{"user", "@"}}}}};
+  const char* const bad[] = {"\xff",    "\xc0\x80",       "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                             "\\ud800", "\\udc00\\ud800", "a\\u0000b"};
   size_t next = 0;
   for (const Json& place : places) {
     const std::string text = run_text(with(world.probe_request(), place));
@@ -306,10 +308,10 @@ TEST_CASE("API-08 bytes that are no UTF-8, lone surrogates and NUL are refused i
   }
   // What JSON text cannot carry comes as base64, and NUL not even so: "a\0b".
   Client client = world.connect(Way::user);
-  for (const Json& place : {Json{{"argv", {"probe", {{"base64", "YQBi"}}}}},
-                            Json{{"env", {{"A", {{"base64", "YQBi"}}}}}},
-                            Json{{"cwd", {{"base64", "LwBi"}}}},
-                            Json{{"executable", {{"base64", "LwBi"}}}}}) {
+  for (const Json& place :
+       {Json{{"argv", {"probe", {{"base64", "YQBi"}}}}},
+        Json{{"env", {{"A", {{"base64", "YQBi"}}}}}}, Json{{"cwd", {{"base64", "LwBi"}}}},
+        Json{{"executable", {{"base64", "LwBi"}}}}}) {
     CAPTURE(place.dump());
     CHECK(client.run(with(world.probe_request(), place)).error == "InvalidRequest");
   }
@@ -329,8 +331,17 @@ TEST_CASE("API-09 an environment name is not empty and holds no =") {
 TEST_CASE("API-09 options, shell words and formats in argv, env and names are data") {
   NEEDS_ROOT();
   World& world = World::get();
-  const std::string words[] = {"--runtime-dir=/x", "-e", "$(touch /tmp/cloister-x)", "`id`",
-                               "; reboot", "%s%n%s%n", "*", "a b", "\x1b[2J", "\u202e", "\n"};
+  const std::string words[] = {"--runtime-dir=/x",
+                               "-e",
+                               "$(touch /tmp/cloister-x)",
+                               "`id`",
+                               "; reboot",
+                               "%s%n%s%n",
+                               "*",
+                               "a b",
+                               "\x1b[2J",
+                               "\u202e",
+                               "\n"};
   for (const Way way : {Way::user, Way::rootless}) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
@@ -397,20 +408,20 @@ TEST_CASE("API-20 what is echoed in an error is valid JSON of bounded length") {
   NEEDS_ROOT();
   World& world = World::get();
   const std::string megabyte(1 << 20, 'y'), marks = "\x1b]0;\"\\\n\t\u202e\u2028\xf0\x9f\x92\xa9",
-                    many = [] {
-                      std::string text;
-                      for (int i = 0; i < 300'000; ++i) text += "\u00e9";
-                      return text;
-                    }();
+                                            many = [] {
+                                              std::string text;
+                                              for (int i = 0; i < 300'000; ++i) text += "\u00e9";
+                                              return text;
+                                            }();
   Client client = world.connect(Way::user);
   for (const std::string& word : {megabyte, marks, many, std::string(100'000, '\\')}) {
     CAPTURE(word.substr(0, 20));
     for (const Json& members :
          {Json{{word, 1}}, Json{{"env", {{word + "=", "1"}}}}, Json{{"nice", word}},
           Json{{"profile", word}}, Json{{"stdin", word}}, Json{{"setsigmask", {word}}},
-          Json{{"rlimits", {{word, 1}}}}, Json{{"identity", {{"user", word}}}},
-          Json{{"cwd", word}}, Json{{"network", {{word, word}}}}, Json{{"executable", word}},
-          Json{{"argv", {word}}}, Json{{"unset", {word}}}, Json{{"best_effort", {word}}}}) {
+          Json{{"rlimits", {{word, 1}}}}, Json{{"identity", {{"user", word}}}}, Json{{"cwd", word}},
+          Json{{"network", {{word, word}}}}, Json{{"executable", word}}, Json{{"argv", {word}}},
+          Json{{"unset", {word}}}, Json{{"best_effort", {word}}}}) {
       if (members.contains("argv") && word == many) continue;
       client.post("Run", {{"request", with(world.probe_request({"noop"}), members)}});
       // receive() parses strictly: UTF-8, no member that Varlink has not.
@@ -426,8 +437,8 @@ TEST_CASE("API-20 what is echoed in an error is valid JSON of bounded length") {
   // Around the request.
   for (const std::string& text :
        {Json{{"method", "io.cloister.Launcher." + megabyte}}.dump(),
-        Json{{"method", megabyte + ".Run"}}.dump(),
-        call_text("Inspect", {{"id", megabyte}}), call_text("Wait", {{megabyte, 1}}),
+        Json{{"method", megabyte + ".Run"}}.dump(), call_text("Inspect", {{"id", megabyte}}),
+        call_text("Wait", {{megabyte, 1}}),
         Json{{"method", "io.cloister.Launcher.Run"}, {megabyte, 1}}.dump()}) {
     Client other = world.connect(Way::user);
     const auto reply = ask(other, text);
@@ -444,18 +455,54 @@ TEST_CASE("API-21 the texts that RFC 8259 refuses are refused, those that it all
   World& world = World::get();
   const std::string text =
       call_text("Plan", {{"request", with(world.probe_request({"noop"}), {{"tags", "@"}})}});
-  const char* const refused[] = {
-      "{\"a\":\"b\",}", "{,\"a\":\"b\"}", "{\"a\" \"b\"}", "{\"a\":}", "{a:\"b\"}", "{'a':'b'}",
-      "{\"a\":\"b\"/*c*/}", "{\"a\":\"b\"}//c\n", "{\"a\":NaN}", "{\"a\":Infinity}", "{\"a\":+1}",
-      "{\"a\":.5}", "{\"a\":1.}", "{\"a\":0x1}", "{\"a\":01}", "{\"a\":1e}", "{\"a\":--1}",
-      "{\"a\":True}", "{\"a\":nul}", "{\"a\":\"\t\"}", "{\"a\":\"\n\"}", "{\"a\":\"\\x41\"}",
-      "{\"a\":\"\\u00g0\"}", "{\"a\":\"\\u12\"}", "{\"a\":\"\\\"}", "{\"a\":\"b\"]", "[\"a\"}",
-      "{\"a\":\"b\"}}", "{\"a\":\"b\"}{", "{\"a\":\"b\"} x", "\xef\xbb\xbf{}", "{\"a\":\"b\"\x0c}",
-      "{\"a\":\"b\xa0\"}", "{\"a\":[1,]}", "{\"a\":[,1]}", "", "{", "{\"a\":\"b", "{\"a\"",
-      "{\"\\uD800\\u0041\":\"b\"}"};
-  const char* const read[] = {"{}", " {\r\n\t} ", "{\"a\":\"b\"}", "{ \"a\" : \"b\" }",
-                              "{\"\\u0061\":\"\\u00e9\\/\"}", "{\"a\":\"\\ud83d\\udca9\"}",
-                              "{\"a\":\"\x7f\"}", "{\"a\":\"\\b\\f\\n\\r\\t\\\\\\\"\"}",
+  const char* const refused[] = {"{\"a\":\"b\",}",
+                                 "{,\"a\":\"b\"}",
+                                 "{\"a\" \"b\"}",
+                                 "{\"a\":}",
+                                 "{a:\"b\"}",
+                                 "{'a':'b'}",
+                                 "{\"a\":\"b\"/*c*/}",
+                                 "{\"a\":\"b\"}//c\n",
+                                 "{\"a\":NaN}",
+                                 "{\"a\":Infinity}",
+                                 "{\"a\":+1}",
+                                 "{\"a\":.5}",
+                                 "{\"a\":1.}",
+                                 "{\"a\":0x1}",
+                                 "{\"a\":01}",
+                                 "{\"a\":1e}",
+                                 "{\"a\":--1}",
+                                 "{\"a\":True}",
+                                 "{\"a\":nul}",
+                                 "{\"a\":\"\t\"}",
+                                 "{\"a\":\"\n\"}",
+                                 "{\"a\":\"\\x41\"}",
+                                 "{\"a\":\"\\u00g0\"}",
+                                 "{\"a\":\"\\u12\"}",
+                                 "{\"a\":\"\\\"}",
+                                 "{\"a\":\"b\"]",
+                                 "[\"a\"}",
+                                 "{\"a\":\"b\"}}",
+                                 "{\"a\":\"b\"}{",
+                                 "{\"a\":\"b\"} x",
+                                 "\xef\xbb\xbf{}",
+                                 "{\"a\":\"b\"\x0c}",
+                                 "{\"a\":\"b\xa0\"}",
+                                 "{\"a\":[1,]}",
+                                 "{\"a\":[,1]}",
+                                 "",
+                                 "{",
+                                 "{\"a\":\"b",
+                                 "{\"a\"",
+                                 "{\"\\uD800\\u0041\":\"b\"}"};
+  const char* const read[] = {"{}",
+                              " {\r\n\t} ",
+                              "{\"a\":\"b\"}",
+                              "{ \"a\" : \"b\" }",
+                              "{\"\\u0061\":\"\\u00e9\\/\"}",
+                              "{\"a\":\"\\ud83d\\udca9\"}",
+                              "{\"a\":\"\x7f\"}",
+                              "{\"a\":\"\\b\\f\\n\\r\\t\\\\\\\"\"}",
                               "{\"a\":\"\u2028\"}"};
   for (const char* value : refused) {
     CAPTURE(value);

@@ -45,8 +45,8 @@ class Table : public doctest::IReporter {
       for (const auto& remark : row.remarks) std::printf("  %s", remark.c_str());
       std::printf("\n");
     }
-    std::printf("rows: %d run, %d passed, %d failed, %d not run\n", passed + failed, passed,
-                failed, none);
+    std::printf("rows: %d run, %d passed, %d failed, %d not run\n", passed + failed, passed, failed,
+                none);
     std::fflush(stdout);
   }
   void test_case_start(const doctest::TestCaseData& data) override {

@@ -1,0 +1,126 @@
+#include "fuse.hpp"
+
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "process.hpp"
+
+namespace cloister::security_test {
+namespace {
+
+using system_test::check;
+using system_test::Fd;
+
+constexpr uint64_t kSlow = 2;  // its node; FUSE_ROOT_ID is 1
+
+fuse_attr attributes(uint64_t node) {
+  fuse_attr out{};
+  out.ino = node;
+  out.nlink = 1;
+  out.size = node == kSlow ? 4096 : 0;
+  out.mode = node == kSlow ? S_IFREG | 0755 : S_IFDIR | 0755;
+  return out;
+}
+
+void answer(int device, uint64_t unique, int error, const void* body = nullptr, size_t size = 0) {
+  fuse_out_header header{};
+  header.unique = unique;
+  header.error = -error;
+  header.len = static_cast<uint32_t>(sizeof header + size);
+  const iovec parts[] = {{&header, sizeof header}, {const_cast<void*>(body), size}};
+  // ENOENT: who asked was killed meanwhile.
+  if (writev(device, parts, size ? 2 : 1) < 0 && errno != ENOENT) system_test::fail("writev");
+}
+
+int serve(int device) {
+  std::vector<char> request(1 << 20);
+  for (;;) {
+    const ssize_t size = read(device, request.data(), request.size());
+    if (size < 0 && (errno == EINTR || errno == ENOENT)) continue;
+    if (size < static_cast<ssize_t>(sizeof(fuse_in_header))) return 0;  // unmounted
+    fuse_in_header in;
+    std::memcpy(&in, request.data(), sizeof in);
+    const char* body = request.data() + sizeof in;
+    switch (in.opcode) {
+      case FUSE_INIT: {
+        fuse_init_out out{};
+        out.major = FUSE_KERNEL_VERSION;
+        out.minor = FUSE_KERNEL_MINOR_VERSION;
+        out.max_write = 4096;
+        answer(device, in.unique, 0, &out, sizeof out);
+        break;
+      }
+      case FUSE_LOOKUP: {
+        if (std::strcmp(body, "dark") == 0) break;
+        if (std::strcmp(body, "slow") != 0) {
+          answer(device, in.unique, ENOENT);
+          break;
+        }
+        fuse_entry_out out{};
+        out.nodeid = kSlow;
+        out.attr_valid = out.entry_valid = 3600;
+        out.attr = attributes(kSlow);
+        answer(device, in.unique, 0, &out, sizeof out);
+        break;
+      }
+      case FUSE_GETATTR: {
+        fuse_attr_out out{};
+        out.attr_valid = 3600;
+        out.attr = attributes(in.nodeid);
+        answer(device, in.unique, 0, &out, sizeof out);
+        break;
+      }
+      case FUSE_OPEN:
+      case FUSE_OPENDIR: {
+        fuse_open_out out{};
+        answer(device, in.unique, 0, &out, sizeof out);
+        break;
+      }
+      case FUSE_READ:
+      case FUSE_WRITE:
+      case FUSE_FLUSH:
+      case FUSE_FSYNC:
+      case FUSE_RELEASE:
+      case FUSE_FORGET:  // has no answer
+      case FUSE_BATCH_FORGET:
+      case FUSE_INTERRUPT: break;
+      default: answer(device, in.unique, ENOSYS);
+    }
+  }
+}
+
+}  // namespace
+
+SilentFiles::SilentFiles(std::string directory) : directory_(std::move(directory)) {
+  const Fd device(check(open("/dev/fuse", O_RDWR | O_CLOEXEC), "open /dev/fuse"));
+  const std::string options =
+      "fd=" + std::to_string(device.get()) + ",rootmode=40000,user_id=0,group_id=0,allow_other";
+  check(mount("silent", directory_.c_str(), "fuse.silent", MS_NOSUID | MS_NODEV, options.c_str()),
+        "mount fuse");
+  server_ = system_test::child([&] { return serve(device.get()); });
+}
+
+void SilentFiles::abort() {
+  if (server_ < 0) return;
+  // The last descriptor of the device closes with its process, and that ends
+  // every request that waits.
+  kill(server_, SIGKILL);
+  system_test::wait_for(std::exchange(server_, -1));
+}
+
+SilentFiles::~SilentFiles() {
+  abort();
+  umount2(directory_.c_str(), MNT_DETACH);
+}
+
+}  // namespace cloister::security_test

@@ -1,0 +1,33 @@
+// A file system whose files never answer: what a hostile client can hand to
+// anybody who reads, flushes or looks up without thinking.
+//
+//   slow   opens; reading, writing and closing it never ends
+//   dark   looking it up never ends
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+namespace cloister::security_test {
+
+class SilentFiles {
+ public:
+  // Mounts on this directory, in the mount namespace of the caller, for all users.
+  explicit SilentFiles(std::string directory);
+  // Everybody who waits gets ECONNABORTED; the mount is gone.
+  ~SilentFiles();
+  SilentFiles(const SilentFiles&) = delete;
+  SilentFiles& operator=(const SilentFiles&) = delete;
+
+  void abort();
+
+  std::string slow() const { return directory_ + "/slow"; }
+  std::string dark() const { return directory_ + "/dark"; }
+
+ private:
+  std::string directory_;
+  pid_t server_ = -1;
+};
+
+}  // namespace cloister::security_test
