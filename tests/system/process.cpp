@@ -43,6 +43,8 @@ void become(const Who& who) {
   // A change of ids makes a process undumpable, and its /proc directory root's:
   // no ordinary program is in that state.
   check(prctl(PR_SET_DUMPABLE, 1), "PR_SET_DUMPABLE");
+  // And it forgets whose death it wanted to hear of.
+  check(prctl(PR_SET_PDEATHSIG, SIGKILL), "PR_SET_PDEATHSIG");
 }
 
 pid_t child(const std::function<int()>& body) {

@@ -28,14 +28,21 @@ namespace fs = std::filesystem;
 constexpr const char* kAlice = "cloister-test-a";
 constexpr const char* kBob = "cloister-test-b";
 
+// The user is the tests' own, so all its processes are.
+void remove_user(const std::string& name) {
+  command({"pkill", "-KILL", "-U", name});
+  eventually([&] { return command({"pgrep", "--count", "-U", name}) != 0; });
+  command({"userdel", name});
+}
+
 Who make_user(const std::string& name, const std::string& home) {
-  // 9: it exists, left by a run that was killed.
-  const int status = command({"useradd", "--no-create-home", "--home-dir", home, "--shell",
-                              "/bin/sh", "--user-group", name});
-  if (status != 0 && status != 9) throw std::runtime_error("useradd " + name + " failed");
+  if (getpwnam(name.c_str())) remove_user(name);  // left by a run that was killed
+  if (command({"useradd", "--no-create-home", "--home-dir", home, "--shell", "/bin/sh",
+               "--user-group", name}) != 0) {
+    throw std::runtime_error("useradd " + name + " failed");
+  }
   const passwd* entry = getpwnam(name.c_str());
   if (!entry) throw std::runtime_error("there is no user " + name);
-  if (status == 9) command({"usermod", "--home", home, name});
   const Who who{entry->pw_uid, entry->pw_gid, {entry->pw_gid}};
   check(mkdir(home.c_str(), 0700), "mkdir");
   check(chown(home.c_str(), who.uid, who.gid), "chown");
@@ -208,8 +215,8 @@ World::World() {
 World::~World() {
   rootless_.reset();
   system_.reset();
-  command({"userdel", kAlice});
-  command({"userdel", kBob});
+  remove_user(kAlice);
+  remove_user(kBob);
   // Nothing of ours is mounted here; a mount left by a fault is not deleted through.
   std::error_code failed;
   fs::remove_all(directory_, failed);
