@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -21,14 +22,16 @@ namespace {
 using system_test::check;
 using system_test::Fd;
 
-constexpr uint64_t kSlow = 2;  // its node; FUSE_ROOT_ID is 1
+// Nodes: FUSE_ROOT_ID is 1, the file slowN is 2 + N. One for each use, as an
+// open(2) waits for the pages that another reader of the same file waits for.
+constexpr uint64_t kFirstSlow = 2;
 
 fuse_attr attributes(uint64_t node) {
   fuse_attr out{};
   out.ino = node;
   out.nlink = 1;
-  out.size = node == kSlow ? 4096 : 0;
-  out.mode = node == kSlow ? S_IFREG | 0755 : S_IFDIR | 0755;
+  out.size = node >= kFirstSlow ? 4096 : 0;
+  out.mode = node >= kFirstSlow ? S_IFREG | 0755 : S_IFDIR | 0755;
   return out;
 }
 
@@ -57,19 +60,21 @@ int serve(int device) {
         out.major = FUSE_KERNEL_VERSION;
         out.minor = FUSE_KERNEL_MINOR_VERSION;
         out.max_write = 4096;
+        // Or the one lookup that is never answered would stop all others.
+        out.flags = FUSE_PARALLEL_DIROPS;
         answer(device, in.unique, 0, &out, sizeof out);
         break;
       }
       case FUSE_LOOKUP: {
         if (std::strcmp(body, "dark") == 0) break;
-        if (std::strcmp(body, "slow") != 0) {
+        if (std::strncmp(body, "slow", 4) != 0) {
           answer(device, in.unique, ENOENT);
           break;
         }
         fuse_entry_out out{};
-        out.nodeid = kSlow;
+        out.nodeid = kFirstSlow + std::strtoul(body + 4, nullptr, 10);
         out.attr_valid = out.entry_valid = 3600;
-        out.attr = attributes(kSlow);
+        out.attr = attributes(out.nodeid);
         answer(device, in.unique, 0, &out, sizeof out);
         break;
       }

@@ -1,7 +1,7 @@
 // A file system whose files never answer: what a hostile client can hand to
 // anybody who reads, flushes or looks up without thinking.
 //
-//   slow   opens; reading, writing and closing it never ends
+//   slowN  opens; reading, writing and closing it never ends
 //   dark   looking it up never ends
 #pragma once
 
@@ -22,12 +22,14 @@ class SilentFiles {
 
   void abort();
 
-  std::string slow() const { return directory_ + "/slow"; }
+  // Another one each time.
+  std::string slow() { return directory_ + "/slow" + std::to_string(next_++); }
   std::string dark() const { return directory_ + "/dark"; }
 
  private:
   std::string directory_;
   pid_t server_ = -1;
+  int next_ = 0;
 };
 
 }  // namespace cloister::security_test
