@@ -3,13 +3,31 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <map>
 #include <optional>
+#include <string>
 #include <utility>
 
 namespace cloister::outcome {
 namespace {
 
 std::optional<std::string> skip_reason;
+
+// Cases of known_defects.txt, by name: they fail today, the reason stands
+// beside them, and they count as not run until they are mended.
+std::map<std::string, std::string> known_defects() {
+  std::map<std::string, std::string> defects;
+  std::ifstream list(KNOWN_DEFECTS);
+  for (std::string line; std::getline(list, line);) {
+    const size_t tab = line.find('\t');
+    if (tab != std::string::npos && line[0] != '#')
+      defects[line.substr(0, tab)] = line.substr(tab + 1);
+  }
+  return defects;
+}
+const std::map<std::string, std::string> defects = known_defects();
+std::string wanted_file;  // of --source-file=*/NAME: the part behind the slash
 
 // A listener runs beside the console reporter, which shows what failed and where.
 class Lines : public doctest::IReporter {
@@ -50,7 +68,13 @@ class Lines : public doctest::IReporter {
   void log_assert(const doctest::AssertData&) override {}
   void log_message(const doctest::MessageData&) override {}
   // Left out by a filter on the command line: not part of this run.
-  void test_case_skipped(const doctest::TestCaseData&) override {}
+  void test_case_skipped(const doctest::TestCaseData& data) override {
+    const auto defect = defects.find(data.m_name);
+    const std::string file = data.m_file.c_str();
+    if (defect == defects.end() || file.find(wanted_file) == std::string::npos) return;
+    ++skipped_;
+    std::printf("skipped %s (known defect: %s)\n", data.m_name, defect->second.c_str());
+  }
 
  private:
   std::string name_;
@@ -73,5 +97,12 @@ int main(int argc, char** argv) {
   context.setOption("no-colors", true);
   context.setOption("no-version", true);
   context.applyCommandLine(argc, argv);
+  for (const auto& [name, reason] : cloister::outcome::defects)
+    context.addFilter("test-case-exclude", name.c_str());
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument.starts_with("--source-file=*"))
+      cloister::outcome::wanted_file = argument.substr(argument.find('*') + 1);
+  }
   return context.run();
 }
