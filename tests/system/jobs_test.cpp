@@ -26,6 +26,11 @@ void discard(Client& client, const Json& id) {
   CHECK(client.call("Remove", {{"id", id}}).error == "");
 }
 
+// So that a case counts its own jobs only, whatever an earlier one left.
+void discard_all(Client& client) {
+  for (const auto& job : client.call("List").parameters["jobs"]) discard(client, job["id"]);
+}
+
 Json wait(Client& client, const Json& id, const Json& options = nullptr) {
   Reply reply = client.call("Wait", {{"id", id}, {"options", options}});
   INFO(reply.error << " " << reply.parameters.dump());
@@ -92,19 +97,38 @@ TEST_CASE("WSTOPPED and WCONTINUED report stop and continue") {
   World& world = World::get();
   for (const Way way : {Way::root, Way::user, Way::rootless}) {
     CAPTURE(name_of(way));
-    Client client = world.connect(way);
+    Client client = world.connect(way), waiter = world.connect(way);
     Json id = start(client, world.probe_request({"hold"}))["id"];
     REQUIRE(client.call("Signal", {{"id", id}, {"signal", "SIGSTOP"}}).error == "");
     Json change = wait(client, id, {"WEXITED", "WSTOPPED"});
     CHECK(change["event"] == "stopped");
     CHECK(change["signal"] == "SIGSTOP");
     CHECK(client.call("Inspect", {{"id", id}}).parameters["job"]["state"] == "stopped");
+
+    waiter.post("Wait", {{"id", id}, {"options", {"WEXITED", "WCONTINUED"}}});
+    // Answered in order: when this is, the wait has long been heard.
+    eventually([] { return false; }, 100);
     REQUIRE(client.call("Signal", {{"id", id}, {"signal", 18}}).error == "");
-    change = wait(client, id, {"WEXITED", "WCONTINUED"});
-    CHECK(change["event"] == "continued");
+    auto continued = waiter.receive();
+    REQUIRE(continued);
+    CHECK(continued->parameters["event"] == "continued");
     CHECK(client.call("Inspect", {{"id", id}}).parameters["job"]["state"] == "running");
     discard(client, id);
   }
+}
+
+TEST_CASE("a continue that nobody has waited for is reported to the next WCONTINUED") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  Client client = world.connect(Way::user);
+  Json id = start(client, world.probe_request({"hold"}))["id"];
+  REQUIRE(client.call("Signal", {{"id", id}, {"signal", "SIGSTOP"}}).error == "");
+  CHECK(wait(client, id, {"WEXITED", "WSTOPPED"})["event"] == "stopped");
+  REQUIRE(client.call("Signal", {{"id", id}, {"signal", "SIGCONT"}}).error == "");
+  eventually([] { return false; }, 200);
+  CHECK(wait(client, id, {"WCONTINUED", "WNOHANG"})["event"] == "continued");
+  CHECK(wait(client, id, {"WCONTINUED", "WNOHANG"})["event"] == nullptr);
+  discard(client, id);
 }
 
 TEST_CASE("Wait finds a job by its tag, its process group, or any of them") {
@@ -269,6 +293,7 @@ TEST_CASE("List shows one's own jobs, by tag and by state") {
   for (const Way way : {Way::user, Way::rootless, Way::alone}) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
+    discard_all(client);
     CHECK(client.call("List").parameters["jobs"] == Json::array());
     Json tagged = world.probe_request({"hold"});
     tagged["tags"] = {{"kind", "a"}};
@@ -366,6 +391,7 @@ TEST_CASE("the same key and request is the same job; another request under it is
   for (const Way way : {Way::user, Way::rootless, Way::alone}) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
+    discard_all(client);
     Json request = world.probe_request({"sleep", "200"});
     request["idempotency_key"] = "once";
     Json first = start(client, request), again = start(client, request);

@@ -54,6 +54,8 @@ pid_t child(const std::function<int()>& body) {
   if (pid != 0) return pid;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(70);
+  // The test framework reports a crash of the test on these.
+  for (int number : {SIGINT, SIGILL, SIGFPE, SIGSEGV, SIGTERM, SIGABRT}) signal(number, SIG_DFL);
   try {
     _exit(body());
   } catch (const std::exception& error) {
@@ -155,6 +157,13 @@ void write_file(const std::string& path, const std::string& content, mode_t mode
     fail("write " + path);
   }
   check(fchmod(fd.get(), mode), "fchmod");
+}
+
+void write_proc(const std::string& path, const std::string& content) {
+  const Fd fd(check(open(path.c_str(), O_WRONLY | O_CLOEXEC), "open"));
+  if (write(fd.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size())) {
+    fail("write " + path);
+  }
 }
 
 bool eventually(const std::function<bool()>& holds, int timeout_ms) {

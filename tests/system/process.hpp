@@ -78,6 +78,8 @@ std::string content_of(int fd);
 std::string read_from(int fd, size_t enough = SIZE_MAX, int timeout_ms = 20'000);
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, const std::string& content, mode_t mode = 0644);
+// One write(2), as files of /proc want it.
+void write_proc(const std::string& path, const std::string& content);
 
 // Until the predicate holds; false when the time is over.
 bool eventually(const std::function<bool()>& holds, int timeout_ms = 10'000);

@@ -256,9 +256,9 @@ TEST_CASE("a pidfd serves several namespaces at once") {
     const std::string process = "/proc/" + std::to_string(holder.pid());
     const std::string uid = std::to_string(world.alice().uid);
     const std::string gid = std::to_string(world.alice().gid);
-    write_file(process + "/setgroups", "deny");
-    write_file(process + "/uid_map", uid + " " + uid + " 1");
-    write_file(process + "/gid_map", gid + " " + gid + " 1");
+    write_proc(process + "/setgroups", "deny");
+    write_proc(process + "/uid_map", uid + " " + uid + " 1");
+    write_proc(process + "/gid_map", gid + " " + gid + " 1");
     const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, holder.pid(), 0)));
     REQUIRE(pidfd);
     Json request = own_request();

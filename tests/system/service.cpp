@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -68,9 +69,14 @@ Client client_of(const Who& who, const std::function<Fd()>& make) {
   check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), "socketpair");
   Fd ours(pair[0]), theirs(pair[1]);
   auto [wait_end, lifeline] = pipe();
-  const pid_t helper = child([&, &wait_end = wait_end, &lifeline = lifeline] {
-    lifeline.reset();
-    ours.reset();
+  const pid_t helper = child([&, &wait_end = wait_end] {
+    // Also the other ends of all that the test has open: a lifeline ends only
+    // when its last copy is closed.
+    const int own[] = {std::min(wait_end.get(), theirs.get()),
+                       std::max(wait_end.get(), theirs.get())};
+    close_range(3, static_cast<unsigned>(own[0]) - 1, 0);
+    close_range(static_cast<unsigned>(own[0]) + 1, static_cast<unsigned>(own[1]) - 1, 0);
+    close_range(static_cast<unsigned>(own[1]) + 1, ~0u, 0);
     become(who);
     {
       const Fd connection = make();
