@@ -62,15 +62,19 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 tar -c --exclude=./build --exclude=./.git . | tar -x -C "$work"
 
-say '3. one job: a build of these sources and its tests, in the box of the default profile'
+say '3. one job: a build of these sources and its tests, in the box of the default profile (minutes too)'
 code=0
 ./build/cloister --private run --name quickstart --workspace "$work" --cwd "$work" \
   --verdict-file build/verdict.json -c '
     set -e
     [ "$(grep -c : /proc/net/dev)" = 1 ] || { echo "there is a network"; exit 1; }
     if (: >/usr/cloister-was-here) 2>/dev/null; then echo "the host is writable"; exit 1; fi
-    meson setup box -Doptimization=0 -Ddocs=disabled -Dsystemd=false >/dev/null
-    meson test -C box --suite build --print-errorlogs' || code=$?
+    { meson setup box -Doptimization=0 -Ddocs=disabled -Dsystemd=false &&
+      meson test -C box --suite build --print-errorlogs; } >box.log 2>&1 || {
+      tail -n 60 box.log
+      exit 1
+    }
+    grep -E "^ *[0-9]+/[0-9]+ |^(Ok|Fail):" box.log' || code=$?
 
 say '4. its verdict, of build/verdict.json:'
 tr ',' '\n' <build/verdict.json | grep -E '"(ok|ending|cause|exit_code|mode|wall_us|maxrss_kib)"' |
