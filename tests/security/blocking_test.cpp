@@ -17,7 +17,7 @@
 namespace cloister::security_test {
 namespace {
 
-constexpr int kLinger = 60;           // seconds for which a close would wait
+constexpr int kLinger = 60;            // seconds for which a close would wait
 constexpr long kPatience = 20 * 1000;  // milliseconds: far below, and enough for a loaded machine
 
 // A TCP connection over loopback with unsent data, whose close waits.
@@ -34,8 +34,7 @@ struct Lingering {
     check(setsockopt(listener.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small), "SO_RCVBUF");
     check(bind(listener.get(), reinterpret_cast<sockaddr*>(&address), size), "bind");
     check(listen(listener.get(), 1), "listen");
-    check(getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size),
-          "getsockname");
+    check(getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size), "getsockname");
     sender = Fd(check(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
     check(connect(sender.get(), reinterpret_cast<sockaddr*>(&address), size), "connect");
     receiver = Fd(check(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC), "accept4"));
@@ -51,8 +50,7 @@ struct Lingering {
 void check_serves(Client& client, const World& world) {
   for (int i = 0; i < 3; ++i) {
     Outcome outcome;
-    const long spent =
-        milliseconds([&] { outcome = client.run(world.probe_request({"noop"})); });
+    const long spent = milliseconds([&] { outcome = client.run(world.probe_request({"noop"})); });
     INFO(outcome.told());
     CHECK(outcome.verdict["ok"] == true);
     CHECK(spent < kPatience);
@@ -85,13 +83,13 @@ TEST_CASE("a client that passes a TCP socket with SO_LINGER and unsent data dela
     CHECK(milliseconds([&] { connection.sender.reset(); }) < kPatience);
   };
   const std::string nul(1, '\0');
-  pass(alices[0], run_text(used) + nul);                                // accepted
-  pass(alices[1], run_text(world.probe_request({"noop"})) + nul);       // surplus: refused
-  pass(alices[2], R"({"method":"a.b","uid":0})" + nul);                 // no call: refused
-  pass(alices[3], "{");                                                 // never finished
+  pass(alices[0], run_text(used) + nul);                           // accepted
+  pass(alices[1], run_text(world.probe_request({"noop"})) + nul);  // surplus: refused
+  pass(alices[2], R"({"method":"a.b","uid":0})" + nul);            // no call: refused
+  pass(alices[3], "{");                                            // never finished
   alices[3].close();
-  pass(alices[4], run_text(held) + nul);                                // killed while it has it
-  pass(nobody, run_text(used) + nul);                                   // never let in
+  pass(alices[4], run_text(held) + nul);  // killed while it has it
+  pass(nobody, run_text(used) + nul);     // never let in
   check_serves(bob, world);
   nobody.close();
   alices[4].close();
@@ -181,7 +179,8 @@ TEST_CASE("a FUSE file that never answers delays nobody else") {
     }
     Json used = world.probe_request({"cat"}), closed = world.probe_request({"noop"});
     used["stdin"] = {{"passed_fd", 0}};
-    closed["file_actions"] = {{{"receive", {{"passed_fd", 0}, {"fd", 5}}}}, {{"close", {{"fd", 5}}}}};
+    closed["file_actions"] = {{{"receive", {{"passed_fd", 0}, {"fd", 5}}}},
+                              {{"close", {{"fd", 5}}}}};
     const std::string nul(1, '\0');
     for (const std::string& bytes : {run_text(used) + nul, run_text(closed) + nul,
                                      run_text(world.probe_request({"noop"})) + nul,
@@ -227,8 +226,7 @@ TEST_CASE("kill -9 and SIGSTOP of a front touch only its own connection") {
   Client other = connect_as(world.bob(), service.socket());
   for (const int signal : {SIGSTOP, SIGKILL}) {
     CAPTURE(signal);
-    eventually([&] { return fronts_of(service, world.alice().uid).empty(); },
-               30'000);
+    eventually([&] { return fronts_of(service, world.alice().uid).empty(); }, 30'000);
     Client alice = connect_as(world.alice(), service.socket());
     alice.post("Run", {{"request", world.probe_request({"hold"})}}, {}, {{"more", true}});
     const Json own = until(alice, "started");

@@ -13,8 +13,8 @@ namespace cloister::security_test {
 // A process of `who` that does `before` and then connects to `socket`. Unlike
 // the helper of Service::connect it holds no descriptor of any other client, so
 // that these clients may end in any order.
-Client connect_as(const Who& who, const std::string& socket,
-                  const std::function<void()>& before = [] {});
+Client connect_as(
+    const Who& who, const std::string& socket, const std::function<void()>& before = [] {});
 
 // The call as text, so that a test can spoil it.
 std::string call_text(const std::string& method, const Json& parameters);
@@ -22,8 +22,7 @@ std::string run_text(const Json& request);
 
 // Sends these bytes and a NUL. Nothing when the service only hung up; throws
 // when it does neither.
-std::optional<Reply> ask(Client& client, const std::string& text,
-                         const std::vector<int>& fds = {});
+std::optional<Reply> ask(Client& client, const std::string& text, const std::vector<int>& fds = {});
 
 // Descriptors that this process holds.
 int descriptors_of(pid_t pid);
