@@ -4,6 +4,7 @@
 #include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -98,7 +99,9 @@ bool become(const plan::Peer& peer, const std::vector<uint32_t>& groups) {
   // keyrings has none to share.
   if (::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) < 0 && errno != ENOSYS)
     return false;
-  return ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
+  // After the change of ids, which clears it. Who serves nobody any more ends.
+  return ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
 }
 
 }  // namespace cloister::front

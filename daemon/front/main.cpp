@@ -51,6 +51,7 @@ varlink::Reply refusal(uint32_t kind) {
 }
 
 int run() {
+  const pid_t monitor = ::getppid();
   struct stat channel {};
   if (::fstat(plan::kTellFd, &channel) < 0 || !S_ISSOCK(channel.st_mode)) {
     std::fputs("cloister-front: started by cloisterd only; see cloisterd(8)\n", stderr);
@@ -74,6 +75,7 @@ int run() {
   }
   // From here: we are the client. The daemon's log is not the client's to write.
   if (!become(peer, groups)) fail("cannot become the client");
+  if (::getppid() != monitor) return EX_OK;  // it ended before its end could end us
   sys::UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   for (int fd : {0, 1, 2})
     if (::dup2(null.borrow(), fd) < 0) fail("cannot let go of the log");

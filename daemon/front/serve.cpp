@@ -23,6 +23,15 @@ constexpr size_t kMostPending = 64;
 // A message that has begun must end within this time.
 constexpr std::chrono::seconds kMessageDeadline{10};
 
+// A value inside the request that no reader gets to see (a duplicate key, a
+// NUL, "-0") is refused like one that it does; the connection goes on.
+std::optional<varlink::Reply> refused_value(const varlink::Malformed& wrong) {
+  constexpr std::string_view kRequest = "parameters.request.";
+  if (!wrong.field.starts_with(kRequest)) return std::nullopt;
+  return varlink::invalid_request(wrong.field.substr(kRequest.size()), wrong.reason,
+                                  wrong.expected, wrong.got);
+}
+
 int64_t microseconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() -
                                                                start)
@@ -80,6 +89,11 @@ void Session::accept(varlink::Message message) {
   const auto start = std::chrono::steady_clock::now();
   auto call = varlink::parse_call(message.json);
   if (!call) {
+    if (auto refusal = refused_value(call.error())) {
+      pending_.push_back({{}, {}, 0, std::move(refusal)});
+      pending_added_.cancel();
+      return;
+    }
     last_words_ = varlink::invalid_parameter(call.error().field.empty() ? call.error().reason
                                                                         : call.error().field);
     return;
@@ -113,6 +127,7 @@ Task<void> Session::serve_calls() {
 }
 
 Task<void> Session::serve(Pending pending) {
+  if (pending.refusal) co_return co_await reply(*pending.refusal);
   const auto method = varlink::method_of(pending.call.method);
   const bool launches = method == Method::run || method == Method::start || method == Method::plan;
   if (!method) co_return co_await reply(varlink::answer(pending.call));

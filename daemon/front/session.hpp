@@ -40,6 +40,7 @@ class Session {
     varlink::Call call;
     std::vector<sys::UniqueFd> descriptors;
     int64_t parse_us = 0;
+    std::optional<varlink::Reply> refusal = {};  // the answer, where there is nothing to serve
   };
   // Where an accepted job's events arrive.
   struct Launched {

@@ -57,8 +57,6 @@ class Filesystem {
   long error_ = 0;
 };
 
-// The scratch directory belongs to the payload. A user namespace that comes
-// after the mounts has not renamed the ids yet, so they are the outer ones.
 uint32_t outer(const Job& job, plan::Span<plan::IdMap> map, uint32_t id, uint32_t own) {
   if (!job.fresh(Namespace::user)) return id;
   if (map.count == 0) return own;
@@ -102,6 +100,12 @@ int remember(Job& job, uint32_t index, long tree) {
 
 }  // namespace
 
+Owner payload_outside(const Job& job) {
+  const plan::Header& h = job.header();
+  return {outer(job, h.uid_map, h.identity.ruid, job.order.mapped_uid),
+          outer(job, h.gid_map, h.identity.rgid, job.order.mapped_gid)};
+}
+
 // tmpfs, scratch and the body of /dev. Read-only comes later, when what is
 // mounted inside has its place.
 int new_tmpfs(Job& job, uint32_t index, const plan::Mount& mount) {
@@ -112,10 +116,9 @@ int new_tmpfs(Job& job, uint32_t index, const plan::Mount& mount) {
   if (mount.size) fs.option("size", mount.size);
   if (mount.inodes) fs.option("nr_inodes", mount.inodes);
   if (mount.kind == plan::MountKind::scratch) {
-    const plan::Header& h = job.header();
     fs.octal("mode", 0700);
-    fs.option("uid", outer(job, h.uid_map, h.identity.ruid, job.order.mapped_uid));
-    fs.option("gid", outer(job, h.gid_map, h.identity.rgid, job.order.mapped_gid));
+    const Owner owner = payload_outside(job);
+    fs.option("uid", owner.uid).option("gid", owner.gid);
   } else if (mount.kind == plan::MountKind::dev) {
     fs.octal("mode", 0755);
     attributes |= MOUNT_ATTR_NOEXEC;

@@ -40,8 +40,7 @@ void fork_payload(Job& job) {
   job.signals =
       must_fd(job, Step::fork,
               call(Call::signalfd4, -1, &child_changes, kSigSetBytes, O_CLOEXEC | O_NONBLOCK));
-  // A payload in a joined pid namespace sees its parent as 0, getppid(2).
-  const int32_t parent = job.joined(Namespace::pid) ? 0 : static_cast<int32_t>(call(Call::getpid));
+  const auto parent = static_cast<int32_t>(call(Call::getpid));
   const bool want_pidfd = (job.header().flags & plan::kWantPidfd) != 0;
   const bool enters_by_itself = job.order.tasks_count > 0;
   const int cgroup =

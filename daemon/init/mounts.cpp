@@ -146,15 +146,22 @@ class NewRoot {
     return made;
   }
 
+  // Takes over `place`.
+  long give_to_payload(int place) const {
+    const Owner owner = payload_outside(job_);
+    const long given =
+        is_ours(place) ? call(Call::fchownat, place, "", owner.uid, owner.gid, AT_EMPTY_PATH) : 0;
+    close(place);
+    return given;
+  }
+
   long try_attach(uint32_t i, const Mount& mount) {
     if (mount.kind == MountKind::symlink) return link(mount);
     const uint32_t mode = mount.kind == MountKind::dir && mount.mode ? mount.mode : 0755;
     const bool file = (mount.flags & plan::kMountIsFile) != 0;
     const long place_fd = place(at(mount), file, file ? mode & 0666 : mode);
-    if (place_fd < 0 || mount.kind == MountKind::dir) {
-      if (place_fd >= 0) close(static_cast<int>(place_fd));
-      return place_fd;
-    }
+    if (place_fd < 0) return place_fd;
+    if (mount.kind == MountKind::dir) return give_to_payload(static_cast<int>(place_fd));
     if (job_.trees[i] == 0) job_.trees[i] = new_tree(i, mount);
     const long moved = call(Call::move_mount, job_.trees[i], "", place_fd, "",
                             MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);

@@ -10,10 +10,13 @@ namespace cloister::init {
 namespace {
 
 // Set after the last change of ids, which clears it, prctl(2). A parent that
-// died before that sends nothing any more.
+// died before that sends nothing any more; from another pid namespace than its
+// own it is seen as 0, getppid(2).
 void die_with_parent(Job& job, int32_t parent) {
   must(job, Step::parent_death, call(Call::prctl, PR_SET_PDEATHSIG, kSigKill));
-  if (call(Call::getppid) != parent) fail(job, Step::parent_death, ESRCH);
+  const long now = call(Call::getppid);
+  if (now != parent && !(now == 0 && job.joined(Namespace::pid)))
+    fail(job, Step::parent_death, ESRCH);
 }
 
 void enter_cwd(Job& job) {

@@ -84,6 +84,7 @@ enum class Call : long {
   unshare = __NR_unshare,
   // mounts
   fchmodat = __NR_fchmodat,
+  fchownat = __NR_fchownat,
   fsconfig = __NR_fsconfig,
   fsmount = __NR_fsmount,
   fsopen = __NR_fsopen,

@@ -37,6 +37,12 @@ void set_sysctls(Job& job);
 // sources.cpp, mounts.cpp, filesystems.cpp, dev.cpp
 void clone_sources(Job& job);
 void attach_mounts(Job& job);
+// The payload's ids as they count while the mounts are made: a user namespace
+// that comes after them has not renamed the ids yet.
+struct Owner {
+  uint32_t uid, gid;
+};
+Owner payload_outside(const Job& job);
 int new_tmpfs(Job& job, uint32_t index, const plan::Mount& mount);
 int new_proc(Job& job, uint32_t index);
 int new_devpts(Job& job, uint32_t index);

@@ -110,12 +110,12 @@ class Judge {
     for (uint32_t i = 0; i < plan::kNamespaces; ++i) {
       const plan::NamespaceChoice& choice = h_.namespaces[i];
       if (choice.join != Join::job) continue;
-      const pid_t init = setting_.joinable(choice.job, peer_);
-      if (init == 0) {
+      const Joinable of = setting_.joinable(choice.job, peer_);
+      if (of.init == 0) {
         refusal_ = refusal(RefusalKind::no_such_job, kNamespaceFields[i], "own-jobs");
         return false;
       }
-      approved_.job_joins_.push_back({static_cast<Namespace>(i), init});
+      approved_.job_joins_.push_back({static_cast<Namespace>(i), of});
     }
     return true;
   }

@@ -18,8 +18,11 @@
 
 namespace cloister::monitor {
 
-// A job whose namespaces another may join: the pid of its init, or 0.
-using FindJob = std::function<pid_t(const uint8_t (&id)[16], const Peer& asking)>;
+// A job whose namespaces another may join; `init` is 0 when there is none.
+struct Joinable {
+  pid_t init = 0, payload = 0;
+};
+using FindJob = std::function<Joinable(const uint8_t (&id)[16], const Peer& asking)>;
 
 struct Setting {
   const Config& config;
@@ -34,7 +37,7 @@ class Approved {
  public:
   struct JobJoin {
     plan::Namespace which;
-    pid_t init;
+    Joinable of;
   };
 
   plan::View plan() const { return plan_; }

@@ -73,7 +73,8 @@ class Job : public std::enable_shared_from_this<Job> {
   std::chrono::seconds ended_boottime() const { return ended_boottime_; }
   void timed(uint64_t authorise_us, uint64_t slot_us);
   void erase_record();
-  bool waited = false;  // a wait without WNOWAIT has taken the ending
+  bool waited = false;         // a wait without WNOWAIT has taken the ending,
+  bool change_waited = true;   // and the last stop or continue, waitid(2)
 
   // False when the payload is not there to be signalled (any more, or yet).
   bool signal(int signal, plan::Scope scope, uid_t by);

@@ -90,11 +90,11 @@ Jobs::Entry* Jobs::find(const uint8_t (&id)[16], const Peer& peer) {
   return found != table_.end() && may_see(peer, *found->second.job) ? &found->second : nullptr;
 }
 
-pid_t Jobs::joinable(const uint8_t (&id)[16], const Peer& peer) {
+Joinable Jobs::joinable(const uint8_t (&id)[16], const Peer& peer) {
   const Entry* entry = find(id, peer);
-  return entry && entry->job->running() && entry->job->state().phase != JobPhase::preparing
-             ? entry->job->init()
-             : 0;
+  if (!entry || !entry->job->running() || entry->job->state().phase == JobPhase::preparing)
+    return {};
+  return {entry->job->init(), entry->job->state().pid};
 }
 
 Jobs::Entry* Jobs::known_key(const Peer& peer, plan::View plan) {
@@ -212,9 +212,10 @@ void Jobs::wait(Front& front, const Ask& ask) {
     if (job.waited && ask.select != plan::Select::id) continue;
     any = true;
     const JobPhase phase = job.state().phase;
-    if ((phase == JobPhase::ended && (ask.options & WEXITED)) ||
-        (phase == JobPhase::stopped && (ask.options & WSTOPPED))) {
-      if (phase == JobPhase::ended && !(ask.options & WNOWAIT)) job.waited = true;
+    const uint32_t change = phase == JobPhase::stopped ? WSTOPPED : WCONTINUED;
+    const bool ended = phase == JobPhase::ended;
+    if (ended ? ask.options & WEXITED : !job.change_waited && (ask.options & change)) {
+      if (!(ask.options & WNOWAIT)) (ended ? job.waited : job.change_waited) = true;
       return tell_event(front, ask.sequence, job, phase);
     }
   }
@@ -225,7 +226,8 @@ void Jobs::wait(Front& front, const Ask& ask) {
 
 void Jobs::on_event(Job& job) {
   const JobPhase event = job.state().event;
-  const JobPhase before = job.announced();
+  const bool continued = event == JobPhase::running && job.announced() == JobPhase::stopped;
+  if (continued || event == JobPhase::stopped) job.change_waited = false;
   for (auto waiter = waiters_.begin(); waiter != waiters_.end();) {
     const auto current = waiter++;
     const std::shared_ptr<Front> front = current->front.lock();
@@ -234,11 +236,10 @@ void Jobs::on_event(Job& job) {
     const bool submitter = current->every_event && (options & WSTOPPED);
     const bool wanted = submitter || (event == JobPhase::ended && (options & WEXITED)) ||
                         (event == JobPhase::stopped && (options & WSTOPPED)) ||
-                        (event == JobPhase::running && before == JobPhase::stopped &&
-                         (options & WCONTINUED));
+                        (continued && (options & WCONTINUED));
     if (!wanted) continue;
-    if (event == JobPhase::ended && !current->every_event && !(options & WNOWAIT))
-      job.waited = true;
+    if (!current->every_event && !(options & WNOWAIT))
+      (event == JobPhase::ended ? job.waited : job.change_waited) = true;
     tell_event(*front, current->ask.sequence, job, event);
     if (!current->every_event || event == JobPhase::ended) waiters_.erase(current);
   }

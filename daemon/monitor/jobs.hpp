@@ -48,7 +48,7 @@ class Jobs {
 
   static bool may_see(const Peer& peer, const Job& job);
   Entry* find(const uint8_t (&id)[16], const Peer& peer);
-  pid_t joinable(const uint8_t (&id)[16], const Peer& peer);
+  Joinable joinable(const uint8_t (&id)[16], const Peer& peer);
   Entry* known_key(const Peer& peer, plan::View plan);
   bool selects(const plan::Ask& ask, const Peer& peer, const Job& job) const;
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "job.hpp"
@@ -26,6 +27,34 @@ std::string hex(const uint8_t (&id)[16]) {
     text += "0123456789abcdef"[byte & 15];
   }
   return text;
+}
+
+// /proc/PID/stat: "pid (name) state ppid ..."; the name may hold anything.
+bool is_child_of(int process, pid_t parent) {
+  const sys::UniqueFd stat(::openat(process, "stat", O_RDONLY | O_CLOEXEC));
+  char text[256];
+  const ssize_t size = stat ? ::read(stat.borrow(), text, sizeof text - 1) : -1;
+  if (size <= 0) return false;
+  text[size] = 0;
+  const char* after = std::strrchr(text, ')');
+  return after && std::strlen(after) > 4 && std::atoi(after + 4) == parent;
+}
+
+// Only the payload is in its cgroup namespace, and its pid may be another's by
+// now. A directory of /proc stays the process's it was opened for.
+sys::UniqueFd open_namespace(const Approved::JobJoin& join) {
+  const bool of_payload = join.which == plan::Namespace::cgroup;
+  const pid_t pid = of_payload ? join.of.payload : join.of.init;
+  const sys::UniqueFd process(::open(("/proc/" + std::to_string(pid)).c_str(),
+                                     O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!process) return {};
+  if (of_payload && !is_child_of(process.borrow(), join.of.init)) {
+    errno = ESRCH;
+    return {};
+  }
+  const std::string file =
+      std::string("ns/") + kNamespaceFiles[static_cast<uint32_t>(join.which)];
+  return sys::UniqueFd(::openat(process.borrow(), file.c_str(), O_RDONLY | O_CLOEXEC));
 }
 
 sys::UniqueFd make_record(int directory, const std::string& name) {
@@ -101,12 +130,9 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
   int next = plan::kFirstJoinFd;
   std::vector<sys::UniqueFd> joins;
   for (const Approved::JobJoin& join : approved.job_joins()) {
-    const auto which = static_cast<uint32_t>(join.which);
-    const std::string path =
-        "/proc/" + std::to_string(join.init) + "/ns/" + kNamespaceFiles[which];
-    joins.emplace_back(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    joins.push_back(open_namespace(join));
     if (!joins.back()) return failed(plan::Step::join);
-    order.join_of[order.join_count++] = which;
+    order.join_of[order.join_count++] = static_cast<uint32_t>(join.which);
     moves.push_back({joins.back().borrow(), next++});
   }
   if (leaves_.tasks) {

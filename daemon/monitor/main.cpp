@@ -260,11 +260,13 @@ int run(int argc, char** argv) {
   Monitor monitor(io, std::move(config), mode, std::move(programs), std::move(records));
   boost::asio::posix::stream_descriptor signals(io, ::signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK));
   read_signals(signals, monitor);
+  const bool bound = !only && !listener;
   if (only)
     monitor.serve_only(std::move(only));
   else
-    monitor.listen(listener ? std::move(listener) : bind_socket(options));
+    monitor.listen(bound ? bind_socket(options) : std::move(listener));
   io.run();
+  if (bound) ::unlink(options.socket.c_str());
   return EX_OK;
 }
 

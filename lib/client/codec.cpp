@@ -160,9 +160,9 @@ Error protocol(std::string message) {
 Result<Received> receive(varlink::Message message) {
   auto reply = varlink::parse_reply(message.json);
   if (!reply) {
-    const auto& [field, reason] = reply.error();
-    return protocol("a reply of the service is not readable: " + field +
-                    (field.empty() ? "" : " ") + reason);
+    const varlink::Malformed& wrong = reply.error();
+    return protocol("a reply of the service is not readable: " + wrong.field +
+                    (wrong.field.empty() ? "" : " ") + wrong.reason);
   }
   if (!reply->error.empty()) return Error{std::move(reply->error), text(reply->parameters)};
   return Received{std::move(reply->parameters), std::move(message.descriptors), reply->continues};

@@ -10,7 +10,9 @@ namespace {
 
 std::optional<Malformed> parse_object(std::string_view text, Json& object) {
   auto parsed = request::parse_text(text);
-  if (!parsed) return Malformed{parsed.error().field, parsed.error().reason};
+  if (!parsed)
+    return Malformed{parsed.error().field, parsed.error().reason, parsed.error().expected,
+                     parsed.error().got};
   object = std::move(*parsed);
   if (!object.is_object()) return Malformed{"", "a message is a JSON object"};
   return {};

@@ -26,10 +26,12 @@ struct Reply {
   std::string error;  // qualified name; empty = success
 };
 
-// Why an envelope was refused: the member, the reason.
+// Why an envelope was refused: the member, the reason, and if it is about a
+// value, what was expected and what was there.
 struct Malformed {
   std::string field;  // "" = the message as a whole
   std::string reason;
+  std::string expected, got;
 };
 
 boost::system::result<Call, Malformed> parse_call(std::string_view text);

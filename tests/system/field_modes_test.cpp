@@ -168,7 +168,7 @@ class Trial {
   // A job of the same caller whose namespaces can be joined.
   std::string job_of(Client& client) const {
     Json request = world_.boxed_request({"hold"});
-    request["namespaces"] = {{"time", "new"}};
+    request["namespaces"] = {{"time", "new"}, {"user", "new"}};
     Reply reply = client.call("Start", {{"request", request}});
     INFO(reply.parameters.dump());
     REQUIRE(reply.error == "");

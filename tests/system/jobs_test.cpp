@@ -28,7 +28,8 @@ void discard(Client& client, const Json& id) {
 
 // So that a case counts its own jobs only, whatever an earlier one left.
 void discard_all(Client& client) {
-  for (const auto& job : client.call("List").parameters["jobs"]) discard(client, job["id"]);
+  const Reply listed = client.call("List");
+  for (const auto& job : listed.parameters.at("jobs")) discard(client, job["id"]);
 }
 
 Json wait(Client& client, const Json& id, const Json& options = nullptr) {

@@ -148,7 +148,7 @@ TEST_CASE("root maps ids of a new user namespace as it likes") {
   request["uid_map"] = {{{"inside", 0}, {"outside", 100000}, {"count", 1000}},
                         {{"inside", 5000}, {"outside", 200000}, {"count", 1}}};
   request["gid_map"] = {{{"inside", 0}, {"outside", 100000}, {"count", 1000}}};
-  request["identity"] = {{"ruid", 100007}, {"rgid", 100008}, {"groups", Json::array()}};
+  request["identity"] = {{"ruid", 7}, {"rgid", 8}, {"groups", Json::array()}};
   Outcome outcome = client.run(request);
   INFO(outcome.told());
   REQUIRE(outcome.verdict["ok"] == true);

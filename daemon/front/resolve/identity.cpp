@@ -43,6 +43,29 @@ std::vector<uint32_t> groups_of(const std::string& name, uint32_t primary) {
   }
 }
 
+// What an id of the caller's is inside a user namespace of the job's own; an id
+// without a number there becomes the map's first.
+class Inside {
+ public:
+  Inside(const Request& request, const std::optional<std::vector<IdMapping>>& map)
+      : fresh_(std::holds_alternative<NewNamespace>(*request.namespaces.user)), map_(map) {}
+
+  std::optional<uint32_t> find(uint32_t id) const {
+    if (!fresh_ || !map_) return id;
+    for (const IdMapping& line : *map_)
+      if (id >= line.outside && id - line.outside < line.count)
+        return line.inside + (id - line.outside);
+    return std::nullopt;
+  }
+  uint32_t operator()(uint32_t id) const {
+    return find(id).value_or(map_ && !map_->empty() ? map_->front().inside : id);
+  }
+
+ private:
+  bool fresh_;
+  const std::optional<std::vector<IdMapping>>& map_;
+};
+
 struct Numbers {
   plan::Identity ids{};
   std::vector<uint32_t> groups;
@@ -50,13 +73,15 @@ struct Numbers {
 
 class Resolver {
  public:
-  explicit Resolver(Draft& draft) : draft_(draft) {}
+  explicit Resolver(Draft& draft)
+      : draft_(draft),
+        uid_(Inside(draft.request, draft.request.uid_map)(draft.caller.uid)),
+        gid_(Inside(draft.request, draft.request.gid_map)(draft.caller.gid)) {}
 
   MaybeProblem operator()(const CallerIdentity&) {
-    const Caller& caller = draft_.caller;
-    set(caller.uid, caller.gid);
+    set(uid_, gid_);
     use_callers_groups();
-    draft_.home = caller.home;
+    draft_.home = draft_.caller.home;
     return std::nullopt;
   }
 
@@ -75,9 +100,8 @@ class Resolver {
   }
 
   MaybeProblem operator()(const Ids& wanted) {
-    const Caller& caller = draft_.caller;
     plan::Identity& ids = numbers_.ids;
-    draft_.home = caller.home;
+    draft_.home = draft_.caller.home;
     struct Part {
       const char* field;
       const std::optional<Id>& wanted;
@@ -85,10 +109,10 @@ class Resolver {
       uint32_t& out;
       bool is_user;
     };
-    for (const Part& part : {Part{"identity.ruid", wanted.ruid, caller.uid, ids.ruid, true},
+    for (const Part& part : {Part{"identity.ruid", wanted.ruid, uid_, ids.ruid, true},
                              Part{"identity.euid", wanted.euid, plan::kNone, ids.euid, true},
                              Part{"identity.suid", wanted.suid, plan::kNone, ids.suid, true},
-                             Part{"identity.rgid", wanted.rgid, caller.gid, ids.rgid, false},
+                             Part{"identity.rgid", wanted.rgid, gid_, ids.rgid, false},
                              Part{"identity.egid", wanted.egid, plan::kNone, ids.egid, false},
                              Part{"identity.sgid", wanted.sgid, plan::kNone, ids.sgid, false}}) {
       part.out = part.absent;
@@ -128,9 +152,8 @@ class Resolver {
       return std::nullopt;
     }
     if (!wanted.groups) {
-      const auto& [uid, gid] = std::pair(draft_.caller.uid, draft_.caller.gid);
-      const bool own = ids.ruid == uid && ids.euid == uid && ids.suid == uid && ids.rgid == gid &&
-                       ids.egid == gid && ids.sgid == gid;
+      const bool own = ids.ruid == uid_ && ids.euid == uid_ && ids.suid == uid_ &&
+                       ids.rgid == gid_ && ids.egid == gid_ && ids.sgid == gid_;
       if (own) use_callers_groups();
       return std::nullopt;
     }
@@ -149,12 +172,19 @@ class Resolver {
     ids.rgid = ids.egid = ids.sgid = gid;
   }
 
+  // Those without a number in a user namespace of its own cannot be named there.
   void use_callers_groups() {
-    numbers_.groups = draft_.caller.groups;
-    numbers_.ids.caller_groups = 1;
+    const bool fresh = std::holds_alternative<NewNamespace>(*draft_.request.namespaces.user);
+    const std::vector<IdMapping> own = {{gid_, draft_.caller.gid, 1}};
+    const std::optional<std::vector<IdMapping>> map = draft_.request.gid_map.value_or(own);
+    const Inside inside(draft_.request, map);
+    for (const uint32_t group : draft_.caller.groups)
+      if (const auto number = inside.find(group)) numbers_.groups.push_back(*number);
+    numbers_.ids.caller_groups = !fresh;
   }
 
   Draft& draft_;
+  const uint32_t uid_, gid_;  // the caller's, as the payload sees them
   Numbers numbers_;
 };
 

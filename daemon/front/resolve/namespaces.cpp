@@ -95,9 +95,23 @@ class Resolver {
     out_.join = plan::Join::host;
     return std::nullopt;
   }
-  // Where one is needed, rootless, the monitor makes it: it is the one that
-  // knows what it may do.
-  MaybeProblem operator()(const AutoNamespace&) { return (*this)(HostNamespace{}); }
+  // Only for the user namespace: one where it is needed.
+  MaybeProblem operator()(const AutoNamespace&) {
+    bool others = false;
+    for (const Kind& kind : kKinds) {
+      if (&kind == &kind_) continue;
+      const NamespaceChoice& choice = *(draft_.request.namespaces.*kind.choice);
+      others |= !std::holds_alternative<HostNamespace>(choice);
+      // Rootless, the powers to join what is another job's come with its user namespace.
+      if (draft_.caller.mode != plan::Mode::system && draft_.caller.uid != 0)
+        if (const auto* job = std::get_if<JobNamespace>(&choice)) return (*this)(*job);
+    }
+    // A new one that rootless jobs need is the monitor's to make: init is born in it.
+    const bool ordinary = draft_.caller.mode == plan::Mode::system && draft_.caller.uid != 0;
+    const bool privileges_grow = !*draft_.request.no_new_privs && !draft_.caller.no_new_privs;
+    if (ordinary && others && privileges_grow) return (*this)(NewNamespace{});
+    return (*this)(HostNamespace{});
+  }
 
   MaybeProblem operator()(const JobNamespace& job) {
     const auto id = varlink::parse_job_name(job.id);
