@@ -218,7 +218,9 @@ class Judge {
   // Both sides of a map lie within the client's ids.
   bool id_maps() {
     plan::Order& order = approved_.order_;
-    if (rootless()) return rootless_maps();
+    if (rootless()) return own_ids_only() && rootless_maps();
+    if (join(Namespace::user) != Join::host && !peer_.holds(CAP_SETGID))
+      order.flags |= plan::kFixedGroups;
     if (!fresh(Namespace::user)) return true;
     const auto lines = [&](plan::Span<plan::IdMap> map, uint32_t inside, uint32_t own) {
       std::vector<plan::IdMap> all(plan_.begin(map), plan_.begin(map) + map.count);
@@ -227,15 +229,20 @@ class Judge {
     };
     approved_.uid_map_ = lines(h_.uid_map, h_.identity.ruid, peer_.uid);
     approved_.gid_map_ = lines(h_.gid_map, h_.identity.rgid, peer_.gid);
-    for (const plan::IdMap& line : approved_.uid_map_)
-      if (!may_be_user(line.outside, line.outside + line.count - 1))
-        return deny("uid_map", "own-uid", peer_.uid, line.outside);
-    for (const plan::IdMap& line : approved_.gid_map_)
-      if (!may_be_group(line.outside, line.outside + line.count - 1))
-        return deny("gid_map", "own-groups", peer_.gid, line.outside);
     order.mapped_uid = approved_.uid_map_.front().inside;
     order.mapped_gid = approved_.gid_map_.front().inside;
-    if (!peer_.holds(CAP_SETGID)) order.flags |= plan::kFixedGroups;
+    return own_ids_only();
+  }
+
+  bool own_ids_only() {
+    for (uint32_t i = 0; i < h_.uid_map.count; ++i)
+      if (const plan::IdMap& line = plan_.at(h_.uid_map, i);
+          !may_be_user(line.outside, line.outside + line.count - 1))
+        return deny("uid_map", "own-uid", peer_.uid, line.outside);
+    for (uint32_t i = 0; i < h_.gid_map.count; ++i)
+      if (const plan::IdMap& line = plan_.at(h_.gid_map, i);
+          !may_be_group(line.outside, line.outside + line.count - 1))
+        return deny("gid_map", "own-groups", peer_.gid, line.outside);
     return true;
   }
 

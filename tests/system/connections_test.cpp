@@ -358,10 +358,11 @@ Json ask_confined(const Who& who, const std::function<void()>& confine) {
           "connect");
     const std::string call =
         Json{{"method", "io.cloister.Launcher.Run"},
-             {"parameters", {{"request", with(world.probe_request({"exit", "5"}), {})}}}}
+             {"parameters", {{"request", world.probe_request({"exit", "5"})}}}}
             .dump() +
         '\0';
     (void)!write(connection.get(), call.data(), call.size());
+    check(shutdown(connection.get(), SHUT_WR), "shutdown");
     const std::string answer = read_from(connection.get());
     check(static_cast<int>(write(out_write.get(), answer.data(), answer.size())), "write");
     return 0;

@@ -109,7 +109,7 @@ class Resolver {
     // A new one that rootless jobs need is the monitor's to make: init is born in it.
     const bool ordinary = draft_.caller.mode == plan::Mode::system && draft_.caller.uid != 0;
     const bool privileges_grow = !*draft_.request.no_new_privs && !draft_.caller.no_new_privs;
-    if (ordinary && others && privileges_grow) return (*this)(NewNamespace{});
+    if (ordinary && others && privileges_grow && runs_as_caller()) return (*this)(NewNamespace{});
     return (*this)(HostNamespace{});
   }
 
@@ -144,6 +144,15 @@ class Resolver {
   }
 
  private:
+  // Other ids are the host's, and a user namespace of its own would give them
+  // another meaning.
+  bool runs_as_caller() const {
+    const plan::Identity& id = draft_.plan->identity;
+    const Caller& caller = draft_.caller;
+    return id.ruid == caller.uid && id.euid == caller.uid && id.suid == caller.uid &&
+           id.rgid == caller.gid && id.egid == caller.gid && id.sgid == caller.gid;
+  }
+
   MaybeProblem join_process(const std::string& field, uint32_t index, pid_t pid) {
     const auto pidfd = draft_.descriptors.stand_in(field, index);
     if (!pidfd) return pidfd.error();
