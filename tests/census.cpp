@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <regex>
 #include <set>
 #include <sstream>
 #include <stdexcept>
@@ -105,9 +106,13 @@ std::vector<Process> processes(const Scope& scope) {
 }
 
 // "socket:[123]" counts as "socket", a deleted file as its name.
+// Of an object with a number of its own ("net:[4026531840]", "/job-17/init"),
+// without the number.
 std::string kind_of(const std::string& target) {
   const size_t bracket = target.find(":[");
-  return bracket == target.npos ? target : target.substr(0, bracket);
+  if (bracket != target.npos) return target.substr(0, bracket);
+  static const std::regex kJob("/job-[0-9]+");
+  return std::regex_replace(target, kJob, "/job-N");
 }
 
 void count_processes(Census& census, const Scope& scope) {

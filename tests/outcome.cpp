@@ -1,11 +1,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include "outcome.hpp"
 
-#include <algorithm>
 #include <cstdio>
-#include <cstdlib>
-#include <fstream>
-#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -14,21 +10,6 @@ namespace cloister::outcome {
 namespace {
 
 std::optional<std::string> skip_reason;
-
-// Cases of known_defects.txt, by name: they fail today, the reason stands
-// beside them, and they count as not run until they are mended.
-std::map<std::string, std::string> known_defects() {
-  std::map<std::string, std::string> defects;
-  std::ifstream list(KNOWN_DEFECTS);
-  for (std::string line; std::getline(list, line);) {
-    const size_t tab = line.find('\t');
-    if (tab != std::string::npos && line[0] != '#')
-      defects[line.substr(0, tab)] = line.substr(tab + 1);
-  }
-  return defects;
-}
-const std::map<std::string, std::string> defects = known_defects();
-std::string wanted_file;  // of --source-file=*/NAME: the part behind the slash
 
 // A listener runs beside the console reporter, which shows what failed and where.
 class Lines : public doctest::IReporter {
@@ -68,14 +49,7 @@ class Lines : public doctest::IReporter {
   void subcase_end() override {}
   void log_assert(const doctest::AssertData&) override {}
   void log_message(const doctest::MessageData&) override {}
-  // Left out by a filter on the command line: not part of this run.
-  void test_case_skipped(const doctest::TestCaseData& data) override {
-    const auto defect = defects.find(data.m_name);
-    const std::string file = data.m_file.c_str();
-    if (defect == defects.end() || file.find(wanted_file) == std::string::npos) return;
-    ++skipped_;
-    std::printf("skipped %s (known defect: %s)\n", data.m_name, defect->second.c_str());
-  }
+  void test_case_skipped(const doctest::TestCaseData&) override {}
 
  private:
   std::string name_;
@@ -98,16 +72,5 @@ int main(int argc, char** argv) {
   context.setOption("no-colors", true);
   context.setOption("no-version", true);
   context.applyCommandLine(argc, argv);
-  for (const auto& [name, reason] : cloister::outcome::defects) {
-    std::string pattern = name;
-    // A comma would end the pattern; a question mark matches one.
-    std::replace(pattern.begin(), pattern.end(), ',', '?');
-    context.addFilter("test-case-exclude", pattern.c_str());
-  }
-  for (int i = 1; i < argc; ++i) {
-    const std::string argument = argv[i];
-    if (argument.starts_with("--source-file=*"))
-      cloister::outcome::wanted_file = argument.substr(argument.find('*') + 1);
-  }
   return context.run();
 }
