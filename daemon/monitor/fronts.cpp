@@ -124,8 +124,7 @@ void Front::watch_end() {
   end_.async_wait(stream_descriptor::wait_read,
                   [self = shared_from_this()](boost::system::error_code error) {
                     if (error) return;
-                    siginfo_t info;
-                    ::waitid(P_PID, static_cast<id_t>(self->pid_), &info, WEXITED | WNOHANG);
+                    if (!reap(self->pid_).ended) return self->watch_end();
                     self->gone();
                     boost::system::error_code ignored;  // closing twice is harmless here
                     self->end_.close(ignored);

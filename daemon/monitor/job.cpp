@@ -12,9 +12,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 
 #include "id_map.hpp"
+#include "spawn.hpp"
 
 namespace cloister::monitor {
 
@@ -233,9 +235,13 @@ void Job::watch_init() {
   end_.async_wait(stream_descriptor::wait_read,
                   [self = shared_from_this()](boost::system::error_code error) {
                     if (error) return;
-                    siginfo_t info;
-                    ::waitid(P_PID, static_cast<id_t>(self->init_), &info, WEXITED | WNOHANG);
+                    const Reaped init = reap(self->init_);
+                    if (!init.ended) return self->watch_init();
                     self->finish();
+                    if (self->state_.lost)
+                      std::fprintf(stderr, "cloisterd: init %d ended without a record (%s %d)\n",
+                                   self->init_, init.code == CLD_EXITED ? "exit" : "signal",
+                                   init.status);
                     self->reclaim();
                   });
 }

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -180,6 +181,12 @@ Child spawn(const Spawn& request) {
     return {};
   }
   return {static_cast<pid_t>(pid), sys::UniqueFd(pidfd)};
+}
+
+Reaped reap(pid_t pid) {
+  siginfo_t info{};
+  if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG) < 0) return {true, 0, 0};
+  return {info.si_pid == pid, info.si_code, info.si_status};
 }
 
 }  // namespace cloister::monitor

@@ -49,4 +49,12 @@ struct Child {
 // with 127 and is seen as its death.
 Child spawn(const Spawn& request);
 
+// Reaps our child. `ended` is false while it lives: that a descriptor was said
+// to be ready proves nothing, because Asio may mean one that had its place before.
+struct Reaped {
+  bool ended;
+  int code, status;  // si_code and si_status, waitid(2); 0 if it was reaped already
+};
+Reaped reap(pid_t pid);
+
 }  // namespace cloister::monitor
