@@ -2,9 +2,12 @@
 
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/keyctl.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -12,6 +15,8 @@
 
 #include <cerrno>
 #include <memory>
+
+#include "sys/unique_fd.hpp"
 
 namespace cloister::front {
 namespace {
@@ -46,7 +51,8 @@ bool limit(__rlimit_resource_t which, rlim_t value) {
   return ::setrlimit(which, &both) == 0;
 }
 
-bool filter() {
+// libseccomp 2.5 gives its program out through a descriptor only.
+bool compile(std::vector<sock_filter>& program) {
   const std::unique_ptr<void, void (*)(scmp_filter_ctx)> rules(seccomp_init(SCMP_ACT_ALLOW),
                                                                seccomp_release);
   if (!rules) return false;
@@ -57,9 +63,16 @@ bool filter() {
   if (!error)
     error = seccomp_rule_add(rules.get(), SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(keyctl), 1,
                              SCMP_A0(SCMP_CMP_NE, KEYCTL_JOIN_SESSION_KEYRING));
-  if (!error) error = seccomp_load(rules.get());
-  errno = -error;
-  return error == 0;
+  const sys::UniqueFd file(::memfd_create("filter", MFD_CLOEXEC));
+  if (!error) error = seccomp_export_bpf(rules.get(), file.borrow());
+  if (error) {
+    errno = -error;
+    return false;
+  }
+  const off_t bytes = ::lseek(file.borrow(), 0, SEEK_END);
+  if (bytes <= 0) return false;
+  program.resize(static_cast<size_t>(bytes) / sizeof(sock_filter));
+  return ::pread(file.borrow(), program.data(), static_cast<size_t>(bytes), 0) == bytes;
 }
 
 bool keep_only_read_search() {
@@ -74,10 +87,20 @@ bool keep_only_read_search() {
 
 }  // namespace
 
-bool confine() {
+Confinement::Confinement() {
+  if (!compile(program_)) program_.clear();
+}
+
+bool Confinement::enter() {
+  if (program_.empty()) {
+    errno = ENOSYS;
+    return false;
+  }
+  const sock_fprog filter{static_cast<unsigned short>(program_.size()), program_.data()};
   // A Plan fits; a file of a client's that should grow does not.
   return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && limit(RLIMIT_FSIZE, plan::kMaxBytes) &&
-         limit(RLIMIT_CORE, 0) && filter();
+         limit(RLIMIT_CORE, 0) &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) == 0;
 }
 
 bool become(const plan::Peer& peer, const std::vector<uint32_t>& groups) {

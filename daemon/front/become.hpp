@@ -2,6 +2,8 @@
 // process that reads what a client writes. "From here: we are the client."
 #pragma once
 
+#include <linux/filter.h>
+
 #include <cstdint>
 #include <vector>
 
@@ -9,9 +11,17 @@
 
 namespace cloister::front {
 
-// Before any connection: no_new_privs, limits, and a filter without the system
-// calls that no front needs. False with errno when the kernel refuses.
-bool confine();
+// no_new_privs, limits, and a filter without the system calls that no front
+// needs: compiled once, entered by each front before any connection.
+class Confinement {
+ public:
+  Confinement();
+  // False with errno when the kernel refuses, or the filter could not be compiled.
+  bool enter();
+
+ private:
+  std::vector<sock_filter> program_;
+};
 
 // Groups, gid, uid, capabilities, session keyring; then nobody of that uid may
 // trace us. Verified by reading the ids back. False with errno.

@@ -6,14 +6,17 @@
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <string>
 
 #include "become.hpp"
+#include "nursery.hpp"
 #include "reply.hpp"
 #include "session.hpp"
+#include "warm_up.hpp"
 #include "varlink/transfer.hpp"
 
 // Under AddressSanitizer: the leak check traces its own process, which the
@@ -50,17 +53,13 @@ varlink::Reply refusal(uint32_t kind) {
   return reply_to(refusal, "");
 }
 
-int run() {
-  const pid_t monitor = ::getppid();
-  struct stat channel {};
-  if (::fstat(plan::kTellFd, &channel) < 0 || !S_ISSOCK(channel.st_mode)) {
-    std::fputs("cloister-front: started by cloisterd only; see cloisterd(8)\n", stderr);
-    return EX_USAGE;
-  }
+int serve_client(Profiles& profiles, Confinement& confinement, pid_t nursery) {
   ::fcntl(plan::kAskFd, F_SETFD, FD_CLOEXEC);
   ::fcntl(plan::kTellFd, F_SETFD, FD_CLOEXEC);
-  Profiles profiles = load_profiles();
-  if (!confine()) fail("cannot confine itself");
+  if (!confinement.enter()) fail("cannot confine itself");
+  boost::asio::io_context io(1);
+  boost::asio::steady_timer made_ahead(io);  // what Asio makes for the first one
+  warm_up(profiles);
 
   // A spare waits here.
   auto hello = receive_tell(plan::kTellFd);
@@ -75,7 +74,7 @@ int run() {
   }
   // From here: we are the client. The daemon's log is not the client's to write.
   if (!become(peer, groups)) fail("cannot become the client");
-  if (::getppid() != monitor) return EX_OK;  // it ended before its end could end us
+  if (::getppid() != nursery) return EX_OK;  // it ended before its end could end us
   sys::UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   for (int fd : {0, 1, 2})
     if (::dup2(null.borrow(), fd) < 0) fail("cannot let go of the log");
@@ -87,12 +86,26 @@ int run() {
     (void)varlink::send(connection.borrow(), writer);
     ::_exit(EX_OK);
   }
-  boost::asio::io_context io(1);
   varlink::Connection::Socket socket(io, boost::asio::local::stream_protocol(), connection.take());
   Session session(io, std::move(socket), make_caller(peer, std::move(groups)), std::move(profiles),
                   std::move(hello->descriptors.at(1)));
   session.run();
   return EX_OK;
+}
+
+int run() {
+  struct stat channel {};
+  if (::fstat(plan::kNurseryFd, &channel) < 0 || !S_ISSOCK(channel.st_mode)) {
+    std::fputs("cloister-front: started by cloisterd only; see cloisterd(8)\n", stderr);
+    return EX_USAGE;
+  }
+  ::fcntl(plan::kNurseryFd, F_SETFD, FD_CLOEXEC);
+  Profiles profiles = load_profiles();
+  Confinement confinement;
+  warm_up(profiles);
+  const pid_t nursery = ::getpid();
+  return serve_nursery(plan::kNurseryFd,
+                       [&] { return serve_client(profiles, confinement, nursery); });
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "fronts.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -32,6 +33,12 @@ sys::UniqueFd new_plan() {
   return sys::UniqueFd(fd);
 }
 
+// That a descriptor was said to be ready proves nothing, see reap().
+bool has_ended(int pidfd) {
+  pollfd poll{pidfd, POLLIN, 0};
+  return ::poll(&poll, 1, 0) > 0;
+}
+
 // One datagram. EAGAIN: the socket is full.
 bool send_tell(int socket, const plan::Tell& tell, std::span<const int> descriptors) {
   iovec bytes{const_cast<plan::Tell*>(&tell), sizeof tell};
@@ -56,10 +63,9 @@ bool send_tell(int socket, const plan::Tell& tell, std::span<const int> descript
 
 }  // namespace
 
-Front::Front(Fronts& owner, Child child, sys::UniqueFd asks, sys::UniqueFd tells)
+Front::Front(Fronts& owner, sys::UniqueFd pidfd, sys::UniqueFd asks, sys::UniqueFd tells)
     : owner_(owner),
-      pid_(child.pid),
-      end_(owner.io_, child.pidfd.take()),
+      end_(owner.io_, pidfd.take()),
       asks_(owner.io_, asks.take()),
       tells_(owner.io_, tells.take()),
       plan_(new_plan()) {}
@@ -124,7 +130,7 @@ void Front::watch_end() {
   end_.async_wait(stream_descriptor::wait_read,
                   [self = shared_from_this()](boost::system::error_code error) {
                     if (error) return;
-                    if (!reap(self->pid_).ended) return self->watch_end();
+                    if (!has_ended(self->end_.native_handle())) return self->watch_end();
                     self->gone();
                     boost::system::error_code ignored;  // closing twice is harmless here
                     self->end_.close(ignored);
@@ -145,6 +151,55 @@ void Front::gone() {
 Fronts::Fronts(asio::io_context& io, sys::UniqueFd executable, unsigned spares, Handlers handlers)
     : io_(io), executable_(std::move(executable)), spares_(spares), handlers_(std::move(handlers)) {}
 
+Fronts::~Fronts() { end_nursery(); }
+
+bool Fronts::start_nursery() {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return false;
+  nursery_control_.reset(ends[0]);
+  const sys::UniqueFd theirs(ends[1]);
+  // It forks in well under a millisecond; one that does not is replaced.
+  constexpr timeval kPatience{5, 0};
+  ::setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
+  const FdMove moves[] = {{theirs.borrow(), plan::kNurseryFd}};
+  nursery_ = spawn({executable_.borrow(), "cloister-front", moves});
+  return nursery_.pid > 0;
+}
+
+void Fronts::end_nursery() {
+  nursery_control_.reset();
+  if (nursery_.pid <= 0) return;
+  ::syscall(SYS_pidfd_send_signal, nursery_.pidfd.borrow(), SIGKILL, nullptr, 0);
+  ::waitpid(nursery_.pid, nullptr, 0);
+  nursery_ = {};
+}
+
+// The pidfd of a new front with these two.
+sys::UniqueFd Fronts::ask_nursery(int asks, int tells) {
+  char byte = 0;
+  iovec bytes{&byte, 1};
+  const int fds[] = {asks, tells};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)];
+  msghdr message{};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* part = CMSG_FIRSTHDR(&message);
+  part->cmsg_level = SOL_SOCKET;
+  part->cmsg_type = SCM_RIGHTS;
+  part->cmsg_len = CMSG_LEN(sizeof fds);
+  std::memcpy(CMSG_DATA(part), fds, sizeof fds);
+  if (::sendmsg(nursery_control_.borrow(), &message, MSG_NOSIGNAL) != 1) return {};
+  message.msg_controllen = sizeof control;
+  if (::recvmsg(nursery_control_.borrow(), &message, MSG_CMSG_CLOEXEC) != 1) return {};
+  part = CMSG_FIRSTHDR(&message);
+  if (!part || part->cmsg_len != CMSG_LEN(sizeof(int))) return {};
+  int pidfd;
+  std::memcpy(&pidfd, CMSG_DATA(part), sizeof pidfd);
+  return sys::UniqueFd(pidfd);
+}
+
 std::shared_ptr<Front> Fronts::start() {
   int asks[2], tells[2];
   if (::pipe2(asks, O_CLOEXEC) < 0) return {};
@@ -155,11 +210,14 @@ std::shared_ptr<Front> Fronts::start() {
   // client's can wait in a queue that we would have to close.
   ::shutdown(tell_write.borrow(), SHUT_RD);
   ::fcntl(ask_read.borrow(), F_SETFL, O_NONBLOCK);
-  const FdMove moves[] = {{ask_write.borrow(), plan::kAskFd}, {tell_read.borrow(), plan::kTellFd}};
-  Spawn request{executable_.borrow(), "cloister-front", moves};
-  Child child = spawn(request);
-  if (child.pid < 0) return {};
-  auto front = std::make_shared<Front>(*this, std::move(child), std::move(ask_read),
+  sys::UniqueFd pidfd;
+  if (nursery_control_) pidfd = ask_nursery(ask_write.borrow(), tell_read.borrow());
+  if (!pidfd) {
+    end_nursery();
+    if (start_nursery()) pidfd = ask_nursery(ask_write.borrow(), tell_read.borrow());
+  }
+  if (!pidfd) return {};
+  auto front = std::make_shared<Front>(*this, std::move(pidfd), std::move(ask_read),
                                        std::move(tell_write));
   front->watch_end();
   return front;

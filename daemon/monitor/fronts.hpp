@@ -24,7 +24,7 @@ class Fronts;
 
 class Front : public std::enable_shared_from_this<Front> {
  public:
-  Front(Fronts& owner, Child child, sys::UniqueFd asks, sys::UniqueFd tells);
+  Front(Fronts& owner, sys::UniqueFd pidfd, sys::UniqueFd asks, sys::UniqueFd tells);
 
   const Peer& peer() const { return peer_; }
   // The sealed-to-be memfd that the front fills next; borrowed.
@@ -50,7 +50,6 @@ class Front : public std::enable_shared_from_this<Front> {
   void gone();
 
   Fronts& owner_;
-  pid_t pid_;
   boost::asio::posix::stream_descriptor end_;    // pidfd
   boost::asio::posix::stream_descriptor asks_;   // pipe
   boost::asio::posix::stream_descriptor tells_;  // socket, we only write
@@ -68,7 +67,8 @@ class Fronts {
     std::function<void(Front&)> gone;
   };
 
-  // `executable` is cloister-front, opened once.
+  // `executable` is cloister-front, opened once. What runs it is the nursery,
+  // daemon/front/nursery.hpp: the parent of all fronts, ours to start and end.
   Fronts(boost::asio::io_context& io, sys::UniqueFd executable, unsigned spares, Handlers handlers);
 
   // Gives the connection, unread, to a front. `refuse` not `none`: the front
@@ -80,14 +80,20 @@ class Fronts {
   size_t assigned() const { return assigned_.size(); }
   // SIGKILL to all; `ended` is called when the last is reaped.
   void kill_all(std::function<void()> ended);
+  ~Fronts();
 
  private:
   friend class Front;
+  bool start_nursery();
+  void end_nursery();
+  sys::UniqueFd ask_nursery(int asks, int tells);
   std::shared_ptr<Front> start();
   void ended(Front& front);
 
   boost::asio::io_context& io_;
   sys::UniqueFd executable_;
+  Child nursery_;
+  sys::UniqueFd nursery_control_;
   unsigned spares_;
   Handlers handlers_;
   std::deque<std::shared_ptr<Front>> waiting_;

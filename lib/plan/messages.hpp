@@ -14,6 +14,10 @@
 
 namespace cloister::plan {
 
+// The nursery's one descriptor (daemon/front/nursery.hpp): it is closed in a
+// front, where the first of these takes its number.
+inline constexpr int kNurseryFd = 3;
+
 // Descriptor numbers a front starts with.
 inline constexpr int kAskFd = 3;   // pipe, write end
 inline constexpr int kTellFd = 4;  // SOCK_SEQPACKET, read only
