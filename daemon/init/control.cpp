@@ -51,6 +51,23 @@ void serve(Job& job) {
 
 }  // namespace
 
+// A spare waits here. The descriptors that come along need no look: the kernel
+// has put them where lib/plan/order.hpp says.
+void receive_order(Job& job) {
+  PassedFds<plan::kMaxOrderFds> passed{};
+  IoVec bytes{&job.order, sizeof job.order};
+  Message message{};
+  message.vector = &bytes;
+  message.vector_length = 1;
+  message.control = &passed;
+  message.control_length = sizeof passed;
+  const long got = call(Call::recvmsg, plan::kControlFd, &message, kMsgCmsgCloexec);
+  if (got != sizeof job.order || (message.flags & kMsgCtrunc) ||
+      job.order.version != plan::kOrderVersion || job.order.join_count > plan::kNamespaces ||
+      job.order.tasks_count > plan::kMaxTasksFds)
+    fail(job, Step::start, got < 0 ? -got : EPROTO);
+}
+
 void report(Job& job, plan::ReportKind kind, uint32_t detail) {
   const plan::Report message{kind, 0, detail, job.payload};
   // A monitor that is gone is noticed where init waits; the record stays.

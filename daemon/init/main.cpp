@@ -62,10 +62,7 @@ void begin(Job& job) {
   } else {
     must(job, Step::start, call(Call::prctl, PR_SET_CHILD_SUBREAPER, 1));
   }
-  const long got = call(Call::recvfrom, plan::kControlFd, &job.order, sizeof job.order);
-  if (got != sizeof job.order || job.order.version != plan::kOrderVersion ||
-      job.order.join_count > plan::kNamespaces || job.order.tasks_count > plan::kMaxTasksFds)
-    fail(job, Step::start, got < 0 ? -got : EPROTO);
+  receive_order(job);
   // Held from here, because the sandbox may have another /proc or none.
   job.proc = must_fd(job, Step::start,
                      call(Call::openat, AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));

@@ -8,6 +8,7 @@
 namespace cloister::init {
 
 // control.cpp: the monitor's socket, served wherever init waits
+void receive_order(Job& job);
 void report(Job& job, plan::ReportKind kind, uint32_t detail = 0);
 void await_proceed(Job& job, Step step);
 bool await(Job& job, int fd);  // until `fd` is readable: true; until a child changed: false

@@ -85,11 +85,6 @@ Job::Job(Workshop& shop, const Peer& owner, MappedPlan plan, uint64_t serial)
   real_minus_boot_ns_ = state_.accepted_at_ns - now_ns(CLOCK_BOOTTIME);
 }
 
-Job::~Job() {
-  // Only a job that never got a process still has its leaves here.
-  if (leaves_) shop_.cgroups.remove(leaves_.name);
-}
-
 void Job::observe(OnEvent event, OnRefused refused, OnGone gone) {
   on_event_ = std::move(event);
   on_refused_ = std::move(refused);

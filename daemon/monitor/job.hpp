@@ -9,6 +9,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <array>
 #include <functional>
 #include <memory>
 
@@ -16,6 +17,7 @@
 #include "cgroup.hpp"
 #include "plan/messages.hpp"
 #include "plan/view.hpp"
+#include "slots.hpp"
 
 namespace cloister::monitor {
 
@@ -43,8 +45,7 @@ class MappedPlan {
 struct Workshop {
   boost::asio::io_context& io;
   Cgroups& cgroups;
-  int init;     // cloister-init, an executable memfd
-  int records;  // the record directory, or -1: records are memfds (private mode)
+  Slots& slots;
   plan::Mode mode;
 };
 
@@ -55,7 +56,6 @@ class Job : public std::enable_shared_from_this<Job> {
   using OnGone = std::function<void(Job&)>;               // init is reaped, nothing is left
 
   Job(Workshop& shop, const Peer& owner, MappedPlan plan, uint64_t serial);
-  ~Job();
 
   // From here a process exists. On failure the step and errno are in the
   // result and nothing is left behind. `passed` receives the front's end of
@@ -72,7 +72,7 @@ class Job : public std::enable_shared_from_this<Job> {
   plan::JobPhase announced() const { return before_; }
   std::chrono::seconds ended_boottime() const { return ended_boottime_; }
   void timed(uint64_t authorise_us, uint64_t slot_us);
-  void erase_record();
+  void erase_record() { shop_.slots.erase_record(std::to_array(state_.job)); }
   bool waited = false;         // a wait without WNOWAIT has taken the ending,
   bool change_waited = true;   // and the last stop or continue, waitid(2)
 

@@ -243,6 +243,8 @@ void Jobs::on_event(Job& job) {
     tell_event(*front, current->ask.sequence, job, event);
     if (!current->every_event || event == JobPhase::ended) waiters_.erase(current);
   }
+  // The payload runs, and nobody waits for us.
+  if (event == JobPhase::running && !continued) shop_.slots.replenish();
   if (event != JobPhase::ended) return;
   const uid_t owner = job.state().owner;
   --running_[owner];

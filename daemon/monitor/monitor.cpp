@@ -29,7 +29,9 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       programs_(std::move(programs)),
       records_(std::move(records)),
       cgroups_(config_.cgroup),
-      shop_{io, cgroups_, programs_.init.borrow(), records_.borrow(), mode},
+      // Who is alone does not start more than is needed.
+      slots_(cgroups_, programs_.init.borrow(), records_.borrow(), mode != plan::Mode::private_),
+      shop_{io, cgroups_, slots_, mode},
       jobs_(shop_, config_),
       fronts_(io, std::move(programs_.front), config_.spare_fronts,
               {[this](Front& front, const plan::Ask& ask) { on_ask(front, ask); },
@@ -38,6 +40,7 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       refill_(io) {
   surroundings_.jobs_below(cgroups_.path());
   fronts_.replenish();
+  slots_.replenish();
 }
 
 void Monitor::listen(sys::UniqueFd listener) {

@@ -51,6 +51,7 @@ class Monitor {
   sys::UniqueFd records_;
   Surroundings surroundings_;
   Cgroups cgroups_;
+  Slots slots_;
   Workshop shop_;
   Jobs jobs_;
   Fronts fronts_;

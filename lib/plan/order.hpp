@@ -1,8 +1,8 @@
 // What the monitor and init say to each other.
 //
-// One SOCK_SEQPACKET pair a job. The monitor queues the Order before init's
-// first instruction; after that init reports, the monitor commands. Init
-// inherits its descriptors at the numbers below, nothing else.
+// One SOCK_SEQPACKET pair a job. Init waits for the Order, which may be long in
+// coming; after that init reports, the monitor commands. Init has its
+// descriptors at the numbers below, nothing else.
 #pragma once
 
 #include <stdint.h>
@@ -21,6 +21,9 @@ inline constexpr int kPayloadCgroupFd = 7;  // directory of the payload's leaf (
 inline constexpr int kCgroupKillFd = 8;     // cgroup.kill of that leaf, write-only
 inline constexpr int kFirstJoinFd = 9;      // namespaces of other jobs, then v1 `tasks` files
 inline constexpr uint32_t kMaxTasksFds = 4;
+// With the Order come the plan, the joins and the tasks: the kernel puts each
+// at the lowest number that is free, and those are the numbers above.
+inline constexpr uint32_t kMaxOrderFds = 1 + kNamespaces + kMaxTasksFds;
 
 inline constexpr uint32_t kOrderVersion = 1;
 

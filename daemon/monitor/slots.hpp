@@ -1,0 +1,61 @@
+// Slots: inits that are started ahead and wait for their Order.
+//
+// A slot is everything a job needs that does not depend on its Plan: record,
+// cgroup leaves, channels, and a running init at its first wait. It is used
+// once. What needs another birth (a user namespace, the caller's groups) is
+// made when it is asked for, by the same code.
+#pragma once
+
+#include <array>
+#include <span>
+
+#include "cgroup.hpp"
+#include "plan/record.hpp"
+#include "spawn.hpp"
+
+namespace cloister::monitor {
+
+struct Slot {
+  std::array<uint8_t, 16> job{};  // its id, from getrandom(2)
+  Leaves leaves;                  // without a name: no cgroups here
+  sys::UniqueFd record;
+  sys::UniqueFd control;  // SOCK_SEQPACKET to init, with SO_PASSCRED
+  sys::UniqueFd passed;   // the front's end of the channel to init
+  Child init;
+};
+
+// What an init has to be born with.
+struct Birth {
+  uint64_t namespaces = 0;  // CLONE_NEWPID, CLONE_NEWUSER
+  bool ambient = false;
+  std::span<const gid_t> groups{};
+  bool set_groups = false;
+};
+
+class Slots {
+ public:
+  // `init` is the executable, `records` the record directory or -1: records
+  // are memfds. Both are borrowed. `spares`: keep one of each plain birth.
+  Slots(Cgroups& cgroups, int init, int records, bool spares);
+  ~Slots();
+
+  // On failure the step and errno are in the result, and nothing is left behind.
+  plan::Failure take(const Birth& birth, Slot& slot);
+  // Makes the spares that are missing; call when nothing is urgent.
+  void replenish();
+
+  void erase_record(const std::array<uint8_t, 16>& job);
+
+ private:
+  plan::Failure make(const Birth& birth, Slot& slot);
+  void discard(Slot& slot);
+
+  Cgroups& cgroups_;
+  int init_, records_;
+  bool spares_;
+  // Plain, and as PID 1 of a new namespace.
+  static constexpr uint64_t kBirths[] = {0, 0x20000000 /* CLONE_NEWPID */};
+  std::array<Slot, 2> waiting_;
+};
+
+}  // namespace cloister::monitor
