@@ -167,7 +167,7 @@ Task<std::optional<Session::Launched>> Session::launch(Pending& pending, plan::M
                       pending.parse_us;
   Asked asked;
   asked.method = method;
-  asked.request_digest = digest_of(*wanted);
+  if (wanted->idempotency_key) asked.request_digest = digest_of(*wanted);
   asked.parse_us = static_cast<uint64_t>(parsed);
   auto resolved = resolve(*effective, std::move(pending.descriptors), caller_, asked);
   if (!resolved) {

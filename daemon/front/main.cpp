@@ -59,6 +59,7 @@ int serve_client(Profiles& profiles, Confinement& confinement, pid_t nursery) {
   if (!confinement.enter()) fail("cannot confine itself");
   boost::asio::io_context io(1);
   boost::asio::steady_timer made_ahead(io);  // what Asio makes for the first one
+  const sys::UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   warm_up(profiles);
 
   // A spare waits here.
@@ -75,7 +76,6 @@ int serve_client(Profiles& profiles, Confinement& confinement, pid_t nursery) {
   // From here: we are the client. The daemon's log is not the client's to write.
   if (!become(peer, groups)) fail("cannot become the client");
   if (::getppid() != nursery) return EX_OK;  // it ended before its end could end us
-  sys::UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   for (int fd : {0, 1, 2})
     if (::dup2(null.borrow(), fd) < 0) fail("cannot let go of the log");
   sys::UniqueFd connection = std::move(hello->descriptors.at(0));

@@ -181,9 +181,11 @@ class Judge {
   }
 
   bool scheduling() {
+    const auto& own = peer_.own();
+    if (!own) return deny("peer", "caller-is-gone");
     if (!peer_.holds(CAP_SYS_NICE)) {
-      if (h_.nice < peer_.nice)
-        return deny("nice", "not-below-own-nice", static_cast<uint64_t>(peer_.nice),
+      if (h_.nice < own->nice)
+        return deny("nice", "not-below-own-nice", static_cast<uint64_t>(own->nice),
                     static_cast<uint64_t>(h_.nice));
       const bool real_time = (h_.scheduler.set & plan::kHasPolicy) &&
                              h_.scheduler.policy != SCHED_OTHER &&
@@ -195,22 +197,21 @@ class Judge {
       if ((h_.flags & plan::kIoprio) && h_.ioprio >> kIoprioShift == kIoprioRealtime)
         return deny("ioprio", "real-time-needs-CAP_SYS_NICE");
     }
-    if (h_.oom_score_adj < peer_.oom_score_adj && !peer_.holds(CAP_SYS_RESOURCE))
-      return deny("oom_score_adj", "not-below-own", static_cast<uint64_t>(peer_.oom_score_adj),
+    if (h_.oom_score_adj < own->oom_score_adj && !peer_.holds(CAP_SYS_RESOURCE))
+      return deny("oom_score_adj", "not-below-own", static_cast<uint64_t>(own->oom_score_adj),
                   static_cast<uint64_t>(h_.oom_score_adj));
     return true;
   }
 
   bool limits() {
-    const auto& own = peer_.hard_limits();
-    if (!own) return deny("peer", "caller-is-gone");
+    const Rlimits& own = peer_.own()->hard_limits;
     static const Rlimits daemon = daemon_hard_limits();
     for (uint32_t i = 0; i < plan::kRlimits; ++i) {
       const plan::Rlimit& limit = h_.rlimits[i];
       // Constants of ours give way to what the caller has and we can give.
-      approved_.order_.rlimit_hard[i] = std::min((*own)[i], daemon[i]);
-      if (limit.set && limit.hard > (*own)[i] && !peer_.holds(CAP_SYS_RESOURCE))
-        return deny("rlimits", "not-above-own-hard-limit", (*own)[i], limit.hard);
+      approved_.order_.rlimit_hard[i] = std::min(own[i], daemon[i]);
+      if (limit.set && limit.hard > own[i] && !peer_.holds(CAP_SYS_RESOURCE))
+        return deny("rlimits", "not-above-own-hard-limit", own[i], limit.hard);
     }
     return true;
   }

@@ -250,6 +250,7 @@ void Job::finish() {
                      record.magic == plan::kRecordMagic && record.commit == plan::kRecordCommitted &&
                      std::equal(record.job, record.job + 16, state_.job);
   if (!whole) {
+    Cgroups::kill(leaves_);  // a whole record is written when nothing lives any more
     record = {};
     // Init ended without a word. If we ended it ourselves before the payload
     // was there, we know that nothing ran; else nobody knows.
@@ -259,7 +260,6 @@ void Job::finish() {
       record.failure = failure_;
     }
   }
-  Cgroups::kill(leaves_);
   deadline_.cancel();
   const int64_t ended = whole ? record.ended_at_ns + real_minus_boot_ns_ : now_ns(CLOCK_REALTIME);
   state_.ended_at_ns = ended;

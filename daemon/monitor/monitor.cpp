@@ -1,5 +1,6 @@
 #include "monitor.hpp"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -73,37 +74,38 @@ void Monitor::accept(std::shared_ptr<stream_descriptor> listener) {
 
 void Monitor::admit(sys::UniqueFd connection) {
   std::optional<Peer> peer = peer_of(connection.borrow());
-  auto silent = std::make_shared<Silent>(io_, connection.take());
   // No credentials: nobody is there. A front closes what may be queued on it.
-  if (!peer) return hand_over(silent, RefusalKind::denied);
-  silent->peer = std::move(*peer);
-  const uid_t uid = silent->peer.uid;
+  if (!peer) return hand_over(std::move(connection), {}, RefusalKind::denied);
   const bool crowded = ++connections_in_all_ > config_.connections ||
-                       ++connections_[uid] > config_.connections_per_uid;
-  if (crowded) return hand_over(silent, RefusalKind::busy);
+                       ++connections_[peer->uid] > config_.connections_per_uid;
+  if (crowded) return hand_over(std::move(connection), std::move(*peer), RefusalKind::busy);
+  pollfd said{connection.borrow(), POLLIN, 0};
+  if (::poll(&said, 1, 0) > 0)
+    return hand_over(std::move(connection), std::move(*peer), RefusalKind::none);
   // Who says nothing costs no process.
-  silent->connection.async_wait(stream_descriptor::wait_read,
-                                [this, silent](boost::system::error_code error) {
-                                  if (!error) hand_over(silent, RefusalKind::none);
-                                });
+  auto silent = std::make_shared<Silent>(io_, connection.take());
+  silent->peer = std::move(*peer);
+  silent->connection.async_wait(
+      stream_descriptor::wait_read, [this, silent](boost::system::error_code error) {
+        if (error) return;
+        hand_over(sys::UniqueFd(silent->connection.release()), std::move(silent->peer),
+                  RefusalKind::none);
+      });
 }
 
-void Monitor::hand_over(std::shared_ptr<Silent> silent, RefusalKind refuse) {
-  Peer peer = std::move(silent->peer);
-  const int connection = silent->connection.native_handle();
+void Monitor::hand_over(sys::UniqueFd connection, Peer peer, RefusalKind refuse) {
   if (refuse == RefusalKind::none) {
     const bool ours = mode_ == plan::Mode::system || peer.uid == ::geteuid() || peer.uid == 0;
     // All who have no number here share this one.
     const bool unmapped = mode_ == plan::Mode::system && peer.uid == kOverflowUid;
-    if (!complete(peer, connection) || !ours || unmapped)
+    if (!complete(peer, connection.borrow()) || !ours || unmapped)
       refuse = RefusalKind::denied;
     else if (!only_one_ && !config_.confined_callers && surroundings_.confinement_of(peer))
       refuse = RefusalKind::denied;
     else if (ending_)
       refuse = RefusalKind::shutting_down;
   }
-  sys::UniqueFd taken(silent->connection.release());
-  fronts_.assign(std::move(taken), std::move(peer), mode_, refuse);
+  fronts_.assign(std::move(connection), std::move(peer), mode_, refuse);
   replenish_soon();
 }
 
@@ -111,7 +113,7 @@ void Monitor::hand_over(std::shared_ptr<Silent> silent, RefusalKind refuse) {
 // with the start of the next front.
 void Monitor::replenish_soon() {
   if (only_one_ || ending_) return;
-  refill_.expires_after(std::chrono::milliseconds(2));
+  refill_.expires_after(std::chrono::milliseconds(10));
   refill_.async_wait([this](boost::system::error_code error) {
     if (!error) fronts_.replenish();
   });

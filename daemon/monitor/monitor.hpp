@@ -39,7 +39,7 @@ class Monitor {
 
   void accept(std::shared_ptr<boost::asio::posix::stream_descriptor> listener);
   void admit(sys::UniqueFd connection);
-  void hand_over(std::shared_ptr<Silent> silent, plan::RefusalKind refuse);
+  void hand_over(sys::UniqueFd connection, Peer peer, plan::RefusalKind refuse);
   void on_ask(Front& front, const plan::Ask& ask);
   void on_gone(Front& front);
   void replenish_soon();

@@ -73,22 +73,25 @@ bool Peer::in_group(gid_t group) const {
   return group == gid || std::find(groups.begin(), groups.end(), group) != groups.end();
 }
 
-const std::optional<Rlimits>& Peer::hard_limits() const {
-  if (std::exchange(limits_read_, true)) return limits_;
+const std::optional<Peer::Own>& Peer::own() const {
+  if (std::exchange(own_read_, true)) return own_;
   // proc_pid_limits(5): name, soft, hard, in columns of 26, 21 and 21. The
   // lines follow the numbering of RLIMIT_*.
   const std::string text = read_proc(pid, "limits");
   std::string_view lines = text;
-  Rlimits limits;
-  for (uint64_t& limit : limits) {
+  Own own{};
+  for (uint64_t& limit : own.hard_limits) {
     const size_t end = lines.find('\n');
-    if (end == std::string_view::npos) return limits_;
+    if (end == std::string_view::npos) return own_;
     lines.remove_prefix(end + 1);
     const std::string_view hard = lines.substr(0, lines.find('\n')).substr(26 + 21);
     limit = hard.starts_with("unlimited") ? RLIM_INFINITY : number<uint64_t>(hard);
   }
-  if (alive(pidfd)) limits_ = limits;
-  return limits_;
+  errno = 0;  // -1 is a priority too, getpriority(2)
+  own.nice = ::getpriority(PRIO_PROCESS, static_cast<id_t>(pid));
+  own.oom_score_adj = number<int>(read_proc(pid, "oom_score_adj"));
+  if (errno == 0 && alive(pidfd)) own_ = own;
+  return own_;
 }
 
 std::optional<Peer> peer_of(int connection) {
@@ -127,10 +130,7 @@ bool complete(Peer& peer, int connection) {
     peer.permitted = number<uint64_t>(field(status, "\nCapPrm:"), 16);
     peer.bounding = number<uint64_t>(field(status, "\nCapBnd:"), 16);
   }
-  errno = 0;
-  peer.nice = ::getpriority(PRIO_PROCESS, static_cast<id_t>(peer.pid));
-  peer.oom_score_adj = number<int>(read_proc(peer.pid, "oom_score_adj"));
-  return errno == 0 && alive(peer.pidfd);
+  return alive(peer.pidfd);
 }
 
 Surroundings::Surroundings() {

@@ -29,19 +29,22 @@ struct Peer {
   bool no_new_privs = false;
   uint64_t permitted = 0;        // capabilities; 0 unless every uid of the peer is 0
   uint64_t bounding = 0;
-  int nice = 0;
-  int oom_score_adj = 0;
 
   bool holds(int capability) const { return (permitted >> capability) & 1; }
   bool in_group(gid_t group) const;
 
-  // Hard limits of the peer process, /proc/PID/limits; read once, when first
-  // asked for. Empty when the peer is gone.
-  const std::optional<Rlimits>& hard_limits() const;
+  // What the peer process itself has; read once, when first asked for. Empty
+  // when the peer is gone.
+  struct Own {
+    Rlimits hard_limits;  // /proc/PID/limits
+    int nice;
+    int oom_score_adj;
+  };
+  const std::optional<Own>& own() const;
 
  private:
-  mutable bool limits_read_ = false;
-  mutable std::optional<Rlimits> limits_;
+  mutable bool own_read_ = false;
+  mutable std::optional<Own> own_;
 };
 
 // Where the daemon itself stands; a peer that stands elsewhere is confined.

@@ -237,17 +237,17 @@ TEST_CASE("/var/run is left out where it is a link to /run") {
 
 TEST_CASE("the home is a scratch directory, but never over a system directory") {
   Caller caller = self();
-  caller.home = "/home/someone";
+  caller.known_home = "/home/someone";
   REQUIRE(make(R"("name": "x")", {}, caller).mount("/home/someone"));
   CHECK(make(R"("name": "x")", {}, caller).mount("/home/someone")->kind ==
         plan::MountKind::scratch);
   for (const char* home : {"", "/", "/usr/sbin", "/dev", "relative"}) {
-    caller.home = home;
+    caller.known_home = home;
     const Made made = make(R"("name": "x")", {}, caller);
     for (const auto& mount : made.list(made->mounts)) CHECK(mount.kind != plan::MountKind::scratch);
   }
   // A private place is not the system's any more.
-  caller.home = "/root";
+  caller.known_home = "/root";
   const Made made = make(R"("name": "x")", {}, caller);
   CHECK(made.list(made->mounts).back().kind == plan::MountKind::scratch);
   refused_as(R"("mounts": [{"at": "/usr/lib", "scratch": {}}])", "mounts./usr/lib");
@@ -596,10 +596,10 @@ TEST_CASE("bind sources are opened as the client, or refused") {
         plan::Use::mount);
 
   Caller caller = self();
-  caller.home = at.path();
+  caller.known_home = at.path();
   const Made home = make(bind("~/file"), {}, caller);
   CHECK(home.text(home.mount("/data")->source) == file);
-  caller.home = "";
+  caller.known_home = "";
   refused_as(bind("~/file"), "mounts./data", {}, caller);
 }
 
@@ -647,7 +647,7 @@ TEST_CASE("the other kinds of mounts keep their parameters") {
 TEST_CASE("the root, homes, what holds them and system directories are no workspace") {
   const TempDir at;
   Caller caller = self();
-  caller.home = at.make("people/me");
+  caller.known_home = at.make("people/me");
   const std::string project = at.make("people/me/project");
   const auto workspace = [](const std::string& path) {
     return "\"workspace\": {\"path\": \"" + path + "\"}";

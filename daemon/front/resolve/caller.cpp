@@ -171,15 +171,22 @@ request::Result<Request> read_passed_env(const std::vector<std::string>& globs,
 
 }  // namespace
 
+const std::string& Caller::home() const {
+  if (!known_home) {
+    const passwd* entry = ::getpwuid(uid);
+    known_home = entry ? entry->pw_dir : "";
+  }
+  return *known_home;
+}
+
 Caller make_caller(const plan::Peer& peer, std::vector<uint32_t> groups) {
-  Caller caller{.uid = peer.uid,
-                .gid = peer.gid,
-                .groups = std::move(groups),
-                .pid = peer.pid,
-                .no_new_privs = peer.no_new_privs != 0,
-                .mode = static_cast<plan::Mode>(peer.mode),
-                .home = {}};
-  if (const passwd* entry = ::getpwuid(peer.uid)) caller.home = entry->pw_dir;
+  Caller caller;
+  caller.uid = peer.uid;
+  caller.gid = peer.gid;
+  caller.groups = std::move(groups);
+  caller.pid = peer.pid;
+  caller.no_new_privs = peer.no_new_privs != 0;
+  caller.mode = static_cast<plan::Mode>(peer.mode);
   return caller;
 }
 

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,10 +24,13 @@ struct Caller {
   pid_t pid = 0;
   bool no_new_privs = false;
   plan::Mode mode = plan::Mode::system;
-  std::string home;  // of the user database; empty if there is none
+  mutable std::optional<std::string> known_home;
+
+  // Of the user database (NSS), asked when first wanted; empty if there is none.
+  const std::string& home() const;
 };
 
-// From the kernel's word; looks up the home directory (NSS).
+// From the kernel's word.
 Caller make_caller(const plan::Peer& peer, std::vector<uint32_t> groups);
 
 // Constants <- the caller's own values, if the profile says so <- profile <-

@@ -21,16 +21,21 @@ struct Draft {
   const Caller& caller;
   Descriptors descriptors;
   plan::Builder plan;
-  std::string home;  // of whom the payload runs as, for "~"; empty if there is none
+  std::optional<std::string> named_home;  // of the user that `identity` names
   std::string cwd_of_workspace;
 };
 
-MaybeProblem resolve_identity(Draft& draft);  // first: it sets `home`
+MaybeProblem resolve_identity(Draft& draft);  // first: it sets named_home
 MaybeProblem resolve_namespaces(Draft& draft);
 MaybeProblem resolve_mounts(Draft& draft);   // and the workspace
 MaybeProblem resolve_streams(Draft& draft);  // and file_actions
 MaybeProblem resolve_program(Draft& draft);  // executable, argv, env, cwd
 MaybeProblem resolve_numbers(Draft& draft);  // signals, scheduling, limits, lifetime
+
+// Of whom the payload runs as, for "~"; empty if there is none.
+inline const std::string& home_of(const Draft& draft) {
+  return draft.named_home ? *draft.named_home : draft.caller.home();
+}
 
 // The absolute form of `path`, "~" expanded; empty where that needs a home and
 // there is none.

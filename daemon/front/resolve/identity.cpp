@@ -81,7 +81,6 @@ class Resolver {
   MaybeProblem operator()(const CallerIdentity&) {
     set(uid_, gid_);
     use_callers_groups();
-    draft_.home = draft_.caller.home;
     return std::nullopt;
   }
 
@@ -94,14 +93,13 @@ class Resolver {
     const auto entry = find_user("identity.user", user.name);
     if (!entry) return entry.error();
     set(entry->pw_uid, entry->pw_gid);
-    draft_.home = entry->pw_dir;
+    draft_.named_home = entry->pw_dir;
     numbers_.groups = groups_of(user.name, entry->pw_gid);
     return std::nullopt;
   }
 
   MaybeProblem operator()(const Ids& wanted) {
     plan::Identity& ids = numbers_.ids;
-    draft_.home = draft_.caller.home;
     struct Part {
       const char* field;
       const std::optional<Id>& wanted;

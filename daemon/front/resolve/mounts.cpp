@@ -129,7 +129,7 @@ class Mounts {
       return failed_call(field, "cannot look at " + at, errno);
     if (is_system(status))
       return refused(field, "is a directory of the system", "a directory of one's own work", at);
-    if (holds_home(status, draft_.caller.home) || holds_home(status, draft_.home))
+    if (holds_home(status, draft_.caller.home()) || holds_home(status, home_of(draft_)))
       return refused(field, "is a home directory, or holds one", "a directory in it", at);
     const std::string path = path_of(fd.borrow());
     for (const char* tree : {"/proc/", "/sys/", "/dev/"})
@@ -226,8 +226,9 @@ class Mounts {
 
 std::string expand_home(const Draft& draft, const std::string& path) {
   if (!path.starts_with('~')) return path;
-  if (draft.home.size() < 2 || draft.home[0] != '/') return "";
-  return request::normal_path(draft.home + path.substr(1));
+  const std::string& home = home_of(draft);
+  if (home.size() < 2 || home[0] != '/') return "";
+  return request::normal_path(home + path.substr(1));
 }
 
 MaybeProblem resolve_mounts(Draft& draft) {
