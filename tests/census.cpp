@@ -111,8 +111,8 @@ std::vector<Process> processes(const Scope& scope) {
 std::string kind_of(const std::string& target) {
   const size_t bracket = target.find(":[");
   if (bracket != target.npos) return target.substr(0, bracket);
-  static const std::regex kJob("/job-[0-9]+");
-  return std::regex_replace(target, kJob, "/job-N");
+  static const std::regex kJob("/job-[0-9]+"), kRecord("/records/[0-9a-f]{32}");
+  return std::regex_replace(std::regex_replace(target, kJob, "/job-N"), kRecord, "/records/ID");
 }
 
 void count_processes(Census& census, const Scope& scope) {

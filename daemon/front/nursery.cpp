@@ -60,6 +60,11 @@ bool send_pidfd(int control, int pidfd) {
   return ::sendmsg(control, &message, MSG_NOSIGNAL) == 1;
 }
 
+void reap_all() {
+  while (::waitpid(-1, nullptr, WNOHANG) > 0) {
+  }
+}
+
 }  // namespace
 
 int serve_nursery(int control, const std::function<int()>& front) {
@@ -73,18 +78,19 @@ int serve_nursery(int control, const std::function<int()>& front) {
   for (;;) {
     pollfd events[] = {{control, POLLIN, 0}, {ended.borrow(), POLLIN, 0}};
     if (::poll(events, 2, -1) < 0 && errno != EINTR) return EX_OSERR;
-    if (events[1].revents) {
-      signalfd_siginfo info;
-      while (::read(ended.borrow(), &info, sizeof info) > 0) {
-      }
-      while (::waitpid(-1, nullptr, WNOHANG) > 0) {
-      }
+    signalfd_siginfo info;
+    while (events[1].revents && ::read(ended.borrow(), &info, sizeof info) > 0) {
     }
-    if (!events[0].revents) continue;
+    if (!events[0].revents) {
+      reap_all();
+      continue;
+    }
     Channels channels = receive_channels(control);
+    reap_all();
     if (!channels.asks) return EX_OK;
     const pid_t pid = ::fork();
     if (pid == 0) {
+      ::prctl(PR_SET_NAME, "cloister-front");
       ended.reset();
       ::sigprocmask(SIG_UNBLOCK, &children, nullptr);
       // Over the nursery's own descriptors: a front cannot speak on those.

@@ -169,7 +169,10 @@ bool Fronts::start_nursery() {
 void Fronts::end_nursery() {
   nursery_control_.reset();
   if (nursery_.pid <= 0) return;
-  ::syscall(SYS_pidfd_send_signal, nursery_.pidfd.borrow(), SIGKILL, nullptr, 0);
+  // It reaps the fronts that have ended, and ends.
+  pollfd ended{nursery_.pidfd.borrow(), POLLIN, 0};
+  if (::poll(&ended, 1, 1000) <= 0)
+    ::syscall(SYS_pidfd_send_signal, nursery_.pidfd.borrow(), SIGKILL, nullptr, 0);
   ::waitpid(nursery_.pid, nullptr, 0);
   nursery_ = {};
 }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/close_range.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -87,6 +88,8 @@ CHILD_CODE int child(void* argument) {
     for (const FdMove& move : request.moves) moved |= move.to == fd;
     if (!moved) call(SYS_close, fd);
   }
+  // What the monitor was started with is not for its children.
+  call(SYS_close_range, highest + 1, ~0u, CLOSE_RANGE_CLOEXEC);
   if (request.set_groups &&
       call(SYS_setgroups, static_cast<long>(request.groups.size()),
            pointer(request.groups.data())) < 0)

@@ -32,7 +32,7 @@ bool reserve_low_fds();
 struct Spawn {
   int executable;                  // borrowed
   const char* name;                // argv[0]
-  std::span<const FdMove> moves;   // 0, 1 and 2 stay as they are unless moved to
+  std::span<const FdMove> moves;   // 0, 1 and 2 stay as they are unless moved to; no others do
   uint64_t namespaces = 0;         // CLONE_NEWPID, CLONE_NEWUSER
   int cgroup = -1;                 // CLONE_INTO_CGROUP (Linux 5.7), borrowed
   bool ambient = false;            // raise all capabilities to ambient: they survive the exec

@@ -188,10 +188,10 @@ struct Table<Ids> {
   static constexpr auto fields = std::tuple{
       Field{"ruid", &Ids::ruid, kId, "the caller's if absent"},
       Field{"euid", &Ids::euid, kId, "ruid if absent"},
-      Field{"suid", &Ids::suid, kId, "euid if absent"},
+      Field{"suid", &Ids::suid, kId, "euid if absent; execve(2) sets it to euid"},
       Field{"rgid", &Ids::rgid, kId, "the caller's if absent"},
       Field{"egid", &Ids::egid, kId, "rgid if absent"},
-      Field{"sgid", &Ids::sgid, kId, "egid if absent"},
+      Field{"sgid", &Ids::sgid, kId, "egid if absent; execve(2) sets it to egid"},
       Field{"groups", &Ids::groups, List<UserOrGroup>{kId, 0, plan::kMaxGroups},
             "exactly these; absent: the caller's if all ids are the caller's, else none"},
       Field{"initgroups", &Ids::initgroups, Text{256},

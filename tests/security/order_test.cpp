@@ -55,10 +55,18 @@ TEST_CASE("ID-09 groups, gid, uid, capabilities, no_new_privs, exec: always in t
   Service& service = world.system();
   const std::string trace = world.directory() + "/trace";
   const std::string pid = std::to_string(service.pid());
+  eventually([] { return false; }, 500);  // until what is made ahead is there
+  const auto waiting = service.processes();
   const pid_t strace = child([&] {
-    execl("/usr/bin/strace", "strace", "-f", "-q", "-o", trace.c_str(), "-e",
-          "trace=setgroups,setresgid,setresuid,capset,prctl,execve,execveat", "-p", pid.c_str(),
-          nullptr);
+    std::vector<std::string> words = {
+        "strace", "-f", "-q", "-o", trace, "-e",
+        "trace=setgroups,setresgid,setresuid,capset,prctl,execve,execveat", "-p", pid};
+    // Inits that wait for their Order are there already.
+    for (const pid_t each : waiting) words.insert(words.end(), {"-p", std::to_string(each)});
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    execv("/usr/bin/strace", argv.data());
     return 127;
   });
   const bool attached = eventually(

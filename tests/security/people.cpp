@@ -121,8 +121,11 @@ std::vector<pid_t> fronts_of(const Service& service, uid_t user) {
 std::vector<pid_t> inits_of(const Service& service) {
   std::vector<pid_t> out;
   for (const pid_t pid : service.processes()) {
+    char plan[64] = {};
+    const std::string link = "/proc/" + std::to_string(pid) + "/fd/5";
     if (status_of(pid, "PPid") == std::to_string(service.pid()) &&
-        !command_of(pid).starts_with("cloister-front")) {
+        readlink(link.c_str(), plan, sizeof plan - 1) > 0 &&
+        std::string(plan).starts_with("/memfd:cloister-plan")) {
       out.push_back(pid);
     }
   }

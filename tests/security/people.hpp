@@ -33,7 +33,7 @@ long kibibytes_of(pid_t pid, const std::string& name);
 
 // The fronts of the service that serve this user.
 std::vector<pid_t> fronts_of(const Service& service, uid_t user);
-// The inits of its jobs: children of the monitor that are no fronts.
+// The inits of its jobs: children of the monitor that have a plan.
 std::vector<pid_t> inits_of(const Service& service);
 
 // How long it takes, in milliseconds.

