@@ -14,7 +14,7 @@ die() {
 }
 
 packages='g++ meson ninja-build pkg-config libboost1.81-dev nlohmann-json3-dev libseccomp-dev
-  doctest-dev'
+  libcli11-dev doctest-dev'
 missing=
 for package in $packages; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
