@@ -55,7 +55,7 @@ double ms_of(const auto& work) {
   return 1000.0 * static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
 }
 
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || !defined(__OPTIMIZE__)
 constexpr double kSoon = 1000;  // what the sanitizers cost is not the reader's
 #else
 constexpr double kSoon = 50;
