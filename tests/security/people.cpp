@@ -22,7 +22,7 @@ Client connect_as(const Who& who, const std::string& socket_path,
   auto [wait_end, lifeline] = pipe();
   const pid_t helper = child([&, &wait_end = wait_end, &lifeline = lifeline] {
     // Nobody else's connection or lifeline ends later because of us.
-    const auto [low, high] = std::minmax(theirs.get(), wait_end.get());
+    const auto [low, high] = std::minmax({theirs.get(), wait_end.get()});  // values, not references
     close_range(3, static_cast<unsigned>(low) - 1, 0);
     close_range(static_cast<unsigned>(low) + 1, static_cast<unsigned>(high) - 1, 0);
     close_range(static_cast<unsigned>(high) + 1, ~0u, 0);

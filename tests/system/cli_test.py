@@ -22,7 +22,7 @@ import tempfile
 import termios
 import time
 
-CLOISTER, CLOISTERD, PROBE, README, EXAMPLE_SOURCE, EXAMPLE = sys.argv[1:]
+CLOISTER, CLOISTERD, PROBE, README, EXAMPLE_SOURCE, EXAMPLE = map(os.path.abspath, sys.argv[1:])
 USER = "cloister-cli-test"
 CASES = []
 

@@ -270,7 +270,8 @@ TEST_CASE("Stop sends the stop signal, waits its grace, then kills") {
       CHECK(took >= std::chrono::milliseconds(390));
       CHECK(took < std::chrono::seconds(5));
     }
-    for (const auto& job : client.call("List").parameters["jobs"]) {
+    Json listed = client.call("List").parameters["jobs"];
+    for (const auto& job : listed) {
       CHECK(client.call("Remove", {{"id", job["id"]}}).error == "");
     }
   }

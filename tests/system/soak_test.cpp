@@ -62,8 +62,12 @@ void soak(Way way, int jobs, const Json& request) {
   CHECK(good == jobs);
   CHECK(census::settle(before, scope) == "");
   CHECK(client.call("List").parameters["jobs"] == Json::array());
+#ifndef __SANITIZE_ADDRESS__  // which keeps what was freed for a while
   // Some growth is the allocator's; a leak of a hundred bytes a job is not.
   if (monitor != 0) CHECK(resident_kib(monitor) - resident < 512 + jobs / 10);
+#else
+  static_cast<void>(resident);
+#endif
 }
 
 TEST_CASE("10,000 short jobs without a box leave nothing behind") {
