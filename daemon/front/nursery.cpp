@@ -43,6 +43,7 @@ Channels receive_channels(int control) {
   return {sys::UniqueFd(fds[0]), sys::UniqueFd(fds[1])};
 }
 
+// A byte alone where no process could be made: other fronts live on.
 bool send_pidfd(int control, int pidfd) {
   char byte = 0;
   iovec bytes{&byte, 1};
@@ -50,13 +51,15 @@ bool send_pidfd(int control, int pidfd) {
   msghdr message{};
   message.msg_iov = &bytes;
   message.msg_iovlen = 1;
-  message.msg_control = space;
-  message.msg_controllen = sizeof space;
-  cmsghdr* part = CMSG_FIRSTHDR(&message);
-  part->cmsg_level = SOL_SOCKET;
-  part->cmsg_type = SCM_RIGHTS;
-  part->cmsg_len = CMSG_LEN(sizeof pidfd);
-  std::memcpy(CMSG_DATA(part), &pidfd, sizeof pidfd);
+  if (pidfd >= 0) {
+    message.msg_control = space;
+    message.msg_controllen = sizeof space;
+    cmsghdr* part = CMSG_FIRSTHDR(&message);
+    part->cmsg_level = SOL_SOCKET;
+    part->cmsg_type = SCM_RIGHTS;
+    part->cmsg_len = CMSG_LEN(sizeof pidfd);
+    std::memcpy(CMSG_DATA(part), &pidfd, sizeof pidfd);
+  }
   return ::sendmsg(control, &message, MSG_NOSIGNAL) == 1;
 }
 
@@ -103,7 +106,7 @@ int serve_nursery(int control, const std::function<int()>& front) {
     // Before its end can be taken above, so the pid is still its.
     const sys::UniqueFd pidfd(
         pid < 0 ? -1 : static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-    if (!pidfd || !send_pidfd(control, pidfd.borrow())) return EX_OSERR;
+    if (!send_pidfd(control, pidfd.borrow())) return EX_OSERR;
   }
 }
 

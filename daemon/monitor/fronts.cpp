@@ -145,7 +145,8 @@ void Front::gone() {
   asks_.close(ignored);
   tells_.close(ignored);
   kill();
-  owner_.handlers_.gone(*this);
+  // A spare had nobody.
+  if (owner_.assigned_.contains(shared_from_this())) owner_.handlers_.gone(*this);
 }
 
 Fronts::Fronts(asio::io_context& io, sys::UniqueFd executable, unsigned spares, Handlers handlers)
@@ -177,8 +178,11 @@ void Fronts::end_nursery() {
   nursery_ = {};
 }
 
-// The pidfd of a new front with these two.
-sys::UniqueFd Fronts::ask_nursery(int asks, int tells) {
+// The pidfd of a new front with these two. Without one, and `answers`: we have
+// no descriptor left for it, and the front ends when it finds its channel closed.
+sys::UniqueFd Fronts::ask_nursery(int asks, int tells, bool& answers) {
+  answers = false;
+  if (!nursery_control_) return {};
   char byte = 0;
   iovec bytes{&byte, 1};
   const int fds[] = {asks, tells};
@@ -195,9 +199,9 @@ sys::UniqueFd Fronts::ask_nursery(int asks, int tells) {
   std::memcpy(CMSG_DATA(part), fds, sizeof fds);
   if (::sendmsg(nursery_control_.borrow(), &message, MSG_NOSIGNAL) != 1) return {};
   message.msg_controllen = sizeof control;
-  if (::recvmsg(nursery_control_.borrow(), &message, MSG_CMSG_CLOEXEC) != 1) return {};
+  answers = ::recvmsg(nursery_control_.borrow(), &message, MSG_CMSG_CLOEXEC) == 1;
   part = CMSG_FIRSTHDR(&message);
-  if (!part || part->cmsg_len != CMSG_LEN(sizeof(int))) return {};
+  if (!answers || !part || part->cmsg_len != CMSG_LEN(sizeof(int))) return {};
   int pidfd;
   std::memcpy(&pidfd, CMSG_DATA(part), sizeof pidfd);
   return sys::UniqueFd(pidfd);
@@ -213,11 +217,11 @@ std::shared_ptr<Front> Fronts::start() {
   // client's can wait in a queue that we would have to close.
   ::shutdown(tell_write.borrow(), SHUT_RD);
   ::fcntl(ask_read.borrow(), F_SETFL, O_NONBLOCK);
-  sys::UniqueFd pidfd;
-  if (nursery_control_) pidfd = ask_nursery(ask_write.borrow(), tell_read.borrow());
-  if (!pidfd) {
+  bool answers;
+  sys::UniqueFd pidfd = ask_nursery(ask_write.borrow(), tell_read.borrow(), answers);
+  if (!answers) {
     end_nursery();
-    if (start_nursery()) pidfd = ask_nursery(ask_write.borrow(), tell_read.borrow());
+    if (start_nursery()) pidfd = ask_nursery(ask_write.borrow(), tell_read.borrow(), answers);
   }
   if (!pidfd) return {};
   auto front = std::make_shared<Front>(*this, std::move(pidfd), std::move(ask_read),
@@ -236,6 +240,8 @@ void Fronts::replenish() {
 
 bool Fronts::assign(sys::UniqueFd connection, Peer peer, plan::Mode mode,
                     plan::RefusalKind refuse) {
+  while (!waiting_.empty() && has_ended(waiting_.front()->end_.native_handle()))
+    waiting_.pop_front();  // its end is on its way to us
   if (waiting_.empty()) waiting_.push_back(start());
   const std::shared_ptr<Front> front = waiting_.front();
   waiting_.pop_front();

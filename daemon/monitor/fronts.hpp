@@ -86,7 +86,7 @@ class Fronts {
   friend class Front;
   bool start_nursery();
   void end_nursery();
-  sys::UniqueFd ask_nursery(int asks, int tells);
+  sys::UniqueFd ask_nursery(int asks, int tells, bool& answers);
   std::shared_ptr<Front> start();
   void ended(Front& front);
 

@@ -1,6 +1,7 @@
 #include "monitor.hpp"
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +17,14 @@ using plan::RefusalKind;
 // /proc/sys/kernel/overflowuid, whose default nobody changes, user_namespaces(7).
 constexpr uid_t kOverflowUid = 65534;
 
+// For a plain process, and for PID 1 of a box. Who is alone does not start more
+// than is needed.
+static std::vector<Birth> spare_births(plan::Mode mode) {
+  if (mode == plan::Mode::private_) return {};
+  if (mode == plan::Mode::system || ::geteuid() == 0) return {{}, {.namespaces = CLONE_NEWPID}};
+  return {{}, {.namespaces = CLONE_NEWUSER | CLONE_NEWPID, .ambient = true}};
+}
+
 struct Monitor::Silent {
   Silent(boost::asio::io_context& io, int fd) : connection(io, fd) {}
   stream_descriptor connection;
@@ -30,8 +39,7 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       programs_(std::move(programs)),
       records_(std::move(records)),
       cgroups_(config_.cgroup),
-      // Who is alone does not start more than is needed.
-      slots_(cgroups_, programs_.init.borrow(), records_.borrow(), mode != plan::Mode::private_),
+      slots_(cgroups_, programs_.init.borrow(), records_.borrow(), spare_births(mode)),
       shop_{io, cgroups_, slots_, mode},
       jobs_(shop_, config_),
       fronts_(io, std::move(programs_.front), config_.spare_fronts,
@@ -74,10 +82,11 @@ void Monitor::accept(std::shared_ptr<stream_descriptor> listener) {
 
 void Monitor::admit(sys::UniqueFd connection) {
   std::optional<Peer> peer = peer_of(connection.borrow());
+  const uint32_t in_all = ++connections_in_all_;
+  const uint32_t of_uid = ++connections_[peer ? peer->uid : Peer().uid];
   // No credentials: nobody is there. A front closes what may be queued on it.
   if (!peer) return hand_over(std::move(connection), {}, RefusalKind::denied);
-  const bool crowded = ++connections_in_all_ > config_.connections ||
-                       ++connections_[peer->uid] > config_.connections_per_uid;
+  const bool crowded = in_all > config_.connections || of_uid > config_.connections_per_uid;
   if (crowded) return hand_over(std::move(connection), std::move(*peer), RefusalKind::busy);
   pollfd said{connection.borrow(), POLLIN, 0};
   if (::poll(&said, 1, 0) > 0)
@@ -105,7 +114,8 @@ void Monitor::hand_over(sys::UniqueFd connection, Peer peer, RefusalKind refuse)
     else if (ending_)
       refuse = RefusalKind::shutting_down;
   }
-  fronts_.assign(std::move(connection), std::move(peer), mode_, refuse);
+  const uid_t uid = peer.uid;
+  if (!fronts_.assign(std::move(connection), std::move(peer), mode_, refuse)) uncount(uid);
   replenish_soon();
 }
 
@@ -135,11 +145,15 @@ void Monitor::on_ask(Front& front, const plan::Ask& ask) {
   (jobs_.*kVerbs[verb])(front, ask);
 }
 
-void Monitor::on_gone(Front& front) {
+void Monitor::uncount(uid_t uid) {
   --connections_in_all_;
-  if (const auto count = connections_.find(front.peer().uid);
+  if (const auto count = connections_.find(uid);
       count != connections_.end() && --count->second == 0)
     connections_.erase(count);
+}
+
+void Monitor::on_gone(Front& front) {
+  uncount(front.peer().uid);
   jobs_.disconnected(front);
   if (only_one_) shut_down();
 }

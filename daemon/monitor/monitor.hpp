@@ -42,6 +42,7 @@ class Monitor {
   void hand_over(sys::UniqueFd connection, Peer peer, plan::RefusalKind refuse);
   void on_ask(Front& front, const plan::Ask& ask);
   void on_gone(Front& front);
+  void uncount(uid_t uid);
   void replenish_soon();
 
   boost::asio::io_context& io_;

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -19,8 +18,6 @@
 
 namespace cloister::monitor {
 namespace {
-
-static_assert(CLONE_NEWPID == 0x20000000);
 
 std::string hex(const std::array<uint8_t, 16>& id) {
   std::string text;
@@ -51,16 +48,18 @@ bool socket_pair(sys::UniqueFd& ours, sys::UniqueFd& theirs) {
 
 }  // namespace
 
-Slots::Slots(Cgroups& cgroups, int init, int records, bool spares)
-    : cgroups_(cgroups), init_(init), records_(records), spares_(spares) {}
+Slots::Slots(Cgroups& cgroups, int init, int records, std::vector<Birth> spares)
+    : cgroups_(cgroups), init_(init), records_(records), spares_(std::move(spares)) {}
 
 Slots::~Slots() {
   for (Slot& slot : waiting_) discard(slot);
 }
 
 plan::Failure Slots::take(const Birth& birth, Slot& slot) {
-  for (size_t i = 0; i < waiting_.size(); ++i) {
-    if (birth.namespaces != kBirths[i] || birth.ambient || birth.set_groups) continue;
+  for (size_t i = 0; i < spares_.size(); ++i) {
+    if (birth.namespaces != spares_[i].namespaces || birth.ambient != spares_[i].ambient ||
+        birth.set_groups)
+      continue;
     if (waiting_[i].init.pid <= 0) break;
     slot = std::exchange(waiting_[i], Slot());
     pollfd ended{slot.init.pidfd.borrow(), POLLIN, 0};
@@ -71,11 +70,9 @@ plan::Failure Slots::take(const Birth& birth, Slot& slot) {
 }
 
 void Slots::replenish() {
-  if (!spares_) return;
-  for (size_t i = 0; i < waiting_.size(); ++i) {
+  for (size_t i = 0; i < spares_.size(); ++i) {
     // What fails here fails again when it is needed, and is answered there.
-    if (waiting_[i].init.pid <= 0 && make({.namespaces = kBirths[i]}, waiting_[i]).error)
-      return;
+    if (waiting_[i].init.pid <= 0 && make(spares_[i], waiting_[i]).error) return;
   }
 }
 

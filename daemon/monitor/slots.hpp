@@ -8,6 +8,7 @@
 
 #include <array>
 #include <span>
+#include <vector>
 
 #include "cgroup.hpp"
 #include "plan/record.hpp"
@@ -35,8 +36,10 @@ struct Birth {
 class Slots {
  public:
   // `init` is the executable, `records` the record directory or -1: records
-  // are memfds. Both are borrowed. `spares`: keep one of each plain birth.
-  Slots(Cgroups& cgroups, int init, int records, bool spares);
+  // are memfds. Both are borrowed. `spares` are the births of which one each
+  // is kept ready, at most kSpares.
+  static constexpr size_t kSpares = 2;
+  Slots(Cgroups& cgroups, int init, int records, std::vector<Birth> spares);
   ~Slots();
 
   // On failure the step and errno are in the result, and nothing is left behind.
@@ -52,10 +55,8 @@ class Slots {
 
   Cgroups& cgroups_;
   int init_, records_;
-  bool spares_;
-  // Plain, and as PID 1 of a new namespace.
-  static constexpr uint64_t kBirths[] = {0, 0x20000000 /* CLONE_NEWPID */};
-  std::array<Slot, 2> waiting_;
+  std::vector<Birth> spares_;
+  std::array<Slot, kSpares> waiting_;  // of spares_, or empty
 };
 
 }  // namespace cloister::monitor

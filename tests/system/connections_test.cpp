@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 
@@ -289,6 +290,30 @@ TEST_CASE("kill -9 of a front ends its connection and no other") {
   CHECK(ended->parameters["verdict"]["term_signal"] == "SIGTERM");
   Client again = world.connect(Way::user);
   CHECK(again.call("Describe").error == "");
+}
+
+TEST_CASE("kill -9 of the spares, inits and nursery included, is made good") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  for (const Way way : {Way::user, Way::rootless}) {
+    CAPTURE(name_of(way));
+    const Service& service = way == Way::user ? world.system() : world.rootless();
+    CHECK(world.connect(way).run(world.probe_request({"noop"})).verdict["ok"] == true);
+    for (int round = 0; round < 3; ++round) {
+      eventually([] { return false; }, 200);  // until what is made ahead is there
+      const auto spares = service.processes();
+      CHECK(spares.size() >= 5);
+      for (const pid_t pid : spares) kill(pid, SIGKILL);
+      CHECK(eventually([&] {
+        return std::none_of(spares.begin(), spares.end(), [](pid_t pid) { return alive(pid); });
+      }));
+      for (const Json& request : {world.probe_request({"noop"}), world.boxed_request({"noop"})}) {
+        Outcome outcome = world.connect(way).run(request);
+        INFO(outcome.told());
+        CHECK(outcome.verdict["ok"] == true);
+      }
+    }
+  }
 }
 
 TEST_CASE("SIGSTOP of a front, or a client that never reads, holds up nobody else") {
