@@ -91,13 +91,16 @@ void Job::observe(OnEvent event, OnRefused refused, OnGone gone) {
   on_gone_ = std::move(gone);
 }
 
-void Job::send(plan::CommandKind kind, int signal, plan::Scope scope) {
+// False when the queue is full. That init is gone is seen on the pidfd.
+bool Job::send(plan::CommandKind kind, int signal, plan::Scope scope) {
   const plan::Command command{kind, signal, scope, 0};
-  // A full queue means an init that is stuck; an error, one that is gone. The
-  // first ends with SIGKILL, the second is seen on the pidfd.
-  if (::send(control_.native_handle(), &command, sizeof command, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
-      errno == EAGAIN)
-    ::syscall(SYS_pidfd_send_signal, end_.native_handle(), SIGKILL, nullptr, 0);
+  return ::send(control_.native_handle(), &command, sizeof command,
+                MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ||
+         errno != EAGAIN;
+}
+
+void Job::kill_init() {
+  ::syscall(SYS_pidfd_send_signal, end_.native_handle(), SIGKILL, nullptr, 0);
 }
 
 void Job::announce(JobPhase phase) {
@@ -152,7 +155,7 @@ void Job::on_report(const plan::Report& report, const plan::Fact* facts, pid_t s
       return on_facts(facts, report.count);
     case plan::ReportKind::maps:
       failure_ = write_id_maps(init_, uid_map_, gid_map_, setgroups_denied_);
-      return failure_.error ? kill(Cause::setup, 0) : send(plan::CommandKind::proceed);
+      return failure_.error ? kill(Cause::setup, 0) : proceed();
     case plan::ReportKind::forked:
       state_.pid = sender;  // of the child that sent it, as the kernel translates it for us
       return;
@@ -181,14 +184,17 @@ void Job::on_facts(const plan::Fact* facts, uint32_t count) {
   uint32_t needed = 0;
   for (uint32_t i = 0; i < header.descriptors.count; ++i)
     needed += plan::needs_fact(header, plan().at(header.descriptors, i));
-  if (facts_seen_ == needed) send(plan::CommandKind::proceed);
+  if (facts_seen_ == needed) proceed();
 }
+
+// Nothing else is in the queue of an init that waits for this.
+void Job::proceed() { send(plan::CommandKind::proceed); }
 
 bool Job::signal(int signal, plan::Scope scope, uid_t by) {
   if (!running() || state_.phase == JobPhase::preparing) return false;
+  if (!send(plan::CommandKind::signal, signal, scope)) return false;
   state_.killed_signal = signal;
   state_.killed_by = by;
-  send(plan::CommandKind::signal, signal, scope);
   return true;
 }
 
@@ -198,12 +204,9 @@ void Job::kill(Cause cause, uid_t by) {
   state_.killed_signal = SIGKILL;
   state_.killed_by = by;
   Cgroups::kill(leaves_);
-  if (state_.phase == JobPhase::preparing) {
-    // Init may be blocked in a step; nothing of the payload runs yet.
-    ::syscall(SYS_pidfd_send_signal, end_.native_handle(), SIGKILL, nullptr, 0);
-  } else {
-    send(plan::CommandKind::kill);
-  }
+  // Init may be blocked in a step, where nothing of the payload runs yet; later
+  // an init that lets its queue fill up and has to obey is one that is stuck.
+  if (state_.phase == JobPhase::preparing || !send(plan::CommandKind::kill)) kill_init();
 }
 
 void Job::stop(Cause cause, uid_t by, std::chrono::milliseconds timeout) {

@@ -76,7 +76,8 @@ class Job : public std::enable_shared_from_this<Job> {
   bool waited = false;         // a wait without WNOWAIT has taken the ending,
   bool change_waited = true;   // and the last stop or continue, waitid(2)
 
-  // False when the payload is not there to be signalled (any more, or yet).
+  // False when the payload is not there to be signalled (any more, or yet), or
+  // too many signals wait for init already.
   bool signal(int signal, plan::Scope scope, uid_t by);
   // stop_signal, then SIGKILL after `timeout`; SIGKILL at once before start.
   void stop(plan::Cause cause, uid_t by, std::chrono::milliseconds timeout);
@@ -90,7 +91,9 @@ class Job : public std::enable_shared_from_this<Job> {
   void watch_init();
   void finish();
   void reclaim();
-  void send(plan::CommandKind kind, int signal = 0, plan::Scope scope = plan::Scope::main);
+  bool send(plan::CommandKind kind, int signal = 0, plan::Scope scope = plan::Scope::main);
+  void proceed();
+  void kill_init();
   void announce(plan::JobPhase phase);
   plan::Cause cause_of_end() const;
 

@@ -332,10 +332,11 @@ void Jobs::signal(Front& front, const Ask& ask) {
   if (!known) return refuse(front, ask, RefusalKind::invalid, "signal");
   // An ended job takes signals as kill(2) takes one for a zombie: nothing happens.
   if (entry->job->running() && !entry->job->signal(ask.signal, ask.scope, front.peer().uid)) {
-    if (ask.signal == SIGKILL || ask.signal == SIGTERM)
+    const bool preparing = entry->job->state().phase == JobPhase::preparing;
+    if (ask.signal == SIGKILL || (ask.signal == SIGTERM && preparing))
       entry->job->kill(Cause::canceled, front.peer().uid);
     else
-      return refuse(front, ask, RefusalKind::busy, "preparing");
+      return refuse(front, ask, RefusalKind::busy, preparing ? "preparing" : "signals");
   }
   done(front, ask);
 }

@@ -91,7 +91,10 @@ TEST_CASE("API-13 events that nobody reads are bounded and hold up nobody") {
   const long before = kibibytes_of(world.system().pid(), "VmRSS");
   for (int i = 0; i < 500; ++i) {
     for (const char* signal : {"SIGSTOP", "SIGCONT"}) {
-      REQUIRE(other.call("Signal", {{"id", started["id"]}, {"signal", signal}}).error == "");
+      // Or Busy, where they come faster than the job can take them.
+      const std::string error =
+          other.call("Signal", {{"id", started["id"]}, {"signal", signal}}).error;
+      REQUIRE((error == "" || error == "Busy"));
     }
   }
   CHECK(bob.run(world.probe_request({"noop"})).verdict["ok"] == true);
