@@ -58,7 +58,11 @@ install_missing() {
 }
 install_missing g++ meson ninja-build pkg-config libboost1.81-dev nlohmann-json3-dev \
   libseccomp-dev libcli11-dev scdoc doctest-dev jq socat bubblewrap strace binutils procps
-if $all; then install_missing clang libclang-rt-14-dev python3; fi
+if $all; then
+  install_missing clang libclang-rt-14-dev python3
+  # Not in Debian 12 itself, but in its backports.
+  if apt-cache show python3-varlink >/dev/null 2>&1; then install_missing python3-varlink; fi
+fi
 
 # configure FOLDER OPTIONS...: also when the folder was configured before.
 configure() {
