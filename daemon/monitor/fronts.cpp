@@ -67,10 +67,12 @@ Front::Front(Fronts& owner, sys::UniqueFd pidfd, sys::UniqueFd asks, sys::Unique
     : owner_(owner),
       end_(owner.io_, pidfd.take()),
       asks_(owner.io_, asks.take()),
-      tells_(owner.io_, tells.take()),
-      plan_(new_plan()) {}
+      tells_(owner.io_, tells.take()) {}
 
-sys::UniqueFd Front::exchange_plan() { return std::exchange(plan_, new_plan()); }
+int Front::plan() {
+  if (!plan_) plan_ = new_plan();
+  return plan_.borrow();
+}
 
 void Front::tell(const plan::Tell& tell, std::initializer_list<int> descriptors) {
   if (gone_) return;
@@ -257,7 +259,7 @@ bool Fronts::assign(sys::UniqueFd connection, Peer peer, plan::Mode mode,
   hello.peer.refuse = static_cast<uint32_t>(refuse);
   front->peer_ = std::move(peer);
   assigned_.insert(front);
-  front->tell(hello, {connection.borrow(), front->plan_.borrow()});
+  front->tell(hello, {connection.borrow(), front->plan()});
   const std::vector<gid_t>& groups = front->peer_.groups;
   for (size_t at = 0; at < groups.size();) {
     plan::Tell batch{};

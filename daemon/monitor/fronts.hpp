@@ -27,11 +27,11 @@ class Front : public std::enable_shared_from_this<Front> {
   Front(Fronts& owner, sys::UniqueFd pidfd, sys::UniqueFd asks, sys::UniqueFd tells);
 
   const Peer& peer() const { return peer_; }
-  // The sealed-to-be memfd that the front fills next; borrowed.
-  int plan() const { return plan_.borrow(); }
-  // Takes the filled memfd out and puts a new, empty one in its place, to be
-  // sent with the answer. An empty fd when none can be made: end the front.
-  sys::UniqueFd exchange_plan();
+  // The sealed-to-be memfd that the front fills next, made when it is first
+  // wanted; borrowed. -1 when none can be made: it cannot be sent, and the front ends.
+  int plan();
+  // The filled one. The next goes out with the answer.
+  sys::UniqueFd take_plan() { return std::exchange(plan_, sys::UniqueFd()); }
 
   // Never blocks. `descriptors` are borrowed; copies are queued if need be.
   void tell(const plan::Tell& tell, std::initializer_list<int> descriptors = {});

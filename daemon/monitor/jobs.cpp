@@ -114,7 +114,7 @@ void Jobs::submit(Front& front, const Ask& ask) {
   const auto start = std::chrono::steady_clock::now();
   const Peer& peer = front.peer();
   plan::Flaw flaw;
-  MappedPlan plan(front.exchange_plan(), ask.plan_bytes, flaw);
+  MappedPlan plan(front.take_plan(), ask.plan_bytes, flaw);
   if (flaw != plan::Flaw::none) {
     Refusal refusal{};
     refusal.kind = RefusalKind::invalid;
