@@ -2,6 +2,7 @@
 
 #include <linux/capability.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -78,8 +79,19 @@ uint64_t microseconds_since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
+// A verdict that is kept holds a descriptor of ours, its Plan: no user gets more
+// than an eighth of them.
+static uint32_t bounded_by_descriptors(uint32_t kept) {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) < 0) return kept;
+  return static_cast<uint32_t>(std::min<rlim_t>(kept, files.rlim_cur / 8));
+}
+
 Jobs::Jobs(Workshop& shop, const Config& config)
-    : shop_(shop), config_(config), expiry_(shop.io) {}
+    : shop_(shop),
+      config_(config),
+      kept_limit_(bounded_by_descriptors(config.kept_per_uid)),
+      expiry_(shop.io) {}
 
 bool Jobs::may_see(const Peer& peer, const Job& job) {
   return peer.uid == job.state().owner || peer.holds(CAP_KILL);
@@ -249,7 +261,7 @@ void Jobs::on_event(Job& job) {
   const uid_t owner = job.state().owner;
   --running_[owner];
   ++kept_[owner];
-  for (auto oldest = order_.begin(); kept_[owner] > config_.kept_per_uid && oldest != order_.end();) {
+  for (auto oldest = order_.begin(); kept_[owner] > kept_limit_ && oldest != order_.end();) {
     const Id id = (oldest++)->second;
     const Job& other = *table_.at(id).job;
     if (other.state().owner == owner && !other.running() && &other != &job) forget(id);

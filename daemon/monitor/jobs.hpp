@@ -62,6 +62,7 @@ class Jobs {
 
   Workshop& shop_;
   const Config& config_;
+  const uint32_t kept_limit_;  // ended jobs of one user
   std::map<Id, Entry> table_;
   std::map<uint64_t, Id> order_;  // by serial
   std::list<Waiter> waiters_;
