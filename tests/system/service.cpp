@@ -29,10 +29,15 @@ namespace fs = std::filesystem;
 constexpr const char* kAlice = "cloister-test-a";
 constexpr const char* kBob = "cloister-test-b";
 
-// The user is the tests' own, so all its processes are.
+// The user is the tests' own, so all its processes are. We are the subreaper of
+// those whose parent was killed.
 void remove_user(const std::string& name) {
   command({"pkill", "-KILL", "-U", name});
-  eventually([&] { return command({"pgrep", "--count", "-U", name}) != 0; });
+  eventually([&] {
+    while (waitpid(-1, nullptr, WNOHANG) > 0) {
+    }
+    return command({"pgrep", "--count", "-U", name}) != 0;
+  });
   command({"userdel", name});
 }
 
