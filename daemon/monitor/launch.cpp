@@ -1,4 +1,4 @@
-// From an Approved to a running init: record, cgroup, channels, clone.
+// From an Approved to an init that has its Order.
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -98,6 +98,11 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
   end_.assign(slot.init.pidfd.take());
   control_.assign(slot.control.take());
   watch_init();
+  const auto give_up = [&](plan::Step step) {
+    failure_ = failed(step);
+    kill(plan::Cause::setup, 0);  // the verdict says so
+    return plan::Failure{};
+  };
 
   if (leaves_.kill) {
     order.flags |= plan::kPayloadCgroup | plan::kCgroupKill;
@@ -105,19 +110,17 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
     // a user namespace init has none here; a write asks for those of the one who
     // opened the file, cgroups(7).
     const auto user = static_cast<uint32_t>(plan::Namespace::user);
-    if (plan()->namespaces[user].join != plan::Join::host || (order.flags & plan::kFreshUser))
+    if (plan()->namespaces[user].join != plan::Join::host || (order.flags & plan::kFreshUser)) {
       leaves_.tasks.reset(
           ::openat(leaves_.payload.borrow(), "cgroup.procs", O_WRONLY | O_CLOEXEC));
+      if (!leaves_.tasks) return give_up(plan::Step::cgroup);
+    }
   }
   if (leaves_.tasks) {
     order.tasks_count = 1;
     descriptors.push_back(leaves_.tasks.borrow());
   }
-  if (!send_order(control_.native_handle(), order, descriptors)) {
-    failure_ = failed(plan::Step::clone);
-    kill(plan::Cause::setup, 0);
-    return {};
-  }
+  if (!send_order(control_.native_handle(), order, descriptors)) return give_up(plan::Step::clone);
   read_reports();
   deadline_.expires_after(std::chrono::milliseconds(plan()->setup_timeout_ms));
   on_deadline();

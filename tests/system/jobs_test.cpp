@@ -27,6 +27,12 @@ void discard(Client& client, const Json& id) {
 }
 
 // So that a case counts its own jobs only, whatever an earlier one left.
+// The init of a payload.
+pid_t parent_of(pid_t pid) {
+  const std::string stat = read_file("/proc/" + std::to_string(pid) + "/stat");
+  return std::stoi(stat.substr(stat.rfind(')') + 4));
+}
+
 void discard_all(Client& client) {
   const Reply listed = client.call("List");
   for (const auto& job : listed.parameters.at("jobs")) discard(client, job["id"]);
@@ -275,6 +281,30 @@ TEST_CASE("Stop sends the stop signal, waits its grace, then kills") {
       CHECK(client.call("Remove", {{"id", job["id"]}}).error == "");
     }
   }
+}
+
+TEST_CASE("signals that come faster than init takes them are refused, and the job lives") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  Client client = world.connect(Way::user);
+  Json job = start(client, world.probe_request({"hold"}));
+  const pid_t init = parent_of(job["pid"].get<pid_t>());
+  kill(init, SIGSTOP);
+  int taken = 0, busy = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const std::string error =
+        client.call("Signal", {{"id", job["id"]}, {"signal", "SIGCONT"}}).error;
+    taken += error.empty();
+    busy += error == "Busy";
+  }
+  kill(init, SIGCONT);
+  CHECK(taken > 0);
+  CHECK(busy > 0);
+  CHECK(taken + busy == 1000);
+  CHECK(client.call("Inspect", {{"id", job["id"]}}).parameters["job"]["state"] == "running");
+  Reply ended = client.call("Stop", {{"id", job["id"]}, {"timeout", "1s"}});
+  CHECK(ended.parameters["verdict"]["cause"] == "canceled");
+  discard(client, job["id"]);
 }
 
 TEST_CASE("Stop ends a stopped job too") {

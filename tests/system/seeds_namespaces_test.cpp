@@ -15,8 +15,8 @@ namespace {
 
 const char* const kNames[] = {"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"};
 
-// Without a box. In a system service a user's job in new namespaces must have
-// no_new_privs: it could mount over what a set-user-ID program trusts.
+// Without a box. With no_new_privs, or a user's job in new namespaces would get
+// a user namespace as well: it could mount over what a set-user-ID program trusts.
 Json own_request() {
   return with(World::get().probe_request(), {{"no_new_privs", true}});
 }
