@@ -1,12 +1,13 @@
 #include "monitor_link.hpp"
 
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 #include <cstring>
+
+#include "sys/rights.hpp"
 
 namespace cloister::front {
 
@@ -14,25 +15,8 @@ using boost::asio::posix::stream_descriptor;
 
 std::optional<Answer> receive_tell(int socket) {
   Answer answer;
-  iovec bytes{&answer.tell, sizeof answer.tell};
-  alignas(cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))];
-  msghdr message{};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  ssize_t size;
-  do size = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  while (size < 0 && errno == EINTR);
-  const int error = errno;
-  for (cmsghdr* part = CMSG_FIRSTHDR(&message); size > 0 && part; part = CMSG_NXTHDR(&message, part)) {
-    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-    int fds[4];
-    const size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    std::memcpy(fds, CMSG_DATA(part), count * sizeof(int));
-    for (size_t i = 0; i < count; ++i) answer.descriptors.emplace_back(fds[i]);
-  }
-  errno = error;
+  const ssize_t size =
+      sys::receive_rights(socket, &answer.tell, sizeof answer.tell, answer.descriptors);
   if (size != sizeof answer.tell) {
     if (size >= 0) errno = EPIPE;
     return {};

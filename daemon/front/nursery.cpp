@@ -4,64 +4,20 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
+#include <span>
+#include <vector>
 
 #include "plan/messages.hpp"
-#include "sys/unique_fd.hpp"
+#include "sys/rights.hpp"
 
 namespace cloister::front {
 namespace {
-
-struct Channels {
-  sys::UniqueFd asks, tells;
-};
-
-// Empty at the end of the monitor.
-Channels receive_channels(int control) {
-  char byte;
-  iovec bytes{&byte, 1};
-  int fds[2];
-  alignas(cmsghdr) char space[CMSG_SPACE(sizeof fds)];
-  msghdr message{};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  message.msg_control = space;
-  message.msg_controllen = sizeof space;
-  ssize_t size;
-  do size = ::recvmsg(control, &message, MSG_CMSG_CLOEXEC);
-  while (size < 0 && errno == EINTR);
-  const cmsghdr* part = size > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
-  if (!part || part->cmsg_len != CMSG_LEN(sizeof fds)) return {};
-  std::memcpy(fds, CMSG_DATA(part), sizeof fds);
-  return {sys::UniqueFd(fds[0]), sys::UniqueFd(fds[1])};
-}
-
-// A byte alone where no process could be made: other fronts live on.
-bool send_pidfd(int control, int pidfd) {
-  char byte = 0;
-  iovec bytes{&byte, 1};
-  alignas(cmsghdr) char space[CMSG_SPACE(sizeof pidfd)];
-  msghdr message{};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  if (pidfd >= 0) {
-    message.msg_control = space;
-    message.msg_controllen = sizeof space;
-    cmsghdr* part = CMSG_FIRSTHDR(&message);
-    part->cmsg_level = SOL_SOCKET;
-    part->cmsg_type = SCM_RIGHTS;
-    part->cmsg_len = CMSG_LEN(sizeof pidfd);
-    std::memcpy(CMSG_DATA(part), &pidfd, sizeof pidfd);
-  }
-  return ::sendmsg(control, &message, MSG_NOSIGNAL) == 1;
-}
 
 void reap_all() {
   while (::waitpid(-1, nullptr, WNOHANG) > 0) {
@@ -88,25 +44,30 @@ int serve_nursery(int control, const std::function<int()>& front) {
       reap_all();
       continue;
     }
-    Channels channels = receive_channels(control);
+    char byte = 0;
+    std::vector<sys::UniqueFd> channels;
+    const ssize_t asked = sys::receive_rights(control, &byte, 1, channels);
     reap_all();
-    if (!channels.asks) return EX_OK;
+    if (asked != 1 || channels.size() != 2) return EX_OK;  // the end of the monitor
     const pid_t pid = ::fork();
     if (pid == 0) {
       ::prctl(PR_SET_NAME, "cloister-front");
       ended.reset();
       ::sigprocmask(SIG_UNBLOCK, &children, nullptr);
       // Over the nursery's own descriptors: a front cannot speak on those.
-      if (::dup2(channels.asks.borrow(), plan::kAskFd) < 0 ||
-          ::dup2(channels.tells.borrow(), plan::kTellFd) < 0)
+      if (::dup2(channels[0].borrow(), plan::kAskFd) < 0 ||
+          ::dup2(channels[1].borrow(), plan::kTellFd) < 0)
         return EX_OSERR;
-      channels = {};
+      channels.clear();
       return front();
     }
     // Before its end can be taken above, so the pid is still its.
     const sys::UniqueFd pidfd(
         pid < 0 ? -1 : static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-    if (!send_pidfd(control, pidfd.borrow())) return EX_OSERR;
+    // The byte alone where no process could be made: other fronts live on.
+    const int end = pidfd.borrow();
+    const std::span<const int> answer(&end, pidfd ? 1 : 0);
+    if (!sys::send_rights(control, &byte, 1, answer)) return EX_OSERR;
   }
 }
 

@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "sys/rights.hpp"
+
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8U  // Linux 6.3
 #endif
@@ -41,24 +43,7 @@ bool has_ended(int pidfd) {
 
 // One datagram. EAGAIN: the socket is full.
 bool send_tell(int socket, const plan::Tell& tell, std::span<const int> descriptors) {
-  iovec bytes{const_cast<plan::Tell*>(&tell), sizeof tell};
-  alignas(cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))];
-  msghdr message{};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  if (!descriptors.empty()) {
-    message.msg_control = control;
-    message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
-    cmsghdr* rights = CMSG_FIRSTHDR(&message);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(descriptors.size_bytes());
-    std::memcpy(CMSG_DATA(rights), descriptors.data(), descriptors.size_bytes());
-  }
-  ssize_t sent;
-  do sent = ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-  while (sent < 0 && errno == EINTR);
-  return sent >= 0;
+  return sys::send_rights(socket, &tell, sizeof tell, descriptors, MSG_DONTWAIT);
 }
 
 }  // namespace
@@ -183,30 +168,14 @@ void Fronts::end_nursery() {
 // The pidfd of a new front with these two. Without one, and `answers`: we have
 // no descriptor left for it, and the front ends when it finds its channel closed.
 sys::UniqueFd Fronts::ask_nursery(int asks, int tells, bool& answers) {
-  answers = false;
-  if (!nursery_control_) return {};
-  char byte = 0;
-  iovec bytes{&byte, 1};
-  const int fds[] = {asks, tells};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)];
-  msghdr message{};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* part = CMSG_FIRSTHDR(&message);
-  part->cmsg_level = SOL_SOCKET;
-  part->cmsg_type = SCM_RIGHTS;
-  part->cmsg_len = CMSG_LEN(sizeof fds);
-  std::memcpy(CMSG_DATA(part), fds, sizeof fds);
-  if (::sendmsg(nursery_control_.borrow(), &message, MSG_NOSIGNAL) != 1) return {};
-  message.msg_controllen = sizeof control;
-  answers = ::recvmsg(nursery_control_.borrow(), &message, MSG_CMSG_CLOEXEC) == 1;
-  part = CMSG_FIRSTHDR(&message);
-  if (!answers || !part || part->cmsg_len != CMSG_LEN(sizeof(int))) return {};
-  int pidfd;
-  std::memcpy(&pidfd, CMSG_DATA(part), sizeof pidfd);
-  return sys::UniqueFd(pidfd);
+  const char birth = 0;
+  char reply;
+  const int channels[] = {asks, tells};
+  std::vector<sys::UniqueFd> pidfd;
+  answers = nursery_control_ &&
+            sys::send_rights(nursery_control_.borrow(), &birth, 1, channels) &&
+            sys::receive_rights(nursery_control_.borrow(), &reply, 1, pidfd) == 1;
+  return answers && pidfd.size() == 1 ? std::move(pidfd[0]) : sys::UniqueFd();
 }
 
 std::shared_ptr<Front> Fronts::start() {

@@ -1,6 +1,5 @@
 // From an Approved to an init that has its Order.
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -8,6 +7,7 @@
 #include <cstring>
 
 #include "job.hpp"
+#include "sys/rights.hpp"
 
 namespace cloister::monitor {
 namespace {
@@ -45,24 +45,6 @@ sys::UniqueFd open_namespace(const Approved::JobJoin& join) {
   return sys::UniqueFd(::openat(process.borrow(), file.c_str(), O_RDONLY | O_CLOEXEC));
 }
 
-// The Order, and with it what the init has not had since its birth: the plan
-// and the rest of `descriptors`, for the numbers from kPlanFd on that are free.
-bool send_order(int control, const plan::Order& order, std::span<const int> descriptors) {
-  iovec bytes{const_cast<plan::Order*>(&order), sizeof order};
-  alignas(cmsghdr) char space[CMSG_SPACE(plan::kMaxOrderFds * sizeof(int))];
-  msghdr message{};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  message.msg_control = space;
-  message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
-  cmsghdr* part = CMSG_FIRSTHDR(&message);
-  part->cmsg_level = SOL_SOCKET;
-  part->cmsg_type = SCM_RIGHTS;
-  part->cmsg_len = CMSG_LEN(descriptors.size_bytes());
-  std::memcpy(CMSG_DATA(part), descriptors.data(), descriptors.size_bytes());
-  return ::sendmsg(control, &message, MSG_NOSIGNAL) == sizeof order;
-}
-
 }  // namespace
 
 plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
@@ -72,7 +54,8 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
   gid_map_ = approved.gid_map();
   setgroups_denied_ = approved.setgroups_denied();
 
-  // The plan, then the namespaces of other jobs in the order of join_of.
+  // What the init has not had since its birth, for the numbers from kPlanFd on
+  // that are free: the plan, then the namespaces of other jobs as in join_of.
   std::vector<int> descriptors = {plan_.borrow()};
   std::vector<sys::UniqueFd> joins;
   for (const Approved::JobJoin& join : approved.job_joins()) {
@@ -120,7 +103,8 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
     order.tasks_count = 1;
     descriptors.push_back(leaves_.tasks.borrow());
   }
-  if (!send_order(control_.native_handle(), order, descriptors)) return give_up(plan::Step::clone);
+  if (!sys::send_rights(control_.native_handle(), &order, sizeof order, descriptors))
+    return give_up(plan::Step::clone);
   read_reports();
   deadline_.expires_after(std::chrono::milliseconds(plan()->setup_timeout_ms));
   on_deadline();
