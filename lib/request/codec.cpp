@@ -329,18 +329,6 @@ json Mask::schema() const {
   return {{"type", "array"}, {"items", {{"enum", list}}}};
 }
 
-bool NameOf::read(Reading& in, const Place& at, const json& value, std::string& out) const {
-  const auto* name = text_of(value);
-  if (!name || !value_of(words(), *name))
-    return in.mismatch(at, "is unknown", what + (": " + list_of(words())), value);
-  out = *name;
-  return true;
-}
-
-json NameOf::schema() const {
-  return Named{words, what}.schema();
-}
-
 bool Signal::read(Reading& in, const Place& at, const json& value, int32_t& out) const {
   const char* const expected = "a signal such as \"SIGTERM\" or 15";
   if (const auto* name = text_of(value)) {
@@ -379,22 +367,70 @@ json UserOrGroup::schema() const {
   return {{"oneOf", {Text{256}.schema(), Integer{0, UINT32_MAX - 1}.schema()}}};
 }
 
-bool Opaque::read(Reading& in, const Place& at, const json& value, Later& out) const {
-  if (value.type() != type)
-    return in.mismatch(at, "has the wrong type",
-                       type == json::value_t::array ? "an array" : "an object", value);
+bool Base64::read(Reading& in, const Place& at, const json& value, std::string& out) const {
+  const auto* digits = text_of(value);
+  if (!digits || !from_base64(*digits, out))
+    return in.mismatch(at, "is not base64", "padded base64 (RFC 4648)", value);
+  if (out.size() > most)
+    return in.refuse(at, "is too long", "at most " + std::to_string(most) + " bytes",
+                     std::to_string(out.size()));
+  return true;
+}
+
+json Base64::write(const Place&, const std::string& value) const {
+  return to_base64(value);
+}
+
+json Base64::schema() const {
+  return {{"type", "string"}, {"contentEncoding", "base64"}};
+}
+
+bool CapabilitySet::read(Reading& in, const Place& at, const json& value, uint64_t& out) const {
+  out = kAllCapabilities;
+  if (const auto* word = text_of(value); word && *word == "all") return true;
+  out = 0;
+  const auto* names = value.get_ptr<const json::array_t*>();
+  if (!names) return in.mismatch(at, "has the wrong type", "\"all\", or an array of names", value);
+  for (size_t i = 0; i < names->size(); ++i) {
+    const auto* name = text_of((*names)[i]);
+    const auto number = name ? value_of(capabilities(), *name) : std::nullopt;
+    if (!number)
+      return in.mismatch(Place(at, i), "is unknown", "a capability: " + list_of(capabilities()),
+                         (*names)[i]);
+    out |= uint64_t{1} << *number;
+  }
+  return true;
+}
+
+json CapabilitySet::write(const Place&, uint64_t value) const {
+  if (value == kAllCapabilities) return "all";
+  json list = json::array();
+  for (const Word& word : capabilities())
+    if (value >> word.value & 1) list.push_back(word.name);
+  return list;
+}
+
+json CapabilitySet::schema() const {
+  json names = json::array();
+  for (const Word& word : capabilities()) names.push_back(word.name);
+  return {{"oneOf", {{{"const", "all"}}, {{"type", "array"}, {"items", {{"enum", names}}}}}}};
+}
+
+bool Opaque::read(Reading& in, const Place& at, const json& value, Document& out) const {
+  if (!value.is_string() && !value.is_object())
+    return in.mismatch(at, "has the wrong type", "a word or an object", value);
   out.json = value.dump();
   return true;
 }
 
-json Opaque::write(const Place&, const Later& value) const {
+json Opaque::write(const Place&, const Document& value) const {
   auto parsed = parse_text(value.json);
-  if (!parsed) throw std::invalid_argument("Later holds no JSON");
+  if (!parsed) throw std::invalid_argument("a Document holds no JSON");
   return std::move(*parsed);
 }
 
 json Opaque::schema() const {
-  return {{"type", type == json::value_t::array ? "array" : "object"}};
+  return {{"type", {"string", "object"}}};
 }
 
 }  // namespace cloister::request

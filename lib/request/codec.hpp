@@ -197,16 +197,6 @@ struct Mask {
   json schema() const;
 };
 
-// One of the names of a list, kept as text.
-struct NameOf {
-  std::span<const Word> (*words)();
-  const char* what;
-
-  bool read(Reading& in, const Place& at, const json& value, std::string& out) const;
-  json write(const Place&, const std::string& value) const { return value; }
-  json schema() const;
-};
-
 // Signals by name ("SIGUSR1", "SIGRTMIN+3") or number.
 struct Signal {
   bool read(Reading& in, const Place& at, const json& value, int32_t& out) const;
@@ -221,11 +211,25 @@ struct UserOrGroup {
   json schema() const;
 };
 
-// A field without a room: its JSON type is checked, its inside kept as text.
+// Any bytes, as padded base64 (RFC 4648).
+struct Base64 {
+  size_t most;
+  bool read(Reading& in, const Place& at, const json& value, std::string& out) const;
+  json write(const Place&, const std::string& value) const;
+  json schema() const;
+};
+
+// Capabilities by name, or "all".
+struct CapabilitySet {
+  bool read(Reading& in, const Place& at, const json& value, uint64_t& out) const;
+  json write(const Place&, uint64_t value) const;
+  json schema() const;
+};
+
+// A string or an object that another reader takes apart; kept as text.
 struct Opaque {
-  json::value_t type;
-  bool read(Reading& in, const Place& at, const json& value, Later& out) const;
-  json write(const Place&, const Later& value) const;
+  bool read(Reading& in, const Place& at, const json& value, Document& out) const;
+  json write(const Place&, const Document& value) const;
   json schema() const;
 };
 
@@ -236,6 +240,7 @@ struct List {
   C element;
   size_t least, most;
 
+  static bool accepts(const json& value) { return value.is_array(); }
   template <class T>
   bool read(Reading& in, const Place& at, const json& value, std::vector<T>& out) const {
     const auto* elements = value.get_ptr<const json::array_t*>();

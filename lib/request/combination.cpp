@@ -30,12 +30,13 @@ bool receives(const Request& request, int32_t fd) {
   return false;
 }
 
-std::optional<Problem> broken_map(const char* field,
-                                  const std::optional<std::vector<IdMapping>>& map,
+std::optional<Problem> broken_map(const char* field, const std::optional<IdMap>& choice,
                                   const Namespaces& namespaces) {
-  if (!map) return std::nullopt;
+  if (!choice) return std::nullopt;
   if (!is_new(namespaces.user))
     return broken(field, "needs a new user namespace", "namespaces.user \"new\"");
+  const auto* const map = std::get_if<std::vector<IdMapping>>(&*choice);
+  if (!map) return std::nullopt;
   const auto overlap = [](uint32_t a, uint32_t a_count, uint32_t b, uint32_t b_count) {
     return uint64_t{a} < uint64_t{b} + b_count && uint64_t{b} < uint64_t{a} + a_count;
   };
@@ -61,6 +62,8 @@ std::optional<Problem> broken_box(const Request& request) {
     return broken("cwd", "a passed directory lies outside the new root",
                   "a path, or namespaces.mnt \"host\"");
   }
+  if (request.root_access && !request.root)
+    return broken("root_access", "says how root is mounted, and there is none", "root");
   for (size_t i = 1; i < request.mounts.size(); ++i)
     if (request.mounts[i].at == "/")
       return broken("mounts./", "must be the first mount, or it hides those before it");

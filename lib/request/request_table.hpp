@@ -14,6 +14,14 @@ inline constexpr Choice<DevKind, 1> kDevKind{{{"minimal", DevKind::minimal}}};
 inline constexpr OneOf kPathOrFd{plain<std::string>(kPath, "a path"), kPassed};
 inline constexpr OneOf kAbsoluteOrFd{plain<std::string>(kAbsolutePath, "an absolute path"),
                                      kPassed};
+inline constexpr OneOf kRoot{Bareword<EmptyRoot>{"empty"},
+                             plain<std::string>(kAbsolutePath, "an absolute path"), kPassed};
+inline constexpr Choice<RootAccess, 3> kRootAccess{
+    {{"ro", RootAccess::ro}, {"rw", RootAccess::rw}, {"overlay", RootAccess::overlay}}};
+inline constexpr Choice<ProcSubset, 1> kProcSubset{{{"pid", ProcSubset::pid}}};
+inline constexpr Choice<ScratchPlace, 2> kScratchPlace{
+    {{"memory", ScratchPlace::memory}, {"disk", ScratchPlace::disk}}};
+inline constexpr Choice<Protocol, 2> kProtocol{{{"tcp", Protocol::tcp}, {"udp", Protocol::udp}}};
 
 template <>
 struct Table<Workspace> {
@@ -42,18 +50,41 @@ struct Table<Directory> {
   static const char* broken(const Directory& directory);
 };
 template <>
+struct Table<Proc> {
+  static constexpr auto fields = std::tuple{Field{
+      "subset", &Proc::subset, kProcSubset, "pid: the directories of processes only, proc(5)"}};
+};
+template <>
+struct Table<Scratch> {
+  static constexpr auto fields = std::tuple{
+      Field{"on", &Scratch::on, kScratchPlace, "memory if absent"},
+      Field{"size", &Scratch::size, Size{}, "of memory; the kernel's default if absent"}};
+  static const char* broken(const Scratch& scratch);
+};
+template <>
 struct Table<FileContent> {
+  static constexpr auto fields = std::tuple{
+      Field{"text", &FileContent::text, Text{kMaxText, 0}, "its content"},
+      Field{"base64", &FileContent::base64, Base64{kMaxText}, "its content, any bytes"},
+      Field{"passed_fd", &FileContent::passed_fd, kPassedFdIndex, "its content is read from here"},
+      Field{"mode", &FileContent::mode, kMode, "0644 if absent"}};
+  static const char* broken(const FileContent& content);
+};
+template <>
+struct Table<MountIdMap> {
+  static constexpr List<Object<IdMapping>> kLines{{}, 1, plan::kMaxMapLines};
   static constexpr auto fields =
-      std::tuple{kRequired(Field{"text", &FileContent::bytes, Bytes{kMaxText}, "its content"}),
-                 Field{"mode", &FileContent::mode, kMode, "0644 if absent"}};
+      std::tuple{kRequired(Field{"uid", &MountIdMap::uid, kLines, "user ids"}),
+                 kRequired(Field{"gid", &MountIdMap::gid, kLines, "group ids"})};
 };
 template <>
 struct Table<Overlay> {
-  static constexpr auto fields =
-      std::tuple{kRequired(Field{"lower", &Overlay::lower, List<Bytes>{kAbsolutePath, 1, 500},
-                                 "topmost first"}),
-                 Field{"upper", &Overlay::upper, kAbsolutePath, "where changes go"},
-                 Field{"work", &Overlay::work, kAbsolutePath, "beside upper"}};
+  static constexpr auto fields = std::tuple{
+      kRequired(Field{"lower", &Overlay::lower, List{kAbsoluteOrFd, 1, 500}, "topmost first"}),
+      Field{"upper", &Overlay::upper, kAbsolutePath,
+            "where changes go; gone with the job if absent"},
+      Field{"work", &Overlay::work, kAbsolutePath, "beside upper, on its file system"}};
+  static const char* broken(const Overlay& overlay);
 };
 
 inline constexpr const char* kNoMountRoom = "this kind of mount is not built yet";
@@ -68,7 +99,7 @@ struct Table<Mount> {
       kRequired(Field{"at", &Mount::at, kAbsolutePath, "where, inside the new root; ~ is HOME"}),
       Field{"bind", &Mount::bind, kAbsoluteOrFd, "a path outside, opened as the caller"},
       Field{"tmpfs", &Mount::tmpfs, Object<Tmpfs>{}, "an empty file system in memory"},
-      Field{"proc", &Mount::proc, Object<Empty>{}, "a fresh procfs of the payload's pid namespace"},
+      Field{"proc", &Mount::proc, Object<Proc>{}, "a fresh procfs of the payload's pid namespace"},
       Field{"cgroup_view", &Mount::cgroup_view, Object<Empty>{},
             "the payload's own cgroup, read-only"},
       kLater(Field{"devpts", &Mount::devpts, Object<Empty>{}, "terminals of its own"}),
@@ -76,7 +107,7 @@ struct Table<Mount> {
       Field{"dev", &Mount::dev, kDevKind, "null zero full random urandom tty ptmx pts shm"},
       Field{"symlink", &Mount::symlink, kPath, "a symbolic link with this target"},
       Field{"dir", &Mount::dir, Object<Directory>{}, "a directory on a file system of the sandbox"},
-      Field{"scratch", &Mount::scratch, Object<Empty>{}, "empty, private, the payload's own"},
+      Field{"scratch", &Mount::scratch, Object<Scratch>{}, "empty, private, the payload's own"},
       kLater(Field{"file", &Mount::file, Object<FileContent>{}, "a file with this content"}),
       kLater(Field{"overlay", &Mount::overlay, Object<Overlay>{}, "overlayfs"}),
       Field{"access", &Mount::access, kAccess,
@@ -87,6 +118,8 @@ struct Table<Mount> {
       Field{"noatime", &Mount::noatime, kBoolean, "of bind; false if absent"},
       Field{"recursive", &Mount::recursive, kBoolean,
             "of bind: with what is mounted below; true if absent"},
+      kLater(Field{"idmap", &Mount::idmap, Object<MountIdMap>{},
+                   "of bind: ids that it shows as others, mount_setattr(2)"}),
       Field{"optional", &Mount::optional, kBoolean,
             "left out where the source or place is missing"}};
   static const char* broken(const Mount& mount);
@@ -94,11 +127,21 @@ struct Table<Mount> {
 
 // --- network, privilege, limits ---------------------------------------------------
 
+inline constexpr Integer kPort{1, 65535};
+template <>
+struct Table<PublishedPort> {
+  static constexpr auto fields =
+      std::tuple{kRequired(Field{"port", &PublishedPort::port, kPort, "of the job"}),
+                 Field{"host_port", &PublishedPort::host_port, kPort, "the same number if absent"},
+                 Field{"address", &PublishedPort::address, Text{45},
+                       "of the host, to listen at; 127.0.0.1 if absent"},
+                 Field{"protocol", &PublishedPort::protocol, kProtocol, "tcp if absent"}};
+};
 template <>
 struct Table<Outbound> {
   static constexpr auto fields =
-      std::tuple{Field{"ports", &Outbound::ports, List<Integer>{{1, 65535}, 0, 65535},
-                       "those that may be connected to"}};
+      std::tuple{Field{"publish", &Outbound::publish, List<Object<PublishedPort>>{{}, 0, 64},
+                       "ports of the host that lead into the job"}};
 };
 inline constexpr OneOf kNetwork{
     Bareword<NoNetwork>{"none"}, Bareword<HostNetwork>{"host"},
@@ -106,13 +149,45 @@ inline constexpr OneOf kNetwork{
 
 template <>
 struct Table<Capabilities> {
-  static constexpr List<NameOf> kSet{{capabilities, "a capability"}, 0, 64};
+  static constexpr CapabilitySet kSet{};
+  static constexpr auto fields = std::tuple{
+      Field{"bounding", &Capabilities::bounding, kSet, "none if absent"},
+      Field{"effective", &Capabilities::effective, kSet, "permitted if absent"},
+      Field{"permitted", &Capabilities::permitted, kSet, "none if absent"},
+      Field{"inheritable", &Capabilities::inheritable, kSet, "none if absent"},
+      Field{"ambient", &Capabilities::ambient, kSet, "what survives execve(2); none if absent"},
+      Field{"securebits", &Capabilities::securebits, Mask{request::securebits, "a securebit"},
+            "none if absent"}};
+  static const char* broken(const Capabilities& sets);
+};
+template <>
+struct Table<LandlockPath> {
+  static constexpr auto fields = std::tuple{
+      kRequired(Field{"path", &LandlockPath::path, kAbsolutePath, "inside the new root"}),
+      kRequired(Field{"access", &LandlockPath::access, Mask{landlock_accesses, "an access"},
+                      "what is allowed there and below"})};
+};
+template <>
+struct Table<Landlock> {
+  static constexpr List<Integer> kPorts{kPort, 0, 4096};
+  static constexpr auto fields = std::tuple{
+      Field{"paths", &Landlock::paths, List<Object<LandlockPath>>{{}, 0, 1024},
+            "files: all that no rule allows is refused"},
+      Field{"bind_tcp", &Landlock::bind_tcp, kPorts, "ports that may be bound, ABI 4"},
+      Field{"connect_tcp", &Landlock::connect_tcp, kPorts, "ports that may be connected to, ABI 4"},
+      Field{"scopes", &Landlock::scopes, Mask{landlock_scopes, "a scope"},
+            "what is shut in, ABI 6"}};
+};
+template <>
+struct Table<Secret> {
+  static constexpr auto fields = std::tuple{
+      kRequired(Field{"passed_fd", &Secret::passed_fd, kPassedFdIndex, "read to its end"})};
+};
+template <>
+struct Table<Device> {
   static constexpr auto fields =
-      std::tuple{Field{"bounding", &Capabilities::bounding, kSet, "capabilities(7)"},
-                 Field{"effective", &Capabilities::effective, kSet, "capabilities(7)"},
-                 Field{"permitted", &Capabilities::permitted, kSet, "capabilities(7)"},
-                 Field{"inheritable", &Capabilities::inheritable, kSet, "capabilities(7)"},
-                 Field{"ambient", &Capabilities::ambient, kSet, "capabilities(7)"}};
+      std::tuple{kRequired(Field{"path", &Device::path, kAbsolutePath, "below /dev of the host"}),
+                 Field{"access", &Device::access, kAccess, "rw if absent"}};
 };
 template <>
 struct Table<Rlimit> {
@@ -192,6 +267,9 @@ inline constexpr const char* kRlimitConstants = R"({
 
 inline constexpr List<Signal> kSignals{{}, 0, 64};
 inline constexpr List<Text> kPaths{Text{4096}, 0, 4096};
+inline constexpr OneOf kIdMapChoice{
+    Bareword<SubordinateIds>{"subordinate", "subordinate ids are not built yet"},
+    plain<std::vector<IdMapping>>(kIdMap, "an array of {\"inside\", \"outside\", \"count\"}")};
 
 template <>
 struct Table<Request> {
@@ -250,38 +328,42 @@ struct Table<Request> {
       Field{"namespaces", &R::namespaces, Object<Namespaces>{}, "namespaces(7)", kByKey},
       Field{"unshare", &R::unshare, Mask{unshare_flags, "a CLONE_ flag that names no namespace"},
             "unshare(2)", kReplace, "[]"},
-      Field{"uid_map", &R::uid_map, kIdMap, "of a new user namespace"},
-      Field{"gid_map", &R::gid_map, kIdMap, "of a new user namespace"},
+      Field{"uid_map", &R::uid_map, kIdMapChoice, "of a new user namespace"},
+      Field{"gid_map", &R::gid_map, kIdMapChoice, "of a new user namespace"},
       Field{"hostname", &R::hostname, Text{plan::kMaxHostname}, "of a new uts namespace"},
       Field{"domainname", &R::domainname, Text{plan::kMaxHostname}, "of a new uts namespace"},
       Field{"time_offsets", &R::time_offsets, Object<TimeOffsets>{}, "of a new time namespace"},
 
-      later(Field{"root", &R::root, kAbsoluteOrFd, "another root directory"},
+      later(Field{"root", &R::root, kRoot, "another root directory"},
+            "other roots are not built yet; bind one at / in mounts"),
+      later(Field{"root_access", &R::root_access, kRootAccess,
+                  "of root; overlay: writable, and gone with the job; ro if absent"},
             "other roots are not built yet; bind one at / in mounts"),
       Field{"workspace", &R::workspace, Object<Workspace>{}, "bound last of all, writable"},
       Field{"mounts", &R::mounts, List<Object<Mount>>{{}, 0, plan::kMaxMounts - 1},
             "the new root, in order", Merge::mounts},
-      later(Field{"secrets", &R::secrets, Opaque{json::value_t::object},
-                  "files that are never logged"},
+      later(Field{"secrets", &R::secrets, Map<Object<Secret>>{secret_name_rule, {}, 64},
+                  "files /run/secrets/NAME, 0400, in no reply, record or log", kByKey},
             "secrets are not built yet"),
       later(Field{"masked_paths", &R::masked_paths, List<Bytes>{kAbsolutePath, 0, 4096},
-                  "made empty"},
+                  "made empty, where they are there", Merge::gather},
             "masked paths are not built yet"),
       later(Field{"readonly_paths", &R::readonly_paths, List<Bytes>{kAbsolutePath, 0, 4096},
-                  "made read-only"},
+                  "made read-only, where they are there", Merge::gather},
             "read-only paths are not built yet"),
+      later(Field{"devices", &R::devices, List<Object<Device>>{{}, 0, 64},
+                  "nodes of the host in the sandbox's /dev"},
+            "devices are not built yet"),
 
       Field{"network", &R::network, kNetwork,
             "none: a namespace of its own, loopback up; host: the host's"},
       later(Field{"capabilities", &R::capabilities, Object<Capabilities>{}, "capabilities(7)"},
             "capability sets are not built yet"),
       Field{"no_new_privs", &R::no_new_privs, kBoolean, "prctl(2)", kReplace, "true"},
-      later(Field{"seccomp", &R::seccomp, Opaque{json::value_t::object}, "seccomp(2)"},
+      later(Field{"seccomp", &R::seccomp, Opaque{}, "seccomp(2)"},
             "seccomp filters are not built yet"),
-      later(Field{"landlock", &R::landlock, Opaque{json::value_t::object}, "landlock(7)"},
+      later(Field{"landlock", &R::landlock, Object<Landlock>{}, "landlock(7)"},
             "Landlock is not built yet"),
-      later(Field{"devices", &R::devices, Opaque{json::value_t::array}, "device nodes"},
-            "devices are not built yet"),
 
       Field{"rlimits", &R::rlimits, Map<Object<Rlimit>>{rlimit_rule, {}, plan::kRlimits},
             "setrlimit(2)", kByKey, kRlimitConstants},

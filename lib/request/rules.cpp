@@ -32,6 +32,19 @@ const char* sysctl_rule(std::string_view key) {
   return last == '.' ? expected : nullptr;
 }
 
+// It becomes a file name.
+const char* secret_name_rule(std::string_view key) {
+  const char* const expected = "1 to 128 letters, digits, and _ - . after the first";
+  if (key.empty() || key.size() > plan::kMaxName) return expected;
+  bool first = true;
+  for (const char c : key) {
+    const bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    if (!word && (first || (c != '_' && c != '-' && c != '.'))) return expected;
+    first = false;
+  }
+  return nullptr;
+}
+
 bool InlineContent::accepts(const json& value) const {
   const auto* members = value.get_ptr<const json::object_t*>();
   return members && members->size() == 1 &&
@@ -135,6 +148,30 @@ const char* Table<Tmpfs>::broken(const Tmpfs& tmpfs) {
                                               : nullptr;
 }
 
+const char* Table<Scratch>::broken(const Scratch& scratch) {
+  if (scratch.size == 0u) return "a size of zero would hold nothing";
+  return scratch.on == ScratchPlace::disk && scratch.size ? "size belongs to memory" : nullptr;
+}
+
+const char* Table<FileContent>::broken(const FileContent& content) {
+  return content.text.has_value() + content.base64.has_value() + content.passed_fd.has_value() != 1
+             ? "has not exactly one of text, base64 and passed_fd"
+             : nullptr;
+}
+
+const char* Table<Overlay>::broken(const Overlay& overlay) {
+  return overlay.upper.has_value() != overlay.work.has_value() ? "upper and work go together"
+                                                               : nullptr;
+}
+
+const char* Table<Capabilities>::broken(const Capabilities& sets) {
+  const uint64_t permitted = sets.permitted.value_or(0), inheritable = sets.inheritable.value_or(0);
+  if (sets.effective.value_or(0) & ~permitted) return "effective has more than permitted";
+  if (sets.ambient.value_or(0) & ~(permitted & inheritable))
+    return "ambient has more than permitted and inheritable both have, capabilities(7)";
+  return nullptr;
+}
+
 const char* Table<Directory>::broken(const Directory& directory) {
   return directory.mode == 0u ? "a mode of zero lets nobody in" : nullptr;
 }
@@ -147,8 +184,9 @@ const char* Table<Mount>::broken(const Mount& mount) {
                     mount.overlay.has_value();
   if (kinds != 1)
     return "has not exactly one kind (bind, tmpfs, proc, dev, symlink, dir, scratch...)";
-  if (!mount.bind && (mount.nosuid || mount.nodev || mount.noatime || mount.recursive))
-    return "nosuid, nodev, noatime and recursive belong to bind";
+  if (!mount.bind &&
+      (mount.nosuid || mount.nodev || mount.noatime || mount.recursive || mount.idmap))
+    return "nosuid, nodev, noatime, recursive and idmap belong to bind";
   if (mount.access && !mount.bind && !mount.tmpfs && !mount.dev)
     return "access belongs to bind, tmpfs and dev";
   if (mount.noexec && !mount.bind && !mount.tmpfs && !mount.scratch)

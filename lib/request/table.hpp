@@ -30,6 +30,7 @@ const char* env_name_rule(std::string_view key);
 const char* tag_key_rule(std::string_view key);
 const char* rlimit_rule(std::string_view key);
 const char* sysctl_rule(std::string_view key);
+const char* secret_name_rule(std::string_view key);
 
 inline constexpr auto kPassed =
     keyed<PassedFd>("passed_fd", Through{&PassedFd::index, kPassedFdIndex});

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/landlock.h>
+#include <linux/securebits.h>
 #include <sched.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
@@ -101,6 +103,63 @@ std::span<const Word> capabilities() {
       WORD(CAP_PERFMON),
       WORD(CAP_BPF),
       WORD(CAP_CHECKPOINT_RESTORE),
+  };
+  return kWords;
+}
+
+std::span<const Word> securebits() {
+  static constexpr Word kWords[] = {
+      WORD(SECBIT_NOROOT),
+      WORD(SECBIT_NOROOT_LOCKED),
+      WORD(SECBIT_NO_SETUID_FIXUP),
+      WORD(SECBIT_NO_SETUID_FIXUP_LOCKED),
+      WORD(SECBIT_KEEP_CAPS),
+      WORD(SECBIT_KEEP_CAPS_LOCKED),
+      WORD(SECBIT_NO_CAP_AMBIENT_RAISE),
+      WORD(SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED),
+  };
+  return kWords;
+}
+
+std::span<const Word> landlock_accesses() {
+  // Since ABI 2, 3 and 5: the headers of Debian 12 end before them.
+  constexpr int64_t LANDLOCK_ACCESS_FS_TRUNCATE = 1 << 14, LANDLOCK_ACCESS_FS_IOCTL_DEV = 1 << 15;
+  static constexpr int64_t kRead = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
+  static constexpr int64_t kWrite = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
+                                    LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR |
+                                    LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
+                                    LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_SYM |
+                                    LANDLOCK_ACCESS_FS_REFER | LANDLOCK_ACCESS_FS_TRUNCATE;
+  static constexpr Word kWords[] = {
+      {"read", kRead},
+      {"write", kWrite},
+      {"execute", LANDLOCK_ACCESS_FS_EXECUTE},
+      WORD(LANDLOCK_ACCESS_FS_EXECUTE),
+      WORD(LANDLOCK_ACCESS_FS_WRITE_FILE),
+      WORD(LANDLOCK_ACCESS_FS_READ_FILE),
+      WORD(LANDLOCK_ACCESS_FS_READ_DIR),
+      WORD(LANDLOCK_ACCESS_FS_REMOVE_DIR),
+      WORD(LANDLOCK_ACCESS_FS_REMOVE_FILE),
+      WORD(LANDLOCK_ACCESS_FS_MAKE_CHAR),
+      WORD(LANDLOCK_ACCESS_FS_MAKE_DIR),
+      WORD(LANDLOCK_ACCESS_FS_MAKE_REG),
+      WORD(LANDLOCK_ACCESS_FS_MAKE_SOCK),
+      WORD(LANDLOCK_ACCESS_FS_MAKE_FIFO),
+      WORD(LANDLOCK_ACCESS_FS_MAKE_BLOCK),
+      WORD(LANDLOCK_ACCESS_FS_MAKE_SYM),
+      WORD(LANDLOCK_ACCESS_FS_REFER),
+      WORD(LANDLOCK_ACCESS_FS_TRUNCATE),
+      WORD(LANDLOCK_ACCESS_FS_IOCTL_DEV),
+  };
+  return kWords;
+}
+
+std::span<const Word> landlock_scopes() {
+  // Since ABI 6, Linux 6.12.
+  constexpr int64_t LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET = 1, LANDLOCK_SCOPE_SIGNAL = 2;
+  static constexpr Word kWords[] = {
+      WORD(LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET),
+      WORD(LANDLOCK_SCOPE_SIGNAL),
   };
   return kWords;
 }

@@ -21,6 +21,9 @@ std::span<const Word> open_flags();         // O_*, open(2); several bits first
 std::span<const Word> unshare_flags();      // CLONE_* that name no namespace, unshare(2)
 std::span<const Word> personality_flags();  // personality(2)
 std::span<const Word> capabilities();       // CAP_*, capabilities(7)
+std::span<const Word> securebits();         // SECBIT_*, capabilities(7)
+std::span<const Word> landlock_accesses();  // LANDLOCK_ACCESS_FS_*; groups of them first
+std::span<const Word> landlock_scopes();    // LANDLOCK_SCOPE_*
 
 std::optional<int64_t> value_of(std::span<const Word> words, std::string_view name);
 const char* name_of(std::span<const Word> words, int64_t value);  // null if it has none

@@ -138,9 +138,9 @@ TEST_CASE("a field without a room is unsupported by name, wherever it stands") {
     CHECK_FALSE(got.reason.empty());
   };
   unsupported(R"("root": "/r")", "root");
-  unsupported(R"("secrets": {})", "secrets");
+  unsupported(R"("secrets": {"token": {"passed_fd": 0}})", "secrets");
   unsupported(R"("masked_paths": ["/proc/kcore"])", "masked_paths");
-  unsupported(R"("readonly_paths": [])", "readonly_paths");
+  unsupported(R"("readonly_paths": ["/usr"])", "readonly_paths");
   unsupported(R"("network": {"outbound": {}})", "network");
   unsupported(R"("capabilities": {})", "capabilities");
   unsupported(R"("seccomp": {})", "seccomp");

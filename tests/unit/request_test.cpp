@@ -109,6 +109,7 @@ Request everything() {
   r.domainname = "lan";
   r.time_offsets = TimeOffsets{-1, 4611686018427387903};
   r.root = "/r";
+  r.root_access = RootAccess::overlay;
   r.workspace = Workspace{"/src", Access::ro, Owner::caller};
   Mount bind;
   bind.at = "/data";
@@ -128,29 +129,29 @@ Request everything() {
   link.symlink = "usr/bin";
   Mount file;
   file.at = "/etc/resolv.conf";
-  file.file = FileContent{"nameserver ::1\n", 0600};
+  file.file = FileContent{"nameserver ::1\n", {}, {}, 0600};
   Mount overlay;
   overlay.at = "/o";
-  overlay.overlay = Overlay{{"/a", "/b"}, "/u", "/w"};
+  overlay.overlay = Overlay{{"/a", PassedFd{3}}, "/u", "/w"};
   Mount dev;
   dev.at = "/dev";
   dev.dev = DevKind::minimal;
   Mount scratch;
   scratch.at = "~";
-  scratch.scratch = Empty{};
+  scratch.scratch = Scratch{ScratchPlace::disk, {}};
   Mount dir;
   dir.at = "/d";
   dir.dir = Directory{0700};
   r.mounts = {bind, tmpfs, link, file, overlay, dev, scratch, dir};
-  r.secrets = Later{R"({"a":1})"};
-  r.masked_paths = std::vector<std::string>{"/proc/kcore"};
-  r.readonly_paths = std::vector<std::string>{};
-  r.network = Outbound{std::vector<uint32_t>{443}};
-  r.capabilities = Capabilities{std::vector<std::string>{"CAP_KILL"}, {}, {}, {}, {}};
+  r.secrets = {{"token", Secret{2}}};
+  r.masked_paths = {"/proc/kcore"};
+  r.readonly_paths = {"/proc/sys"};
+  r.network = Outbound{{{80, 8080, "::1", Protocol::udp}}};
+  r.capabilities = Capabilities{kAllCapabilities, {}, 1u << 5, {}, {}, 1};
   r.no_new_privs = true;
-  r.seccomp = Later{"{}"};
-  r.landlock = Later{"{}"};
-  r.devices = Later{"[]"};
+  r.seccomp = Document{"{}"};
+  r.landlock = Landlock{std::vector<LandlockPath>{{"/src", 1}}, {}, std::vector<uint32_t>{443}, 1};
+  r.devices = std::vector<Device>{{"/dev/kvm", Access::rw}};
   r.rlimits = {{"RLIMIT_NOFILE", {1024, kUnlimited}}};
   r.sysctls = {{"net.ipv4.ip_default_ttl", "64"}};
   r.personality = 0x0040000;
@@ -508,7 +509,14 @@ TEST_CASE("fields without a room are checked all the same") {
   refuses(R"("limits": {"on_oom": "panic"})", "limits.on_oom");
   refuses(R"("stdout": {"capture": {"max": "10M", "on_limit": "drop"}})",
           "stdout.capture.on_limit");
-  refuses(R"("network": {"outbound": {"ports": [0]}})", "network.outbound.ports[0]");
+  refuses(R"("network": {"outbound": {"publish": [{"port": 0}]}})",
+          "network.outbound.publish[0].port");
+  refuses(R"("landlock": {"paths": [{"path": "/a", "access": ["all"]}]})",
+          "landlock.paths[0].access[0]");
+  refuses(R"("capabilities": {"effective": ["CAP_KILL"]})", "capabilities");
+  refuses(R"("secrets": {"a/b": {"passed_fd": 0}})", "secrets.a/b");
+  refuses(R"("secrets": {"..": {"passed_fd": 0}})", "secrets...");
+  refuses(R"("mounts": [{"at": "/a", "file": {"text": "", "base64": ""}}])", "mounts[0].file");
   refuses(R"("dumpable": 1)", "dumpable");
 }
 

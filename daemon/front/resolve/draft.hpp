@@ -41,6 +41,12 @@ inline const std::string& home_of(const Draft& draft) {
 // there is none.
 std::string expand_home(const Draft& draft, const std::string& path);
 
+// The lines that the request itself has; none where it leaves them to be chosen.
+inline std::optional<std::vector<IdMapping>> lines_of(const std::optional<IdMap>& map) {
+  const auto* lines = map ? std::get_if<std::vector<IdMapping>>(&*map) : nullptr;
+  return lines ? std::optional(*lines) : std::nullopt;
+}
+
 inline Problem refused(std::string field, std::string reason, std::string expected = {},
                        std::string got = {}) {
   return {Problem::Kind::invalid, std::move(field), std::move(reason), std::move(expected),

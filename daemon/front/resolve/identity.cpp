@@ -47,8 +47,9 @@ std::vector<uint32_t> groups_of(const std::string& name, uint32_t primary) {
 // without a number there becomes the map's first.
 class Inside {
  public:
-  Inside(const Request& request, const std::optional<std::vector<IdMapping>>& map)
-      : fresh_(std::holds_alternative<NewNamespace>(*request.namespaces.user)), map_(map) {}
+  Inside(const Request& request, std::optional<std::vector<IdMapping>> map)
+      : fresh_(std::holds_alternative<NewNamespace>(*request.namespaces.user)),
+        map_(std::move(map)) {}
 
   std::optional<uint32_t> find(uint32_t id) const {
     if (!fresh_ || !map_) return id;
@@ -63,7 +64,7 @@ class Inside {
 
  private:
   bool fresh_;
-  const std::optional<std::vector<IdMapping>>& map_;
+  const std::optional<std::vector<IdMapping>> map_;
 };
 
 struct Numbers {
@@ -75,8 +76,8 @@ class Resolver {
  public:
   explicit Resolver(Draft& draft)
       : draft_(draft),
-        uid_(Inside(draft.request, draft.request.uid_map)(draft.caller.uid)),
-        gid_(Inside(draft.request, draft.request.gid_map)(draft.caller.gid)) {}
+        uid_(Inside(draft.request, lines_of(draft.request.uid_map))(draft.caller.uid)),
+        gid_(Inside(draft.request, lines_of(draft.request.gid_map))(draft.caller.gid)) {}
 
   MaybeProblem operator()(const CallerIdentity&) {
     set(uid_, gid_);
@@ -174,7 +175,8 @@ class Resolver {
   void use_callers_groups() {
     const bool fresh = std::holds_alternative<NewNamespace>(*draft_.request.namespaces.user);
     const std::vector<IdMapping> own = {{gid_, draft_.caller.gid, 1}};
-    const std::optional<std::vector<IdMapping>> map = draft_.request.gid_map.value_or(own);
+    const std::optional<std::vector<IdMapping>> map =
+        lines_of(draft_.request.gid_map).value_or(own);
     const Inside inside(draft_.request, map);
     for (const uint32_t group : draft_.caller.groups)
       if (const auto number = inside.find(group)) numbers_.groups.push_back(*number);

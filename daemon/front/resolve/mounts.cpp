@@ -90,6 +90,7 @@ class Mounts {
       out.inodes = mount.tmpfs->inodes.value_or(0);
       out.mode = mount.tmpfs->mode.value_or(01777);
     } else if (mount.proc) {
+      if (mount.proc->subset) return refused(field_, "has a subset, which is not built yet");
       out.kind = plan::MountKind::proc;
     } else if (mount.cgroup_view) {
       out.kind = plan::MountKind::cgroup_view;
@@ -109,7 +110,10 @@ class Mounts {
         if (optional) return std::nullopt;
         return refused(field_, "would hide a system directory");
       }
+      if (mount.scratch->on == ScratchPlace::disk)
+        return refused(field_, "lies on disk, which is not built yet");
       out.kind = plan::MountKind::scratch;
+      out.size = mount.scratch->size.value_or(0);
     } else {
       // merge() gives the kinds without a room up or refuses them.
       return refused(field_, "has no kind");

@@ -176,9 +176,9 @@ MaybeProblem resolve_namespaces(Draft& draft) {
     if (auto problem = std::visit(Resolver(draft, i), *(request.namespaces.*kKinds[i].choice)))
       return problem;
 
-  const auto lines = [&](const std::optional<std::vector<IdMapping>>& map) {
+  const auto lines = [&](const std::optional<IdMap>& map) {
     std::vector<plan::IdMap> list;
-    for (const IdMapping& line : map.value_or(std::vector<IdMapping>{}))
+    for (const IdMapping& line : lines_of(map).value_or(std::vector<IdMapping>{}))
       list.push_back({line.inside, line.outside, line.count});
     return draft.plan.span(list);
   };

@@ -190,12 +190,25 @@ struct IdMapping {
   uint32_t inside = 0, outside = 0, count = 1;
   bool operator==(const IdMapping&) const = default;
 };
+// 0 and up inside are the ids that are subordinate to the caller: subuid(5), subgid(5), or a
+// range that the service leases for the job.
+struct SubordinateIds {
+  bool operator==(const SubordinateIds&) const = default;
+};
+using IdMap = std::variant<SubordinateIds, std::vector<IdMapping>>;
 struct TimeOffsets {
   std::optional<int64_t> boottime_ns, monotonic_ns;
   bool operator==(const TimeOffsets&) const = default;
 };
 
 // --- files --------------------------------------------------------------------
+
+struct EmptyRoot {  // a tmpfs, for the mounts to fill
+  bool operator==(const EmptyRoot&) const = default;
+};
+using Root = std::variant<EmptyRoot, std::string, PassedFd>;
+// overlay: writable, and what is written is gone with the job.
+enum class RootAccess { ro, rw, overlay };
 
 enum class Access { ro, rw };
 enum class Owner { caller };
@@ -219,26 +232,47 @@ enum class DevKind { minimal };  // null zero full random urandom tty ptmx pts s
 struct Empty {                   // a kind that has no parameters
   bool operator==(const Empty&) const = default;
 };
+enum class ProcSubset { pid };
+struct Proc {
+  std::optional<ProcSubset> subset;  // the directories of processes only, Linux 5.8
+  bool operator==(const Proc&) const = default;
+};
+enum class ScratchPlace { memory, disk };
+struct Scratch {
+  std::optional<ScratchPlace> on;  // memory if absent
+  std::optional<uint64_t> size;    // of memory
+  bool operator==(const Scratch&) const = default;
+};
+// Exactly one of text, base64 and passed_fd.
 struct FileContent {
-  std::string bytes;
+  std::optional<std::string> text;
+  std::optional<std::string> base64;  // decoded: any bytes
+  std::optional<uint32_t> passed_fd;  // read from here to its end
   std::optional<uint32_t> mode;
   bool operator==(const FileContent&) const = default;
 };
 struct Overlay {
-  std::vector<std::string> lower;
-  std::optional<std::string> upper, work;
+  std::vector<PathOrFd> lower;             // topmost first
+  std::optional<std::string> upper, work;  // absent: changes are gone with the job
   bool operator==(const Overlay&) const = default;
+};
+// A bind shows ids of the file system as others, mount_setattr(2): `inside`
+// is what the sandbox sees, `outside` what the file system has.
+struct MountIdMap {
+  std::vector<IdMapping> uid, gid;
+  bool operator==(const MountIdMap&) const = default;
 };
 // Exactly one of the optional kinds is set.
 struct Mount {
   std::string at;                // absolute, inside the new root
   std::optional<PathOrFd> bind;  // a path outside, opened as the caller
   std::optional<Tmpfs> tmpfs;
-  std::optional<Empty> proc, cgroup_view, devpts, mqueue;
+  std::optional<Proc> proc;
+  std::optional<Empty> cgroup_view, devpts, mqueue;
   std::optional<DevKind> dev;
   std::optional<std::string> symlink;  // its target
   std::optional<Directory> dir;
-  std::optional<Empty> scratch;  // empty, private, the payload's own
+  std::optional<Scratch> scratch;  // empty, private, the payload's own
   std::optional<FileContent> file;
   std::optional<Overlay> overlay;
 
@@ -247,6 +281,7 @@ struct Mount {
   std::optional<bool> nosuid, nodev;  // bind; true if absent, as all others are
   std::optional<bool> noatime;        // bind; false if absent
   std::optional<bool> recursive;      // bind, with what is mounted below; true if absent
+  std::optional<MountIdMap> idmap;    // bind
   std::optional<bool> optional;       // left out where the source or the place is missing
   bool operator==(const Mount&) const = default;
 };
@@ -259,21 +294,56 @@ struct NoNetwork {  // a namespace of its own, loopback up
 struct HostNetwork {
   bool operator==(const HostNetwork&) const = default;
 };
-struct Outbound {
-  std::optional<std::vector<uint32_t>> ports;
+enum class Protocol { tcp, udp };
+struct PublishedPort {  // one of the host's ports leads to one of the job's
+  uint32_t port = 0;
+  std::optional<uint32_t> host_port;   // the same number if absent
+  std::optional<std::string> address;  // of the host, to listen at; 127.0.0.1 if absent
+  std::optional<Protocol> protocol;    // tcp if absent
+  bool operator==(const PublishedPort&) const = default;
+};
+struct Outbound {  // out through the host, and nothing in but what is published
+  std::vector<PublishedPort> publish;
   bool operator==(const Outbound&) const = default;
 };
 using Network = std::variant<NoNetwork, HostNetwork, Outbound>;
 
+inline constexpr uint64_t kAllCapabilities = UINT64_MAX;  // each that the kernel knows
 struct Capabilities {
-  std::optional<std::vector<std::string>> bounding, effective, permitted, inheritable, ambient;
+  std::optional<uint64_t> bounding, effective, permitted, inheritable, ambient;  // bit n: CAP_ n
+  std::optional<uint32_t> securebits;                                            // SECBIT_*
   bool operator==(const Capabilities&) const = default;
 };
 
-// A part of the vocabulary that has a name and a JSON type, and no room yet.
-struct Later {
+// What is allowed below a path. Everything that Landlock governs and no rule
+// allows is refused, landlock(7).
+struct LandlockPath {
+  std::string path;     // inside the new root
+  uint32_t access = 0;  // LANDLOCK_ACCESS_FS_*
+  bool operator==(const LandlockPath&) const = default;
+};
+struct Landlock {
+  std::optional<std::vector<LandlockPath>> paths;              // absent: files are not governed
+  std::optional<std::vector<uint32_t>> bind_tcp, connect_tcp;  // ports; absent: not governed
+  std::optional<uint32_t> scopes;                              // LANDLOCK_SCOPE_*
+  bool operator==(const Landlock&) const = default;
+};
+
+struct Secret {
+  uint32_t passed_fd = 0;  // read from here to its end
+  bool operator==(const Secret&) const = default;
+};
+
+struct Device {
+  std::string path;              // of the host; the same name below the sandbox's /dev
+  std::optional<Access> access;  // rw if absent
+  bool operator==(const Device&) const = default;
+};
+
+// A part that has a reader of its own (seccomp): JSON text, a string or an object.
+struct Document {
   std::string json;
-  bool operator==(const Later&) const = default;
+  bool operator==(const Document&) const = default;
 };
 
 inline constexpr uint64_t kUnlimited = UINT64_MAX;  // RLIM_INFINITY
@@ -333,20 +403,23 @@ struct Request {
   std::optional<Identity> identity;
   Namespaces namespaces;
   std::optional<uint32_t> unshare;  // CLONE_FS and the like, no namespaces
-  std::optional<std::vector<IdMapping>> uid_map, gid_map;
+  std::optional<IdMap> uid_map, gid_map;
   std::optional<std::string> hostname, domainname;
   std::optional<TimeOffsets> time_offsets;
 
-  std::optional<PathOrFd> root;
+  std::optional<Root> root;
+  std::optional<RootAccess> root_access;
   std::optional<Workspace> workspace;
   std::vector<Mount> mounts;
-  std::optional<Later> secrets;
-  std::optional<std::vector<std::string>> masked_paths, readonly_paths;
+  std::map<std::string, Secret> secrets;  // /run/secrets/NAME, in no reply, record or log
+  std::vector<std::string> masked_paths, readonly_paths;
+  std::optional<std::vector<Device>> devices;
 
   std::optional<Network> network;
   std::optional<Capabilities> capabilities;
   std::optional<bool> no_new_privs;
-  std::optional<Later> seccomp, landlock, devices;
+  std::optional<Document> seccomp;
+  std::optional<Landlock> landlock;
 
   std::map<std::string, Rlimit> rlimits;  // RLIMIT_*
   std::map<std::string, std::string> sysctls;
