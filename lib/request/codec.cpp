@@ -56,16 +56,20 @@ json Integer::schema() const {
 
 bool Integer::read_raw(Reading& in, const Place& at, const json& value, int64_t& negative,
                        uint64_t& natural) const {
-  // The parser keeps non-negative integers as uint64_t, the others as int64_t.
-  if (const auto* number = value.get_ptr<const uint64_t*>()) {
+  // The parser keeps non-negative integers as uint64_t, the others as int64_t;
+  // a document that code made may hold any integer as int64_t.
+  const auto* signed_number = value.get_ptr<const int64_t*>();
+  if (const auto* number = value.get_ptr<const uint64_t*>())
     natural = *number;
-    if (natural <= high && (low <= 0 || natural >= static_cast<uint64_t>(low))) return true;
-  } else if (const auto* below_zero = value.get_ptr<const int64_t*>()) {
-    negative = *below_zero;
-    if (negative >= low) return true;
-  } else {
+  else if (signed_number && *signed_number < 0)
+    negative = *signed_number;
+  else if (signed_number)
+    natural = static_cast<uint64_t>(*signed_number);
+  else
     return in.mismatch(at, "is not a plain integer", expected(), value);
-  }
+  if (negative < 0 ? negative >= low
+                   : natural <= high && (low <= 0 || natural >= static_cast<uint64_t>(low)))
+    return true;
   return in.mismatch(at, "is out of range", expected(), value);
 }
 

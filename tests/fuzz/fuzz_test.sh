@@ -2,18 +2,22 @@
 # Builds the fuzz target with clang and runs it: no finding is the pass.
 # The build is kept, the corpus too, so that the next run goes on from there.
 #
-#   fuzz_test.sh SOURCE_FOLDER BUILD_FOLDER
+#   fuzz_test.sh SOURCE_FOLDER BUILD_FOLDER PART
 #
+# PART is one of those in target.cpp; each has a corpus of its own.
 # CLOISTER_FUZZ_SECONDS: how long, 60 if unset. A finding is kept in
-# BUILD_FOLDER/findings; `BUILD_FOLDER/target FILE` does it again.
+# BUILD_FOLDER/findings; `CLOISTER_FUZZ_PART=PART BUILD_FOLDER/target FILE` does it
+# again.
 set -eu
 source=$1
 build=$2
+part=$3
 seconds=${CLOISTER_FUZZ_SECONDS:-60}
 
 clang=$(command -v clang++-14 || command -v clang++ || true)
 [ -n "$clang" ] || { echo "clang is missing (Debian: clang)" && exit 77; }
-mkdir -p "$build/objects" "$build/corpus" "$build/findings"
+corpus=$build/corpus-$part
+mkdir -p "$build/objects" "$corpus" "$build/findings"
 # Without the checks for null, which the address sanitizer sees too: less to
 # compile.
 flags="-std=c++20 -D_GNU_SOURCE -O1 -g1 -fno-strict-aliasing -fno-omit-frame-pointer
@@ -27,6 +31,7 @@ echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return
   { echo "clang has no libFuzzer (Debian: libclang-rt-14-dev)" && exit 77; }
 
 sources="tests/fuzz/target.cpp tests/fuzz/framing.cpp tests/fuzz/text.cpp tests/fuzz/block.cpp
+  tests/fuzz/merge.cpp
   lib/varlink/frame.cpp lib/varlink/envelope.cpp lib/varlink/render.cpp lib/varlink/failure.cpp
   lib/varlink/verdict.cpp lib/varlink/verdict_json.cpp
   lib/request/text.cpp lib/request/words.cpp lib/request/codec.cpp lib/request/rules.cpp
@@ -52,21 +57,26 @@ if [ ! "$build/target" -nt "$newest" ]; then
     "$source/lib/plan/builder.cpp" "$source/lib/plan/view.cpp" -o "$build/seeds"
   mv "$build/target.new" "$build/target"
 fi
-"$build/seeds" "$build/corpus"
-for profile in default none; do
-  { printf 1 && cat "$source/config/profiles/$profile.json"; } >"$build/corpus/profile-$profile"
+"$build/seeds" "$part" "$corpus"
+for profile in "$source"/config/profiles/*.json; do
+  name=$(basename "$profile" .json)
+  case $part in
+    protocol) printf 1 && cat "$profile" ;;
+    # A profile a line, then a request.
+    merge) sed 's,//.*,,' "$profile" | tr -d '\n' && printf '\n{"argv":["a"]}' ;;
+  esac >"$corpus/profile-$name"
 done
 
 export ASAN_OPTIONS=abort_on_error=1:detect_leaks=1
 export UBSAN_OPTIONS=print_stacktrace=1
 status=0
-"$build/target" -max_total_time="$seconds" -max_len=6000 -timeout=10 -rss_limit_mb=1024 \
-  -print_final_stats=1 -artifact_prefix="$build/findings/" "$build/corpus" \
-  >"$build/log" 2>&1 || status=$?
-runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$build/log")
+CLOISTER_FUZZ_PART=$part "$build/target" -max_total_time="$seconds" -max_len=6000 -timeout=10 \
+  -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$build/findings/$part-" "$corpus" \
+  >"$build/log-$part" 2>&1 || status=$?
+runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$build/log-$part")
 if [ "$status" != 0 ]; then
-  grep -E 'does not hold|ERROR|SUMMARY|runtime error|Test unit written|^ +#[0-9] ' "$build/log" || tail -n 20 "$build/log"
-  echo "the fuzzer found something after ${runs:-an unknown number of} runs: $build/log"
+  grep -E 'does not hold|ERROR|SUMMARY|runtime error|Test unit written|^ +#[0-9] ' "$build/log-$part" || tail -n 20 "$build/log-$part"
+  echo "the fuzzer found something after ${runs:-an unknown number of} runs: $build/log-$part"
   exit 1
 fi
 # A target that ran a handful of times was not fuzzed.

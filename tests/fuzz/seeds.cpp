@@ -1,7 +1,7 @@
-// Writes the inputs that the fuzzer starts from: one of each kind of thing
-// that is accepted.
+// Writes the inputs that a part of the fuzz target starts from: one of each
+// kind of thing that is accepted.
 //
-//   seeds DIRECTORY
+//   seeds PART DIRECTORY
 #include <sched.h>
 
 #include <fstream>
@@ -39,6 +39,15 @@ constexpr const char* kTexts[] = {
 "best_effort":["ioprio"],"lifetime":{"on_disconnect":"keep","stop_timeout":"5s"}})",
     "YWJj\xf0\x9f\x98\x80",
     "//a/./b/",
+};
+
+// Profiles and a request, one a line.
+constexpr const char* kLayers[] = {
+    R"({"namespaces":{"mnt":"new","net":"new","user":"auto"},"network":"none","mounts":[{"at":"/","bind":"/"},{"at":"/tmp","tmpfs":{}}],"env":{"A":"1"},"sysctls":{"net.ipv4.ip_default_ttl":64}}
+{"unset":["mounts./tmp","env.A"],"env_pass":["LC_*"],"limits":{"pids":1},"best_effort":["limits.pids"]}
+{"argv":["a"],"network":"host","mounts":[{"at":"/tmp/","scratch":{}}],"nice":1})",
+    R"({"defaults":"caller"}
+{"argv":["a"],"no_new_privs":false,"best_effort":["seccomp"],"seccomp":{},"masked_paths":["/a"]})",
 };
 
 const std::vector<std::string> kStreams = {
@@ -106,16 +115,20 @@ std::string mapped() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::cerr << "usage: seeds DIRECTORY\n";
+  if (argc != 3) {
+    std::cerr << "usage: seeds PART DIRECTORY\n";
     return 2;
   }
+  const std::string part = argv[1];
   int number = 0;
   const auto write = [&](std::string head, const std::string& rest) {
-    std::ofstream out(std::string(argv[1]) + "/seed-" + std::to_string(number++));
+    std::ofstream out(std::string(argv[2]) + "/seed-" + std::to_string(number++));
     out << head << rest;
     if (!out.flush()) throw std::runtime_error("cannot write a seed");
   };
+  if (part == "merge")
+    for (const char* layers : kLayers) write("", layers);
+  if (part != "protocol") return 0;
   for (const std::string& stream : kStreams) write("0", stream);
   for (const char* text : kTexts) write("1", text);
   for (const std::string& block : {plain().finish(), boxed(), mapped()}) {

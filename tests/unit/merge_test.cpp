@@ -1,6 +1,7 @@
 // Layers: how constants, profiles and a request become one, where each value
 // came from, what is given up, and which combinations are refused.
 #include <ctime>
+#include <nlohmann/json.hpp>
 
 #include "cloister/request.hpp"
 #include "outcome.hpp"
@@ -164,6 +165,15 @@ TEST_CASE("a field without a room is unsupported by name, wherever it stands") {
   unsupported(R"("mounts": [{"at": "/a", "overlay": {"lower": ["/b"]}}])", "mounts./a");
   unsupported(R"("sysctls": {"kernel.pid_max": "1"})", "sysctls.kernel.pid_max");
   unsupported(R"("sysctls": {"net.core.rmem_max": "1"})", "sysctls.net.core.rmem_max");
+}
+
+TEST_CASE("what was merged is a profile that stands alone") {
+  const Effective all = effective(R"({"nice": -3, "umask": "0077", "affinity": [0, 2]})",
+                                  asking(R"("nice": 7, "oom_score_adj": -5, "setpgroup": 0)"));
+  const auto again = request::read_layer(request::to_document(all.request), request::Kind::profile);
+  REQUIRE(again.has_value());
+  CHECK(*again == all.request);
+  CHECK(again->nice == 7);
 }
 
 TEST_CASE("best_effort gives up what is unsupported, and says so") {
