@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "environment.hpp"
@@ -132,17 +133,59 @@ class Mapping {
 
   Job map() {
     read_request();
-    for (const auto& [id, value] : line_.options) apply(id, value);
+    note("--request " + std::string(line_.value(Opt::request)));
+    for (const auto& [id, value] : line_.options) {
+      apply(id, value);
+      note(name_of(id));
+    }
     set_argv();
+    note("the command line");
     set_asked_env();
-    job_.asked = document_.dump(-1, ' ', false, json::error_handler_t::replace);
+    note("-e, --env-file");
     set_implied_env();
+    note(kCaller);
     set_streams();
     set_implied_workspace();
+    note(kCaller);
     return finish();
   }
 
  private:
+  static constexpr const char* kCaller = "caller";
+
+  static std::string name_of(Opt id) {
+    for (const Group& group : job_options())
+      for (const Option& option : group.options)
+        if (option.id == id) return std::string("--") + option.name;
+    return kCaller;
+  }
+
+  // What has changed since the last note came from `source`.
+  void note(const std::string& source) {
+    if (verb_ != Verb::plan || document_ == noted_) return;
+    const std::function<void(const json*, const json&, const std::string&)> walk =
+        [&](const json* before, const json& now, const std::string& path) {
+          if (before && *before == now) return;
+          if (path != "argv" && now.is_object() && !now.empty())
+            for (const auto& [key, value] : now.items()) {
+              const bool old = before && before->is_object() && before->contains(key);
+              walk(old ? &(*before)[key] : nullptr, value, path.empty() ? key : path + '.' + key);
+            }
+          else if (path == "mounts" && now.is_array())
+            for (const json& mount : now) {
+              const bool old =
+                  before && std::find(before->begin(), before->end(), mount) != before->end();
+              if (!old && mount.contains("at") && mount["at"].is_string())
+                job_.said["mounts." +
+                          request::normal_path(mount["at"].get_ref<const std::string&>())] = source;
+            }
+          else
+            job_.said[path] = source;
+        };
+    walk(&noted_, document_, "");
+    noted_ = document_;
+  }
+
   void read_request() {
     if (!line_.has(Opt::request)) return;
     const std::string path(line_.value(Opt::request));
@@ -269,6 +312,7 @@ class Mapping {
         document_[field] = stream_of(fd, field, line_.value(option), flags);
       else if (!document_.contains(field))
         document_[field] = implied_stream(fd);
+      note(line_.has(option) ? name_of(option) : kCaller);
     }
     if (job_.terminal && around_.rows > 0 && around_.columns > 0) {
       json& terminal = document_["terminal"];
@@ -383,7 +427,7 @@ class Mapping {
   const CommandLine& line_;
   const Verb verb_;
   const Surroundings& around_;
-  json document_ = json::object();
+  json document_ = json::object(), noted_ = json::object();
   Environment environment_;
   bool stdin_taken_ = false;
   Job job_;

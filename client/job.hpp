@@ -5,6 +5,7 @@
 // Nothing here talks to a service.
 #pragma once
 
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -31,9 +32,11 @@ enum class Verb { run, start, plan };
 
 struct Job {
   Request request;
-  std::vector<int> descriptors;    // what its passed_fd name; borrowed
-  std::vector<UniqueFd> opened;    // those of them that the options opened
-  std::string asked;               // JSON: what the command line said, without what is implied
+  std::vector<int> descriptors;  // what its passed_fd name; borrowed
+  std::vector<UniqueFd> opened;  // those of them that the options opened
+  // Of `plan`: which option or file gave the value at a path ("env.CI", "mounts./srv"), or
+  // "caller" where the command filled it in from where it runs.
+  std::map<std::string, std::string> said;
   bool implied_workspace = false;  // the caller's directory, which the service may refuse
   bool terminal = false;
 };

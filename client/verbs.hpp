@@ -17,6 +17,7 @@ int rm(const CommandLine& line);
 int ps(const CommandLine& line);
 int inspect(const CommandLine& line);
 int plan(const CommandLine& line);
+int profile(const CommandLine& line);
 int info(const CommandLine& line);
 
 struct VerbInfo {

@@ -47,15 +47,21 @@ json namespaces(const Caller& caller) {
 
 json features(const plan::Host& host, const Caller& caller, const Profiles& profiles) {
   json result;
-  result["profiles"] = profiles.names();
+  result["profiles"] = json::array();
+  for (const auto& [name, file, base, problem] :
+       profiles.list([&] { return caller.own_profiles(); }))
+    result["profiles"].push_back({{"name", name},
+                                  {"file", file},
+                                  {"base", base.empty() ? json() : json(base)},
+                                  {"problem", problem.empty() ? json() : json(problem)}});
   result["namespaces"] = namespaces(caller);
   result["scheduler_priorities"] = priorities();
   result["processors"] = ::sysconf(_SC_NPROCESSORS_ONLN);
   double load[3];
   if (::getloadavg(load, 3) == 3) result["loadavg"] = {load[0], load[1], load[2]};
   result["cgroup"] = host.cgroup_version ? "available" : "absent";
-  result["not_yet"] = {"limits", "seccomp", "landlock", "capabilities", "overlay mounts",
-                       "outbound network", "captured output"};
+  result["not_yet"] = {"limits",         "seccomp",          "landlock",       "capabilities",
+                       "overlay mounts", "outbound network", "captured output"};
   return result;
 }
 

@@ -32,13 +32,17 @@ namespace {
   ::_exit(EX_OSERR);
 }
 
-// Installed, or beside the programs of a build tree.
+// Installed, or beside the programs of a build tree; and the administrator's.
 Profiles load_profiles() {
   char self[4096];
   const ssize_t size = ::readlink("/proc/self/exe", self, sizeof self);
   std::string beside(self, size > 0 ? static_cast<size_t>(size) : 0);
   beside = beside.substr(0, beside.rfind('/') + 1) + "config/profiles";
-  auto profiles = Profiles::load(::access(beside.c_str(), F_OK) == 0 ? beside : CLOISTER_PROFILEDIR);
+  const bool installed = ::access(beside.c_str(), F_OK) != 0;
+  const Profiles::Directory directories[] = {
+      {installed ? CLOISTER_PROFILEDIR : beside},
+      {.path = "/etc/cloister/profiles", .guarded = true, .optional = true}};
+  auto profiles = Profiles::load(directories);
   if (profiles) return std::move(*profiles);
   std::fprintf(stderr, "cloister-front: profiles: %s %s\n", profiles.error().field.c_str(),
                profiles.error().reason.c_str());

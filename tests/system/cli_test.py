@@ -602,14 +602,73 @@ def _(t):
 def _(t):
     done = t("plan", "--nice", "7", "-e", "A=1", "--", "touch", "planned")
     rows = [line.split() for line in done.out.splitlines()]
-    expect(["nice", "7", "request"] in rows, done.out, done.err)
+    expect(["nice", "7", "--nice"] in rows, done.out, done.err)
     expect(any(row[:1] == ["umask"] and row[-1] == "caller" for row in rows), done.out)
-    expect(any(row[:1] == ["env.A"] and row[-1] == "request" for row in rows), done.out)
-    expect(any(row[:1] == ["mounts./proc"] and "default" in row[-1] for row in rows), done.out)
+    expect(any(row[:1] == ["env.A"] and "-e," in row for row in rows), done.out)
+    expect(any(row[:1] == ["mounts./proc"] and row[-1].endswith("/default.json") for row in rows),
+           done.out)
     expect("execve" in done.out, done.out)
     expect(not os.path.exists(os.path.join(t.work, "planned")))
     plan = json.loads(t("plan", "--json", "--workspace", "none", "true").out)
     expect(plan["effective"]["argv"] == ["true"] and "workspace" not in plan["effective"])
+
+
+@case("plan tells the file and the option behind each value")
+def _(t):
+    request = os.path.join(t.work, "request.json")
+    with open(request, "w", encoding="utf-8") as file:
+        json.dump({"argv": ["true"], "nice": 1, "umask": "0077", "env": {"B": "2"},
+                   "mounts": [{"at": "/x/", "bind": "/usr"}]}, file)
+    origins = json.loads(t("plan", "--json", "--request", request, "--nice", "4",
+                           "--ro", "/etc:/y").out)["origins"]
+    expect(origins["nice"] == "--nice", origins)
+    for path in "umask", "env.B", "mounts./x", "argv":
+        expect(origins[path] == "--request " + request, path, origins[path])
+    expect(origins["mounts./y"] == "--ro", origins["mounts./y"])
+    expect(origins["env.HOME"] == "caller", origins["env.HOME"])
+    expect(origins["keyring"] == "constant", origins["keyring"])
+
+
+@case("profiles are listed, shown and checked; one's own add names")
+def _(t):
+    own = os.path.join(t.work, "cloister", "profiles")
+    os.makedirs(own)
+    for name, text in {"mine": '{"profile": "default", /* ours */ "nice": 3}',
+                       "none": '{"nice": 9}', "wrong": '{"nicest": 1}',
+                       "roomless": '{"limits": {"memory": "1G"}}'}.items():
+        with open(os.path.join(own, name + ".json"), "w", encoding="utf-8") as file:
+            file.write(text)
+    here = {"XDG_CONFIG_HOME": t.work}
+    listed = t("profile", "list", "--json", more_env=here)
+    profiles = {each["file"]: each for each in json.loads(listed.out)}
+    expect(any(each["name"] == "default" and each["problem"] is None
+               for each in profiles.values()), listed.out)
+    if t.uid == 0:  # whose environment only its equals can read: ~/.config it is
+        return
+    mine = profiles[own + "/mine.json"]
+    expect((mine["name"], mine["base"], mine["problem"]) == ("mine", "default", None), mine)
+    expect("never used" in profiles[own + "/none.json"]["problem"], profiles)
+    expect("nicest" in profiles[own + "/wrong.json"]["problem"], profiles)
+
+    shown = json.loads(t("profile", "show", "--json", "mine", more_env=here).out)
+    expect(shown["effective"]["nice"] == 3, shown)
+    expect(shown["origins"]["nice"] == "profile mine, " + own + "/mine.json", shown["origins"])
+    expect(shown["origins"]["mounts./proc"].startswith("profile default, "), shown["origins"])
+    expect("keyring" not in shown["origins"], shown["origins"])
+    ran = t("run", "--profile", "mine", "-c", "ps -o ni= -p $$ || cut -d' ' -f19 /proc/$$/stat",
+            more_env=here)
+    expect(ran.out.strip() == "3", ran.out, ran.err)
+
+    good = t("profile", "check", own + "/mine.json", own + "/none.json", more_env=here)
+    expect(good.returncode == 0 and good.out.count(": good") == 2, good.out, good.err)
+    for name, word in ("wrong", "nicest"), ("roomless", "limits.memory"):
+        bad = t("profile", "check", f"{own}/{name}.json", more_env=here)
+        expect(bad.returncode == 125 and word in bad.err, bad.returncode, bad.err)
+    unknown = t("run", "--profile", "absent", "true", more_env=here)
+    expect(unknown.returncode == 125 and "default" in unknown.err and own in unknown.err,
+           unknown.err)
+    for arguments in ("list", "more"), ("show",), ("check",), ("burn",), ():
+        expect(t("profile", *arguments).returncode == 125, arguments)
 
 
 @case("info says which service it is")

@@ -46,7 +46,8 @@ Surroundings around() {
 
 Job job_of(std::vector<std::string> arguments, Verb verb = Verb::run,
            const Surroundings& where = around()) {
-  const Line line(verb == Verb::start ? "start" : "run", std::move(arguments));
+  const char* const names[] = {"run", "start", "plan"};
+  const Line line(names[static_cast<int>(verb)], std::move(arguments));
   return prepare(line.line, verb, where);
 }
 
@@ -355,10 +356,22 @@ TEST_CASE("a terminal is asked for with the size of ours") {
 }
 
 TEST_CASE("what the command line said is told apart from what it implied") {
-  const Job job = job_of({"-e", "A=1", "x"});
-  CHECK(says(job.asked, R"("A":"1")"));
-  CHECK(job.asked.find("HOME") == std::string::npos);
-  CHECK(job.asked.find("workspace") == std::string::npos);
+  const File file(R"({"umask": "0077", "nice": 1, "env": {"B": "2"}})");
+  const Job job = job_of({"--request", file.path, "--nice", "2", "-e", "A=1", "--ro", "/usr:/y/",
+                          "--stdin", "null", "x"},
+                         Verb::plan);
+  const auto said = [&](const char* path) { return job.said.at(path); };
+  CHECK(said("umask") == "--request " + file.path);
+  CHECK(said("env.B") == "--request " + file.path);
+  CHECK(said("nice") == "--nice");
+  CHECK(said("env.A") == "-e, --env-file");
+  CHECK(said("mounts./y") == "--ro");
+  CHECK(said("stdin") == "--stdin");
+  CHECK(said("stdout.passed_fd") == "caller");
+  CHECK(said("argv") == "the command line");
+  CHECK(said("env.HOME") == "caller");
+  CHECK(said("workspace.path") == "caller");
+  CHECK(job_of({"x"}).said.empty());
 }
 
 TEST_CASE("arguments that are not UTF-8 pass unchanged") {

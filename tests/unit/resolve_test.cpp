@@ -57,8 +57,14 @@ class TempDir {
   std::string path_;
 };
 
+request::Result<Profiles> load(std::vector<std::string> paths) {
+  std::vector<Profiles::Directory> directories;
+  for (std::string& path : paths) directories.push_back({std::move(path)});
+  return Profiles::load(directories);
+}
+
 const Profiles& profiles() {
-  static const auto kProfiles = Profiles::load(CLOISTER_PROFILES);
+  static const auto kProfiles = load({CLOISTER_PROFILES});
   REQUIRE_MESSAGE(kProfiles.has_value(), kProfiles.error().reason);
   return *kProfiles;
 }
@@ -301,7 +307,8 @@ TEST_CASE("origins tell the constant, the profile, the caller and the request ap
   REQUIRE(effective.has_value());
   CHECK(effective->origins.at("nice") == "request");
   CHECK(effective->origins.at("umask") == "caller");
-  CHECK(effective->origins.at("defaults") == "profile none");
+  CHECK(effective->origins.at("defaults") ==
+        "profile none, " + std::string(CLOISTER_PROFILES) + "/none.json");
   CHECK(effective->origins.at("timer_slack_ns") == "constant");
 }
 
@@ -319,16 +326,21 @@ TEST_CASE("profiles build on profiles, and broken ones fail the load") {
   at.write("base.json", R"({"nice": 5, "umask": "0077" /* ours */, "defaults": "caller"})");
   at.write("build.json", R"({"profile": "base", "nice": 6})");
   at.write("notes.txt", "not a profile");
-  const auto loaded = Profiles::load(at.path());
+  const auto loaded = load({at.path()});
   REQUIRE_MESSAGE(loaded.has_value(), loaded.error().reason);
-  CHECK(loaded->names() == std::vector<std::string>{"base", "build"});
+  const auto nowhere = [] { return std::string(); };
+  const auto known = loaded->list(nowhere);
+  REQUIRE(known.size() == 2);
+  CHECK(known[0].name == "base");
+  CHECK(known[1].name == "build");
+  CHECK(known[1].base == "base");
   Request request;
   request.argv = {"a"};
   request.profile = "build";
   const auto effective = complete(request, *loaded, self());
   REQUIRE(effective.has_value());
   CHECK(effective->request.nice == 6);
-  CHECK(effective->origins.at("umask") == "profile base");
+  CHECK(effective->origins.at("umask") == "profile base, " + (at / "base.json"));
   CHECK(effective->request.profile == "build");
 
   request.profile = "../build";
@@ -337,20 +349,67 @@ TEST_CASE("profiles build on profiles, and broken ones fail the load") {
   CHECK(complete(request, *loaded, self()).error().field == "profile");  // no "default" here
 
   const std::string bad = at.write("bad.json", R"({"nicest": 5})");
-  CHECK(Profiles::load(at.path()).error().field == "nicest");
-  CHECK(Profiles::load(at.path()).error().reason.find(bad) != std::string::npos);
+  CHECK(load({at.path()}).error().field == "nicest");
+  CHECK(load({at.path()}).error().reason.find(bad) != std::string::npos);
   at.write("bad.json", R"({"profile": "missing"})");
-  CHECK(Profiles::load(at.path()).error().field == "profile");
+  CHECK(load({at.path()}).error().field == "profile");
   at.write("bad.json", R"({"profile": "worse"})");
   at.write("worse.json", R"({"profile": "bad"})");
-  CHECK(Profiles::load(at.path()).error().field == "profile");
-  CHECK(Profiles::load(at / "nowhere").error().kind == Problem::Kind::failed);
+  CHECK(load({at.path()}).error().field == "profile");
+  CHECK(load({at / "nowhere"}).error().kind == Problem::Kind::failed);
+  CHECK(Profiles::load({{Profiles::Directory{at / "nowhere", false, true}}}).has_value());
+}
+
+TEST_CASE(
+    "an administrator's profile takes the place of a shipped one, and only root may write it") {
+  const TempDir shipped, etc;
+  shipped.write("build.json", R"({"nice": 1})");
+  shipped.write("plain.json", R"({"profile": "build"})");
+  const std::string file = etc.write("build.json", R"({"nice": 2})");
+  const Profiles::Directory both[] = {{shipped.path()}, {etc.path(), true, true}};
+  const auto nowhere = [] { return std::string(); };
+  const auto loaded = Profiles::load(both);
+  REQUIRE(loaded.has_value());
+  CHECK(loaded->layers("plain", nowhere)->at(0).request.nice == 2);
+  CHECK(loaded->layers("plain", nowhere)->at(0).origin == "profile build, " + file);
+  REQUIRE(::chmod(file.c_str(), 0666) == 0);
+  CHECK(Profiles::load(both).error().field == "profile");
+  CHECK(Profiles::load(both).error().reason.find(file) != std::string::npos);
+}
+
+TEST_CASE("a caller's own profiles add names and never take one of root's") {
+  const TempDir shipped, own;
+  shipped.write("build.json", R"({"nice": 1})");
+  own.write("build.json", R"({"nice": 9})");
+  own.write("mine.json", R"({"profile": "build", "umask": "0077"})");
+  own.write("loop.json", R"({"profile": "loop"})");
+  own.write("wrong.json", R"({"nicest": 1})");
+  own.write(".hidden.json", "{}");
+  const auto loaded = load({shipped.path()});
+  REQUIRE(loaded.has_value());
+  const auto home = [&] { return own.path(); };
+  CHECK(loaded->layers("build", home)->at(0).request.nice == 1);
+  const auto mine = loaded->layers("mine", home);
+  REQUIRE(mine.has_value());
+  REQUIRE(mine->size() == 2);
+  CHECK(mine->at(0).request.nice == 1);
+  CHECK(mine->at(1).request.umask == 077u);
+  CHECK(loaded->layers("loop", home).error().reason == "is based on itself");
+  CHECK(loaded->layers("wrong", home).error().field == "nicest");
+  for (const char* name : {"../build", "", "/etc/passwd", ".hidden", "absent"}) {
+    CAPTURE(name);
+    CHECK(loaded->layers(name, home).error().reason == "is unknown");
+  }
+  std::string broken;
+  for (const auto& known : loaded->list(home))
+    if (!known.problem.empty()) broken += known.name + ' ';
+  CHECK(broken == "build loop wrong ");
 }
 
 TEST_CASE("env_pass takes the caller's variables by glob, below the request's own") {
   const TempDir at;
   at.write("default.json", R"({"env_pass": ["CLOISTER_T*"]})");
-  const auto loaded = Profiles::load(at.path());
+  const auto loaded = load({at.path()});
   REQUIRE(loaded.has_value());
   int ready[2];
   REQUIRE(::pipe2(ready, O_CLOEXEC) == 0);

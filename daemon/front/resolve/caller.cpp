@@ -179,6 +179,20 @@ const std::string& Caller::home() const {
   return *known_home;
 }
 
+std::string Caller::own_profiles() const {
+  std::string config;
+  // The environment of a caller with more power than we have (root) cannot be read; its home is
+  // known all the same.
+  if (const auto environment = read_file("profile", proc_path(pid, "environ"))) {
+    std::istringstream entries(*environment);
+    constexpr std::string_view kName = "XDG_CONFIG_HOME=";
+    for (std::string entry; std::getline(entries, entry, '\0');)
+      if (entry.starts_with(kName)) config = entry.substr(kName.size());
+  }
+  if (!config.starts_with('/')) config = home().empty() ? "" : home() + "/.config";
+  return config.empty() ? config : config + "/cloister/profiles";
+}
+
 Caller make_caller(const plan::Peer& peer, std::vector<uint32_t> groups) {
   Caller caller;
   caller.uid = peer.uid;
@@ -192,7 +206,8 @@ Caller make_caller(const plan::Peer& peer, std::vector<uint32_t> groups) {
 
 request::Result<request::Effective> complete(const Request& request, const Profiles& profiles,
                                              const Caller& caller) {
-  auto layers = profiles.layers(request.profile.value_or(*request::constants().profile));
+  auto layers = profiles.layers(request.profile.value_or(*request::constants().profile),
+                                [&] { return caller.own_profiles(); });
   if (!layers) return layers.error();
   std::optional<Defaults> defaults;
   std::vector<std::string> globs;

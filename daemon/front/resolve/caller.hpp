@@ -28,6 +28,9 @@ struct Caller {
 
   // Of the user database (NSS), asked when first wanted; empty if there is none.
   const std::string& home() const;
+  // Where the caller keeps profiles: $XDG_CONFIG_HOME/cloister/profiles, else below
+  // ~/.config; empty without a home.
+  std::string own_profiles() const;
 };
 
 // From the kernel's word.

@@ -1,6 +1,7 @@
 #include "resolve/profiles.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,9 +21,14 @@ Problem failed(const std::string& path, int error) {
           sys::errno_name(error), error};
 }
 
-request::Result<std::string> read_whole(const std::string& path) {
+request::Result<std::string> read_whole(const std::string& path, bool guarded) {
   const sys::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
   if (!fd) return failed(path, errno);
+  struct stat info {};
+  if (::fstat(fd.borrow(), &info) != 0) return failed(path, errno);
+  if (guarded && ((info.st_uid != 0 && info.st_uid != ::geteuid()) || (info.st_mode & 022)))
+    return Problem{Problem::Kind::invalid, "profile",
+                   "of " + path + " can be changed by others than root", "root's, chmod go-w", ""};
   std::string text;
   char chunk[16384];
   for (;;) {
@@ -35,27 +41,50 @@ request::Result<std::string> read_whole(const std::string& path) {
   }
 }
 
+request::Result<Request> read_profile(const std::string& path, bool guarded) {
+  const auto text = read_whole(path, guarded);
+  if (!text) return text.error();
+  auto profile = request::parse_profile(*text);
+  if (profile) return *std::move(profile);
+  Problem problem = profile.error();
+  problem.reason = "of " + path + ' ' + problem.reason;
+  return problem;
+}
+
+// What a name may be to become a file name among the caller's own.
+bool is_name(const std::string& name) {
+  return !name.empty() && name.size() <= 128 && name[0] != '.' &&
+         name.find('/') == std::string::npos;
+}
+
+std::vector<std::string> names_in(const std::string& directory, std::error_code& error) {
+  std::vector<std::string> names;
+  for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error))
+    if (const fs::path& path = at->path();
+        path.extension() == ".json" && path.filename().string()[0] != '.')
+      names.push_back(path.stem().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 }  // namespace
 
-request::Result<Profiles> Profiles::load(const std::string& directory) {
+request::Result<Profiles> Profiles::load(std::span<const Directory> directories) {
   Profiles profiles;
-  std::error_code error;
-  for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) {
-    const fs::path& path = at->path();
-    if (path.extension() != ".json") continue;
-    const auto text = read_whole(path.string());
-    if (!text) return text.error();
-    auto profile = request::parse_profile(*text);
-    if (!profile) {
-      Problem problem = profile.error();
-      problem.reason = "of " + path.string() + ' ' + problem.reason;
-      return problem;
+  for (const Directory& directory : directories) {
+    std::error_code error;
+    for (const std::string& name : names_in(directory.path, error)) {
+      const std::string path = directory.path + '/' + name + ".json";
+      auto profile = read_profile(path, directory.guarded);
+      if (!profile) return profile.error();
+      profiles.profiles_.insert_or_assign(name, Profile{*std::move(profile), path});
     }
-    profiles.profiles_.emplace(path.stem().string(), *std::move(profile));
+    if (error && !(directory.optional && error == std::errc::no_such_file_or_directory))
+      return failed(directory.path, error.value());
   }
-  if (error) return failed(directory, error.value());
+  const auto nowhere = [] { return std::string(); };
   for (const auto& [name, profile] : profiles.profiles_)
-    if (const auto layers = profiles.layers(name); !layers) {
+    if (const auto layers = profiles.layers(name, nowhere); !layers) {
       Problem problem = layers.error();
       problem.reason += ", the base of " + name;
       return problem;
@@ -63,30 +92,60 @@ request::Result<Profiles> Profiles::load(const std::string& directory) {
   return profiles;
 }
 
-request::Result<std::vector<request::Layer>> Profiles::layers(const std::string& name) const {
+request::Result<std::vector<request::Layer>> Profiles::layers(const std::string& name,
+                                                              const OwnDirectory& own) const {
   std::vector<request::Layer> layers;
+  std::vector<std::string> seen;
   for (std::optional<std::string> next = name; next;) {
-    const auto found = profiles_.find(*next);
-    if (found == profiles_.end() || layers.size() == profiles_.size()) {
-      std::string known;
-      for (const auto& [each, profile] : profiles_) known += (known.empty() ? "" : ", ") + each;
-      return Problem{Problem::Kind::invalid, "profile",
-                     found == profiles_.end() ? "is unknown" : "is based on itself",
-                     "one of " + known, *next};
+    if (std::find(seen.begin(), seen.end(), *next) != seen.end())
+      return Problem{Problem::Kind::invalid, "profile", "is based on itself", "", *next};
+    seen.push_back(*next);
+    Profile found;
+    if (const auto known = profiles_.find(*next); known != profiles_.end()) {
+      found = known->second;
+    } else {
+      const std::string directory = is_name(*next) ? own() : "";
+      found.file = directory + '/' + *next + ".json";
+      if (directory.empty() || ::access(found.file.c_str(), F_OK) != 0) {
+        std::string names;
+        for (const auto& [each, profile] : profiles_) names += (names.empty() ? "" : ", ") + each;
+        return Problem{Problem::Kind::invalid, "profile", "is unknown",
+                       "one of " + names + ", or one of your own in " +
+                           (directory.empty() ? "~/.config/cloister/profiles" : directory),
+                       *next};
+      }
+      auto profile = read_profile(found.file, false);
+      if (!profile) return profile.error();
+      found.request = *std::move(profile);
     }
-    layers.push_back({found->second, "profile " + *next});
-    next = found->second.profile;
+    next = found.request.profile;
     // The effective request names the profile that was asked for.
-    layers.back().request.profile.reset();
+    found.request.profile.reset();
+    layers.push_back({std::move(found.request), "profile " + seen.back() + ", " + found.file});
   }
   std::reverse(layers.begin(), layers.end());
   return layers;
 }
 
-std::vector<std::string> Profiles::names() const {
-  std::vector<std::string> names;
-  for (const auto& [name, profile] : profiles_) names.push_back(name);
-  return names;
+std::vector<Profiles::Known> Profiles::list(const OwnDirectory& own) const {
+  std::vector<Known> list;
+  for (const auto& [name, profile] : profiles_)
+    list.push_back({name, profile.file, profile.request.profile.value_or(""), ""});
+  const std::string directory = own();
+  std::error_code none;  // without a directory there are none
+  if (!directory.empty())
+    for (const std::string& name : names_in(directory, none)) {
+      Known known{name, directory + '/' + name + ".json", "", ""};
+      if (profiles_.contains(name)) {
+        known.problem = "never used: this name is the service's own";
+      } else if (const auto layers = Profiles::layers(name, own); !layers) {
+        known.problem = layers.error().field + ' ' + layers.error().reason;
+      } else if (const auto profile = read_profile(known.file, false)) {
+        known.base = profile->profile.value_or("");
+      }
+      list.push_back(std::move(known));
+    }
+  return list;
 }
 
 }  // namespace cloister::front
