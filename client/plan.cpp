@@ -57,7 +57,8 @@ int plan(const CommandLine& line) {
   const Json object = {{"effective", parsed(dry->effective)},
                        {"origins", origins_of(*dry, job)},
                        {"steps", dry->steps},
-                       {"degraded", dry->degraded}};
+                       {"degraded", dry->degraded},
+                       {"policy", dry->policy}};
   print(object.dump() + "\n");
   return 0;
 }

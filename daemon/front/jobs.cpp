@@ -83,11 +83,13 @@ Json start_json(const std::string& id) {
 // The steps that this Plan takes, in their order, for people.
 Json steps_of(plan::View view);
 
-Json planned_json(const request::Effective& effective, const std::string& block) {
+Json planned_json(const request::Effective& effective, const std::string& block,
+                  const plan::Refusal& decision) {
   return {{"effective", Json::parse(shown_request(effective.request))},
           {"origins", effective.origins},
           {"steps", steps_of(plan::View(block.data()))},
-          {"degraded", effective.degraded}};
+          {"degraded", effective.degraded},
+          {"policy", decision.policy}};
 }
 
 // Fills in what came with the start of a job, and names the descriptors that
@@ -193,7 +195,8 @@ Task<std::optional<Session::Launched>> Session::launch(Pending& pending, plan::M
   Launched launched;
   launched.sequence = ask.sequence;
   if (method == plan::Method::plan_only) {
-    co_await reply(event_reply(planned_json(*effective, resolved->plan_block), false));
+    co_await reply(event_reply(planned_json(*effective, resolved->plan_block, answer->tell.refusal),
+                               false));
     co_return launched;
   }
   launched.id = varlink::job_name(answer->tell.state.job);

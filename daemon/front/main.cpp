@@ -49,11 +49,13 @@ Profiles load_profiles() {
   ::_exit(EX_CONFIG);
 }
 
-varlink::Reply refusal(uint32_t kind) {
+varlink::Reply refusal(const plan::Peer& peer) {
   plan::Refusal refusal{};
-  refusal.kind = static_cast<plan::RefusalKind>(kind);
+  refusal.kind = static_cast<plan::RefusalKind>(peer.refuse);
+  refusal.limit = peer.limit;
+  refusal.requested = peer.in_use;
   std::strcpy(refusal.field, "peer");
-  std::strcpy(refusal.rule, "confined-caller");
+  std::memcpy(refusal.rule, peer.rule, sizeof refusal.rule - 1);
   return reply_to(refusal, "");
 }
 
@@ -86,7 +88,7 @@ int serve_client(Profiles& profiles, Confinement& confinement, pid_t nursery) {
 
   if (peer.refuse != 0) {
     // One word, if it can be said at once, and the end.
-    varlink::FrameWriter writer(varlink::to_text(refusal(peer.refuse)), {});
+    varlink::FrameWriter writer(varlink::to_text(refusal(peer)), {});
     (void)varlink::send(connection.borrow(), writer);
     ::_exit(EX_OK);
   }

@@ -38,6 +38,10 @@ constexpr Hint kHints[] = {
 };
 
 std::string hint_for(const char* rule) {
+  // "builds/nice": a member of a rule in cloisterd.json.
+  if (const char* member = std::strchr(rule, '/'))
+    return std::string("the administrator's rule bounds this: ") + (member + 1) +
+           " in cloisterd.json(5)";
   for (const Hint& hint : kHints)
     if (std::strcmp(hint.rule, rule) == 0) return hint.text;
   return {};
@@ -70,10 +74,12 @@ varlink::Reply reply_to(const plan::Refusal& refusal, const std::string& id) {
   using plan::RefusalKind;
   switch (refusal.kind) {
     case RefusalKind::denied:
-      return varlink::denied(refusal.field, refusal.rule, refusal.limit, refusal.requested,
-                             hint_for(refusal.rule));
+      return varlink::denied(refusal.field, refusal.rule, static_cast<int64_t>(refusal.limit),
+                             static_cast<int64_t>(refusal.requested), hint_for(refusal.rule),
+                             refusal.policy);
     case RefusalKind::busy:
-      return varlink::busy(100, refusal.requested, 0, refusal.limit);
+      return varlink::busy(refusal.detail ? refusal.detail : 100, refusal.requested, 0,
+                           refusal.limit, refusal.rule);
     case RefusalKind::shutting_down:
       return varlink::busy(1000, {}, {}, {});
     case RefusalKind::no_such_job:

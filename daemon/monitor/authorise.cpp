@@ -10,6 +10,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
+
+#include "sys/words.hpp"
 
 namespace cloister::monitor {
 
@@ -33,17 +36,6 @@ constexpr uint32_t kUnshare =
 constexpr int kIoprioRealtime = 1;  // IOPRIO_CLASS_RT, ioprio_set(2)
 constexpr int kIoprioShift = 13;
 
-Refusal refusal(RefusalKind kind, const char* field, const char* rule, uint64_t limit = 0,
-                uint64_t requested = 0) {
-  Refusal refusal{};
-  refusal.kind = kind;
-  refusal.limit = limit;
-  refusal.requested = requested;
-  std::strncpy(refusal.field, field, sizeof refusal.field - 1);
-  std::strncpy(refusal.rule, rule, sizeof refusal.rule - 1);
-  return refusal;
-}
-
 // They do not change while the daemon runs.
 Rlimits daemon_hard_limits() {
   Rlimits limits;
@@ -57,27 +49,45 @@ Rlimits daemon_hard_limits() {
 
 }  // namespace
 
+Refusal refusal(RefusalKind kind, std::string_view field, std::string_view rule, uint64_t limit,
+                uint64_t requested, std::string_view policy) {
+  Refusal refusal{};
+  refusal.kind = kind;
+  refusal.limit = limit;
+  refusal.requested = requested;
+  field.copy(refusal.field, sizeof refusal.field - 1);
+  rule.copy(refusal.rule, sizeof refusal.rule - 1);
+  policy.copy(refusal.policy, sizeof refusal.policy - 1);
+  return refusal;
+}
+
 // One request before the judge; each method is one rule of docs/security.md
 // and returns true when the rule is kept.
 class Judge {
  public:
   Judge(const Peer& peer, plan::View plan, const Setting& setting)
-      : peer_(peer), plan_(plan), h_(plan.header()), setting_(setting), approved_(plan) {}
+      : peer_(peer),
+        plan_(plan),
+        h_(plan.header()),
+        setting_(setting),
+        approved_(plan, setting.policy.rule_for(peer)),
+        rule_(*approved_.rule()) {}
 
   Decision<Approved> decide() {
     if (consistent() && namespaces() && no_new_privs() && identity() && scheduling() && limits() &&
-        id_maps())
+        id_maps() && lifetime())
       return std::move(finish());
     return refusal_;
   }
 
  private:
-  bool deny(const char* field, const char* rule, uint64_t limit = 0, uint64_t requested = 0) {
-    refusal_ = refusal(RefusalKind::denied, field, rule, limit, requested);
+  bool deny(std::string_view field, std::string_view rule, uint64_t limit = 0,
+            uint64_t requested = 0) {
+    refusal_ = refusal(RefusalKind::denied, field, rule, limit, requested, rule_.name);
     return false;
   }
   bool invalid(const char* field, const char* rule) {
-    refusal_ = refusal(RefusalKind::invalid, field, rule);
+    refusal_ = refusal(RefusalKind::invalid, field, rule, 0, 0, rule_.name);
     return false;
   }
   Join join(Namespace which) const { return h_.namespaces[static_cast<uint32_t>(which)].join; }
@@ -109,13 +119,26 @@ class Judge {
   bool namespaces() {
     for (uint32_t i = 0; i < plan::kNamespaces; ++i) {
       const plan::NamespaceChoice& choice = h_.namespaces[i];
-      if (choice.join != Join::job) continue;
-      const Joinable of = setting_.joinable(choice.job, peer_);
-      if (of.init == 0) {
-        refusal_ = refusal(RefusalKind::no_such_job, kNamespaceFields[i], "own-jobs");
-        return false;
+      const auto which = static_cast<Namespace>(i);
+      bool fresh = choice.join == Join::fresh;
+      if (choice.join == Join::job) {
+        const Joinable of = setting_.joinable(choice.job, peer_);
+        if (of.init == 0) {
+          refusal_ = refusal(RefusalKind::no_such_job, kNamespaceFields[i], "own-jobs", 0, 0,
+                             rule_.name);
+          return false;
+        }
+        fresh = of.fresh & bit(which);
+        approved_.job_joins_.push_back({which, of});
       }
-      approved_.job_joins_.push_back({static_cast<Namespace>(i), of});
+      // What a descriptor leads to may be the host's.
+      if (!fresh && rule_.requires_new(which))
+        return deny(kNamespaceFields[i], rule_.member("require.namespaces"));
+      if (choice.join != Join::host) continue;
+      if (which == Namespace::net && !rule_.allows_network(Network::host))
+        return deny("network", rule_.member("network"));
+      if (!rule_.may_share(which))
+        return deny(kNamespaceFields[i], rule_.member("namespaces_host"));
     }
     return true;
   }
@@ -126,6 +149,8 @@ class Judge {
   bool no_new_privs() {
     if (peer_.no_new_privs) approved_.order_.flags |= plan::kForceNoNewPrivs;
     const bool kept = (h_.flags & plan::kNoNewPrivs) || peer_.no_new_privs;
+    if (!kept && rule_.requires_no_new_privs())
+      return deny("no_new_privs", rule_.member("require.no_new_privs"));
     if (kept || peer_.holds(CAP_SYS_ADMIN) || rootless()) return true;
     if (join(Namespace::user) != Join::host) return true;
     for (const plan::NamespaceChoice& choice : h_.namespaces)
@@ -133,25 +158,13 @@ class Judge {
     return true;
   }
 
-  const Grant* granting(bool group, uint32_t low, uint32_t high) const {
-    for (const Grant& grant : setting_.config.grants) {
-      const bool for_user = std::find(grant.users.begin(), grant.users.end(), peer_.uid) !=
-                            grant.users.end();
-      const bool for_group = std::any_of(grant.groups.begin(), grant.groups.end(),
-                                         [&](gid_t gid) { return peer_.in_group(gid); });
-      if (!for_user && !for_group) continue;
-      for (const IdRange& range : group ? grant.gids : grant.uids)
-        if (range.holds(low, high)) return &grant;
-    }
-    return nullptr;
-  }
   bool may_be_user(uint32_t low, uint32_t high) const {
     return (low == peer_.uid && high == peer_.uid) || peer_.holds(CAP_SETUID) ||
-           granting(false, low, high);
+           rule_.grants_uids(low, high);
   }
   bool may_be_group(uint32_t low, uint32_t high) const {
     return (low == high && peer_.in_group(low)) || peer_.holds(CAP_SETGID) ||
-           granting(true, low, high);
+           rule_.grants_gids(low, high);
   }
 
   bool identity() {
@@ -183,19 +196,22 @@ class Judge {
   bool scheduling() {
     const auto& own = peer_.own();
     if (!own) return deny("peer", "caller-is-gone");
-    if (!peer_.holds(CAP_SYS_NICE)) {
-      if (h_.nice < own->nice)
-        return deny("nice", "not-below-own-nice", static_cast<uint64_t>(own->nice),
-                    static_cast<uint64_t>(h_.nice));
+    const bool may_raise = peer_.holds(CAP_SYS_NICE);
+    const int lowest = rule_.nice.value_or(may_raise ? -20 : own->nice);
+    if (h_.nice < lowest)
+      return deny("nice", rule_.nice ? rule_.member("nice") : "not-below-own-nice",
+                  static_cast<uint64_t>(lowest), static_cast<uint64_t>(h_.nice));
+    if (!rule_.real_time.value_or(may_raise)) {
+      const std::string rule =
+          rule_.real_time ? rule_.member("real_time") : "real-time-needs-CAP_SYS_NICE";
       const bool real_time = (h_.scheduler.set & plan::kHasPolicy) &&
                              h_.scheduler.policy != SCHED_OTHER &&
                              h_.scheduler.policy != SCHED_BATCH &&
                              h_.scheduler.policy != SCHED_IDLE;
       if (real_time || h_.scheduler.priority > 0)
-        return deny("scheduler", "real-time-needs-CAP_SYS_NICE", 0,
-                    static_cast<uint64_t>(h_.scheduler.policy));
+        return deny("scheduler", rule, 0, static_cast<uint64_t>(h_.scheduler.policy));
       if ((h_.flags & plan::kIoprio) && h_.ioprio >> kIoprioShift == kIoprioRealtime)
-        return deny("ioprio", "real-time-needs-CAP_SYS_NICE");
+        return deny("ioprio", rule);
     }
     if (h_.oom_score_adj < own->oom_score_adj && !peer_.holds(CAP_SYS_RESOURCE))
       return deny("oom_score_adj", "not-below-own", static_cast<uint64_t>(own->oom_score_adj),
@@ -208,12 +224,23 @@ class Judge {
     static const Rlimits daemon = daemon_hard_limits();
     for (uint32_t i = 0; i < plan::kRlimits; ++i) {
       const plan::Rlimit& limit = h_.rlimits[i];
+      const std::optional<uint64_t>& ceiling = rule_.rlimits[i];
       // Constants of ours give way to what the caller has and we can give.
-      approved_.order_.rlimit_hard[i] = std::min(own[i], daemon[i]);
-      if (limit.set && limit.hard > own[i] && !peer_.holds(CAP_SYS_RESOURCE))
-        return deny("rlimits", "not-above-own-hard-limit", own[i], limit.hard);
+      approved_.order_.rlimit_hard[i] =
+          std::min({own[i], daemon[i], ceiling.value_or(RLIM_INFINITY)});
+      const uint64_t highest =
+          ceiling.value_or(peer_.holds(CAP_SYS_RESOURCE) ? RLIM_INFINITY : own[i]);
+      if (!limit.set || limit.hard <= highest) continue;
+      const std::string field = std::string("rlimits.") + sys::name_of(sys::rlimits(), i);
+      return deny(field, ceiling ? rule_.member("rlimits") : "not-above-own-hard-limit", highest,
+                  limit.hard);
     }
     return true;
+  }
+
+  bool lifetime() {
+    if (h_.on_disconnect != plan::OnDisconnect::keep || rule_.detach) return true;
+    return deny("lifetime.on_disconnect", rule_.member("detach"));
   }
 
   // Both sides of a map lie within the client's ids.
@@ -288,6 +315,7 @@ class Judge {
   const Header& h_;
   const Setting& setting_;
   Approved approved_;
+  const Rule& rule_;
   Refusal refusal_{};
 };
 
@@ -295,7 +323,8 @@ Decision<Approved> authorise(const Peer& peer, plan::View plan, const Setting& s
   return Judge(peer, plan, setting).decide();
 }
 
-Refusal authorise_fact(const Peer& peer, plan::View plan, const plan::Fact& fact, plan::Mode mode) {
+Refusal authorise_fact(const Peer& peer, const Rule& rule, plan::View plan, const plan::Fact& fact,
+                       plan::Mode mode) {
   const Header& h = plan.header();
   const plan::Descriptor& descriptor = plan.at(h.descriptors, fact.index);
   const bool root = peer.holds(CAP_SYS_ADMIN);
@@ -308,9 +337,10 @@ Refusal authorise_fact(const Peer& peer, plan::View plan, const plan::Fact& fact
         return refusal(RefusalKind::invalid, kNamespaceFields[i], "namespace-type");
       // Holding a descriptor proves nothing: a bound nsfs file is readable by
       // all. In user mode the kernel itself asks for the powers.
-      if (mode == plan::Mode::system && !root && fact.namespace_owner != peer.uid)
+      if (mode == plan::Mode::system && !root && fact.namespace_owner != peer.uid &&
+          !rule.grants_join(static_cast<Namespace>(i)))
         return refusal(RefusalKind::denied, kNamespaceFields[i], "namespace-owner", peer.uid,
-                       fact.namespace_owner);
+                       fact.namespace_owner, rule.name);
     }
     return {};
   }
@@ -318,14 +348,18 @@ Refusal authorise_fact(const Peer& peer, plan::View plan, const plan::Fact& fact
 
   // Without a mount namespace there is no box that a descriptor could open.
   if (h.namespaces[static_cast<uint32_t>(Namespace::mnt)].join == Join::host) return {};
-  const auto denied = [&](const char* rule) {
-    return refusal(RefusalKind::denied, "file_actions", rule, 0, fact.index);
+  const auto denied = [&](std::string_view which) {
+    return refusal(RefusalKind::denied, "file_actions", which, 0, fact.index, rule.name);
   };
   if (fact.namespace_type != 0) return denied("no-namespace-descriptors");
   if (S_ISDIR(fact.mode) && !descriptor.directory_granted)
     return denied("directories-are-granted-by-name");
   if ((fact.open_flags & O_PATH) && !S_ISDIR(fact.mode)) return denied("no-path-descriptors");
-  if (S_ISBLK(fact.mode) && !root) return denied("no-block-devices");
+  const bool block = S_ISBLK(fact.mode);
+  if ((block || S_ISCHR(fact.mode)) && !rule.allows_device({block, fact.rdev})) {
+    if (rule.devices) return denied(rule.member("devices"));
+    if (!root) return denied("no-block-devices");
+  }
   if (fact.domain != plan::kNone && fact.domain != AF_UNIX && fact.domain != AF_INET &&
       fact.domain != AF_INET6)
     return denied("sockets-are-unix-or-inet");

@@ -3,29 +3,33 @@
 // The peer is the kernel's word, the Plan is a checked block that a hostile
 // front may have written. Only `authorise()` makes an Approved, and only an
 // Approved can be launched. What a process could do for itself with the
-// peer's credentials is allowed; the rest needs a grant of root's, and is
-// refused by name otherwise, never lowered.
+// peer's credentials is allowed unless the rule of root's policy that speaks of
+// the peer forbids it; the rest needs a grant of that rule's. What is not
+// allowed is refused by name, never lowered.
 #pragma once
 
 #include <boost/system/result.hpp>
 #include <functional>
+#include <memory>
+#include <string_view>
 #include <vector>
 
-#include "config.hpp"
 #include "peer.hpp"
 #include "plan/messages.hpp"
 #include "plan/view.hpp"
+#include "policy.hpp"
 
 namespace cloister::monitor {
 
 // A job whose namespaces another may join; `init` is 0 when there is none.
 struct Joinable {
   pid_t init = 0, payload = 0;
+  uint32_t fresh = 0;  // bits: the namespaces that it made
 };
 using FindJob = std::function<Joinable(const uint8_t (&id)[16], const Peer& asking)>;
 
 struct Setting {
-  const Config& config;
+  const Policy& policy;
   plan::Mode mode;
   FindJob joinable;
 };
@@ -41,6 +45,8 @@ class Approved {
   };
 
   plan::View plan() const { return plan_; }
+  // Which decided, and decides about the rest of this job.
+  const std::shared_ptr<const Rule>& rule() const { return rule_; }
   // What init is told; the descriptors it names are the launcher's to add.
   const plan::Order& order() const { return order_; }
   // CLONE_NEWPID, CLONE_NEWUSER: what init must be born with.
@@ -56,8 +62,10 @@ class Approved {
 
  private:
   friend class Judge;
-  explicit Approved(plan::View plan) : plan_(plan) {}
+  Approved(plan::View plan, std::shared_ptr<const Rule> rule)
+      : plan_(plan), rule_(std::move(rule)) {}
   plan::View plan_;
+  std::shared_ptr<const Rule> rule_;
   plan::Order order_{};
   uint64_t clone_flags_ = 0;
   std::vector<JobJoin> job_joins_;
@@ -68,7 +76,11 @@ class Approved {
 Decision<Approved> authorise(const Peer& peer, plan::View plan, const Setting& setting);
 
 // What init read from one descriptor of the client's. `kind == none`: allowed.
-plan::Refusal authorise_fact(const Peer& peer, plan::View plan, const plan::Fact& fact,
-                             plan::Mode mode);
+plan::Refusal authorise_fact(const Peer& peer, const Rule& rule, plan::View plan,
+                             const plan::Fact& fact, plan::Mode mode);
+
+// `policy` is the name of the rule that spoke of the peer.
+plan::Refusal refusal(plan::RefusalKind kind, std::string_view field, std::string_view rule,
+                      uint64_t limit = 0, uint64_t requested = 0, std::string_view policy = {});
 
 }  // namespace cloister::monitor

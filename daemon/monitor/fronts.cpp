@@ -210,7 +210,7 @@ void Fronts::replenish() {
 }
 
 bool Fronts::assign(sys::UniqueFd connection, Peer peer, plan::Mode mode,
-                    plan::RefusalKind refuse) {
+                    const plan::Refusal& refuse) {
   while (!waiting_.empty() && has_ended(waiting_.front()->end_.native_handle()))
     waiting_.pop_front();  // its end is on its way to us
   if (waiting_.empty()) waiting_.push_back(start());
@@ -225,7 +225,10 @@ bool Fronts::assign(sys::UniqueFd connection, Peer peer, plan::Mode mode,
   hello.peer.group_count = static_cast<uint32_t>(peer.groups.size());
   hello.peer.no_new_privs = peer.no_new_privs;
   hello.peer.mode = static_cast<uint32_t>(mode);
-  hello.peer.refuse = static_cast<uint32_t>(refuse);
+  hello.peer.refuse = static_cast<uint32_t>(refuse.kind);
+  hello.peer.limit = static_cast<uint32_t>(refuse.limit);
+  hello.peer.in_use = static_cast<uint32_t>(refuse.requested);
+  std::copy(std::begin(refuse.rule), std::end(refuse.rule), hello.peer.rule);
   front->peer_ = std::move(peer);
   assigned_.insert(front);
   front->tell(hello, {connection.borrow(), front->plan()});

@@ -71,12 +71,13 @@ class Fronts {
   // daemon/front/nursery.hpp: the parent of all fronts, ours to start and end.
   Fronts(boost::asio::io_context& io, sys::UniqueFd executable, unsigned spares, Handlers handlers);
 
-  // Gives the connection, unread, to a front. `refuse` not `none`: the front
+  // Gives the connection, unread, to a front. `refuse.kind` not `none`: the front
   // says so to the client and hangs up. False when no front can be had.
-  bool assign(sys::UniqueFd connection, Peer peer, plan::Mode mode, plan::RefusalKind refuse);
+  bool assign(sys::UniqueFd connection, Peer peer, plan::Mode mode, const plan::Refusal& refuse);
 
   // Starts spares until there are enough; call when nothing is urgent.
   void replenish();
+  void keep(unsigned spares) { spares_ = spares; }
   size_t assigned() const { return assigned_.size(); }
   // SIGKILL to all; `ended` is called when the last is reaped.
   void kill_all(std::function<void()> ended);

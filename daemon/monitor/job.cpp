@@ -176,7 +176,7 @@ void Job::on_report(const plan::Report& report, const plan::Fact* facts, pid_t s
 void Job::on_facts(const plan::Fact* facts, uint32_t count) {
   const plan::Header& header = plan().header();
   for (uint32_t i = 0; i < count && facts[i].index < header.descriptors.count; ++i, ++facts_seen_) {
-    const plan::Refusal refusal = authorise_fact(owner_, plan(), facts[i], shop_.mode);
+    const plan::Refusal refusal = authorise_fact(owner_, *rule_, plan(), facts[i], shop_.mode);
     if (refusal.kind == plan::RefusalKind::none) continue;
     kill(Cause::setup, 0);
     return on_refused_(*this, refusal);

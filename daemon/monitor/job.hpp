@@ -68,6 +68,8 @@ class Job : public std::enable_shared_from_this<Job> {
   int plan_fd() const { return plan_.borrow(); }
   bool running() const { return state_.phase != plan::JobPhase::ended; }
   pid_t init() const { return init_; }
+  // The one that approved it.
+  const std::shared_ptr<const Rule>& rule() const { return rule_; }
   // The phase before the event that is being announced.
   plan::JobPhase announced() const { return before_; }
   std::chrono::seconds ended_boottime() const { return ended_boottime_; }
@@ -99,6 +101,7 @@ class Job : public std::enable_shared_from_this<Job> {
 
   Workshop& shop_;
   Peer owner_;
+  std::shared_ptr<const Rule> rule_;
   MappedPlan plan_;
   plan::JobState state_{};
   std::vector<plan::IdMap> uid_map_, gid_map_;

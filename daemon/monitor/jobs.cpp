@@ -41,14 +41,8 @@ void refuse(Front& front, const Ask& ask, const Refusal& refusal) {
     front.tell(tell);
 }
 
-void refuse(Front& front, const Ask& ask, RefusalKind kind, const char* field = "",
-            uint64_t limit = 0, uint64_t requested = 0) {
-  Refusal refusal{};
-  refusal.kind = kind;
-  refusal.limit = limit;
-  refusal.requested = requested;
-  std::strncpy(refusal.field, field, sizeof refusal.field - 1);
-  refuse(front, ask, refusal);
+void refuse(Front& front, const Ask& ask, RefusalKind kind, const char* field = "") {
+  refuse(front, ask, refusal(kind, field, ""));
 }
 
 std::array<uint8_t, 16> id_of(const uint8_t (&id)[16]) {
@@ -79,19 +73,16 @@ uint64_t microseconds_since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-// A verdict that is kept holds a descriptor of ours, its Plan: no user gets more
-// than an eighth of them.
+// How many ended jobs of one user. Each holds a descriptor of ours, its Plan: no
+// user gets more than an eighth of them.
 static uint32_t bounded_by_descriptors(uint32_t kept) {
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) < 0) return kept;
   return static_cast<uint32_t>(std::min<rlim_t>(kept, files.rlim_cur / 8));
 }
 
-Jobs::Jobs(Workshop& shop, const Config& config)
-    : shop_(shop),
-      config_(config),
-      kept_limit_(bounded_by_descriptors(config.kept_per_uid)),
-      expiry_(shop.io) {}
+Jobs::Jobs(Workshop& shop, const Config& config, Quotas& quotas, Audit& audit)
+    : shop_(shop), config_(config), quotas_(quotas), audit_(audit), expiry_(shop.io) {}
 
 bool Jobs::may_see(const Peer& peer, const Job& job) {
   return peer.uid == job.state().owner || peer.holds(CAP_KILL);
@@ -106,7 +97,10 @@ Joinable Jobs::joinable(const uint8_t (&id)[16], const Peer& peer) {
   const Entry* entry = find(id, peer);
   if (!entry || !entry->job->running() || entry->job->state().phase == JobPhase::preparing)
     return {};
-  return {entry->job->init(), entry->job->state().pid};
+  uint32_t fresh = 0;
+  for (uint32_t i = 0; i < plan::kNamespaces; ++i)
+    fresh |= uint32_t{entry->job->plan()->namespaces[i].join == plan::Join::fresh} << i;
+  return {entry->job->init(), entry->job->state().pid, fresh};
 }
 
 Jobs::Entry* Jobs::known_key(const Peer& peer, plan::View plan) {
@@ -128,11 +122,9 @@ void Jobs::submit(Front& front, const Ask& ask) {
   plan::Flaw flaw;
   MappedPlan plan(front.take_plan(), ask.plan_bytes, flaw);
   if (flaw != plan::Flaw::none) {
-    Refusal refusal{};
-    refusal.kind = RefusalKind::invalid;
-    refusal.detail = static_cast<uint32_t>(flaw);
-    std::strncpy(refusal.field, "plan", sizeof refusal.field - 1);
-    return refuse(front, ask, refusal);
+    Refusal invalid = refusal(RefusalKind::invalid, "plan", "flaw");
+    invalid.detail = static_cast<uint32_t>(flaw);
+    return refuse(front, ask, invalid);
   }
   if (shutting_down_) return refuse(front, ask, RefusalKind::shutting_down);
   const plan::View view = plan.view();
@@ -145,26 +137,32 @@ void Jobs::submit(Front& front, const Ask& ask) {
     front.tell(tell, {front.plan()});
     return subscribe(front, ask, job);
   }
-  const Setting setting{config_, shop_.mode, [this](const auto& id, const Peer& asking) {
+  const Setting setting{config_.policy, shop_.mode, [this](const auto& id, const Peer& asking) {
                           return joinable(id, asking);
                         }};
   const Decision<Approved> approved = authorise(peer, view, setting);
-  if (!approved) return refuse(front, ask, approved.error());
-  if (view->method == plan::Method::plan_only)
-    return front.tell(make_tell(TellKind::planned, ask.sequence), {front.plan()});
-  if (running_[peer.uid] >= config_.jobs_per_uid)
-    return refuse(front, ask, RefusalKind::busy, "max_jobs_per_uid", config_.jobs_per_uid,
-                  running_[peer.uid]);
+  if (!approved) return refuse_submit(front, ask, view, approved.error());
+  const Rule& rule = *approved->rule();
+  if (view->method == plan::Method::plan_only) {
+    Tell tell = make_tell(TellKind::planned, ask.sequence);
+    tell.refusal = refusal(RefusalKind::none, "", "", 0, 0, rule.name);
+    return front.tell(tell, {front.plan()});
+  }
+  if (const auto over = quotas_.may_launch(peer.uid, rule.quota, view->descriptors.count)) {
+    Refusal busy = refusal(RefusalKind::busy, "", rule.member(over->member), over->limit,
+                           over->in_use, rule.name);
+    busy.detail = static_cast<uint32_t>(over->retry.count());
+    return refuse_submit(front, ask, view, busy);
+  }
 
   auto job = std::make_shared<Job>(shop_, peer, std::move(plan), ++serial_);
   const uint64_t authorised_us = microseconds_since(start);
   sys::UniqueFd passed;
   const plan::Failure failure = job->launch(*approved, passed);
   if (failure.error) {
-    Refusal refusal{};
-    refusal.kind = RefusalKind::launch_failed;
-    refusal.failure = failure;
-    return refuse(front, ask, refusal);
+    Refusal failed = refusal(RefusalKind::launch_failed, "", "", 0, 0, rule.name);
+    failed.failure = failure;
+    return refuse_submit(front, ask, job->plan(), failed);
   }
   job->timed(authorised_us, microseconds_since(start) - authorised_us);
   job->observe([this](Job& of) { on_event(of); },
@@ -173,12 +171,19 @@ void Jobs::submit(Front& front, const Ask& ask) {
   const Id id = id_of(job->state().job);
   table_[id] = {job, &front};
   order_[job->state().serial] = id;
-  ++running_[peer.uid];
+  quotas_.begin(peer.uid, job->plan()->descriptors.count);
+  audit_.accepted(job->state(), job->plan(), rule);
 
   Tell tell = make_tell(TellKind::accepted, ask.sequence);
   tell.state = job->state();
   front.tell(tell, {front.plan(), passed.borrow()});
   subscribe(front, ask, *job);
+}
+
+void Jobs::refuse_submit(Front& front, const Ask& ask, plan::View plan, const Refusal& refusal) {
+  // A dry run decides about nothing.
+  if (plan->method != plan::Method::plan_only) audit_.refused(front.peer().uid, plan, refusal);
+  refuse(front, ask, refusal);
 }
 
 // The submitter hears the end; one that streams hears everything, from where
@@ -257,11 +262,15 @@ void Jobs::on_event(Job& job) {
   }
   // The payload runs, and nobody waits for us.
   if (event == JobPhase::running && !continued) shop_.slots.replenish();
-  if (event != JobPhase::ended) return;
   const uid_t owner = job.state().owner;
-  --running_[owner];
+  if (job.announced() == JobPhase::preparing)
+    quotas_.arrived(owner, job.plan()->descriptors.count);
+  if (event != JobPhase::ended) return;
+  audit_.ended(job.state(), job.plan(), *job.rule());
+  quotas_.end(owner);
   ++kept_[owner];
-  for (auto oldest = order_.begin(); kept_[owner] > kept_limit_ && oldest != order_.end();) {
+  const uint32_t most = bounded_by_descriptors(config_.kept_per_uid);
+  for (auto oldest = order_.begin(); kept_[owner] > most && oldest != order_.end();) {
     const Id id = (oldest++)->second;
     const Job& other = *table_.at(id).job;
     if (other.state().owner == owner && !other.running() && &other != &job) forget(id);
@@ -270,6 +279,7 @@ void Jobs::on_event(Job& job) {
 }
 
 void Jobs::on_refused(Job& job, const Refusal& refusal) {
+  audit_.refused(job.state().owner, job.plan(), refusal, &job.state());
   for (auto waiter = waiters_.begin(); waiter != waiters_.end();) {
     const auto current = waiter++;
     const std::shared_ptr<Front> front = current->front.lock();
@@ -400,10 +410,11 @@ void Jobs::describe(Front& front, const Ask& ask) {
   Tell tell = make_tell(TellKind::described, ask.sequence);
   tell.host.mode = static_cast<uint32_t>(shop_.mode);
   tell.host.cgroup_version = static_cast<uint32_t>(shop_.cgroups.version());
-  tell.host.jobs_running = running_[front.peer().uid];
+  const Quota& quota = config_.policy.rule_for(front.peer())->quota;
+  tell.host.jobs_running = quotas_.jobs(front.peer().uid);
   tell.host.jobs_kept = kept_[front.peer().uid];
-  tell.host.jobs_limit = config_.jobs_per_uid;
-  tell.host.connections_limit = config_.connections_per_uid;
+  tell.host.jobs_limit = quota.jobs;
+  tell.host.connections_limit = quota.connections;
   front.tell(tell);
 }
 

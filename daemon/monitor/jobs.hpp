@@ -8,14 +8,18 @@
 #include <map>
 #include <memory>
 
+#include "audit.hpp"
+#include "config.hpp"
 #include "fronts.hpp"
 #include "job.hpp"
+#include "quota.hpp"
 
 namespace cloister::monitor {
 
 class Jobs {
  public:
-  Jobs(Workshop& shop, const Config& config);
+  // `config` may become another one between two calls.
+  Jobs(Workshop& shop, const Config& config, Quotas& quotas, Audit& audit);
 
   // Authorises, launches and announces a job of `front`'s; answers the front.
   void submit(Front& front, const plan::Ask& ask);
@@ -53,6 +57,8 @@ class Jobs {
   bool selects(const plan::Ask& ask, const Peer& peer, const Job& job) const;
 
   void subscribe(Front& front, const plan::Ask& ask, Job& job);
+  void refuse_submit(Front& front, const plan::Ask& ask, plan::View plan,
+                     const plan::Refusal& refusal);
   void on_event(Job& job);
   void on_refused(Job& job, const plan::Refusal& refusal);
   void on_gone(Job& job);
@@ -62,11 +68,12 @@ class Jobs {
 
   Workshop& shop_;
   const Config& config_;
-  const uint32_t kept_limit_;  // ended jobs of one user
+  Quotas& quotas_;
+  Audit& audit_;
   std::map<Id, Entry> table_;
   std::map<uint64_t, Id> order_;  // by serial
   std::list<Waiter> waiters_;
-  std::map<uid_t, uint32_t> running_, kept_;
+  std::map<uid_t, uint32_t> kept_;
   boost::asio::steady_timer expiry_;
   bool expiry_armed_ = false;
   uint64_t serial_ = 0;

@@ -50,6 +50,7 @@ sys::UniqueFd open_namespace(const Approved::JobJoin& join) {
 plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
   const auto failed = [](plan::Step step) { return plan::Failure{step, plan::kNone, errno, 0}; };
   plan::Order order = approved.order();
+  rule_ = approved.rule();
   uid_map_ = approved.uid_map();
   gid_map_ = approved.gid_map();
   setgroups_denied_ = approved.setgroups_denied();

@@ -20,6 +20,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "monitor.hpp"
@@ -29,11 +30,11 @@ namespace {
 
 constexpr char kUsage[] =
     "usage: cloisterd [--socket PATH [--socket-mode MODE]] [--runtime-dir DIR] [--config FILE]\n"
-    "                 [--user] [--private FD] [--front PATH] [--init PATH]\n"
+    "                 [--user] [--private FD] [--front PATH] [--init PATH] [--journal PATH]\n"
     "The service that launches processes for cloister(1). See cloisterd(8).\n";
 
 struct Options {
-  std::string socket, runtime, config, front, init;
+  std::string socket, runtime, config, front, init, journal = "/run/systemd/journal/socket";
   mode_t socket_mode = 0660;
   int private_fd = -1;
   bool user = ::geteuid() != 0;
@@ -58,7 +59,7 @@ int number(const char* option, const char* text, int base) {
 }
 
 Options parse(int argc, char** argv) {
-  enum { socket = 1, socket_mode, runtime, config, user, private_fd, front, init, help, version };
+  enum { socket = 1, socket_mode, runtime, config, user, private_fd, front, init, journal, help, version };
   static const option kOptions[] = {
       {"socket", required_argument, nullptr, socket},
       {"socket-mode", required_argument, nullptr, socket_mode},
@@ -68,6 +69,7 @@ Options parse(int argc, char** argv) {
       {"private", required_argument, nullptr, private_fd},
       {"front", required_argument, nullptr, front},
       {"init", required_argument, nullptr, init},
+      {"journal", required_argument, nullptr, journal},
       {"help", no_argument, nullptr, help},
       {"version", no_argument, nullptr, version},
       {}};
@@ -84,6 +86,7 @@ Options parse(int argc, char** argv) {
       case private_fd: options.private_fd = number("private", optarg, 10); break;
       case front: options.front = optarg; break;
       case init: options.init = optarg; break;
+      case journal: options.journal = optarg; break;
       case help: std::fputs(kUsage, stdout); std::exit(EX_OK);
       case version: std::puts("cloisterd " CLOISTER_VERSION); std::exit(EX_OK);
       default: std::fputs(kUsage, stderr); std::exit(EX_USAGE);
@@ -214,13 +217,43 @@ void prepare_process(const Options& options) {
   }
 }
 
-void read_signals(boost::asio::posix::stream_descriptor& signals, Monitor& monitor) {
+// Where root's configuration is; empty: there is none, and that is no fault.
+std::string config_path(const Options& options) {
+  const char standard[] = "/etc/cloister/cloisterd.json";
+  if (!options.config.empty()) return options.config;
+  return !options.user && ::access(standard, F_OK) == 0 ? standard : "";
+}
+
+// All or nothing: what the new file says, or as it was. One that is not there
+// any more takes no rule away.
+void reload(const Options& options, Monitor& monitor, bool& configured) {
+  const std::string path = config_path(options);
+  Config fresh;
+  std::string problem;
+  if (!path.empty())
+    problem = read_config(path, ::geteuid(), fresh);
+  else if (configured)
+    problem = "the configuration is not there any more";
+  if (problem.empty() && fresh.cgroup != monitor.config().cgroup)
+    problem = path + ": cgroup: cannot change while the service runs";
+  if (!problem.empty()) {
+    std::fprintf(stderr, "cloisterd: not reloaded, all stays as it was: %s\n", problem.c_str());
+    return;
+  }
+  configured = !path.empty();
+  monitor.adopt(std::move(fresh));
+  std::fprintf(stderr, "cloisterd: reloaded %s\n", configured ? path.c_str() : "nothing");
+}
+
+void read_signals(boost::asio::posix::stream_descriptor& signals, Monitor& monitor,
+                  const std::function<void()>& on_hangup) {
   signals.async_wait(boost::asio::posix::stream_descriptor::wait_read,
                      [&](boost::system::error_code error) {
                        signalfd_siginfo info;
-                       if (error || ::read(signals.native_handle(), &info, sizeof info) < 0) return;
-                       monitor.shut_down();
-                       read_signals(signals, monitor);
+                       if (error) return;
+                       while (::read(signals.native_handle(), &info, sizeof info) == sizeof info)
+                         info.ssi_signo == SIGHUP ? on_hangup() : monitor.shut_down();
+                       read_signals(signals, monitor, on_hangup);
                      });
 }
 
@@ -236,18 +269,18 @@ int run(int argc, char** argv) {
   prepare_process(options);
 
   Config config;
-  const std::string standard = "/etc/cloister/cloisterd.json";
-  const bool told = !options.config.empty();
-  if (told || (!options.user && ::access(standard.c_str(), F_OK) == 0)) {
-    const std::string problem = read_config(told ? options.config : standard, ::geteuid(), config);
+  const std::string path = config_path(options);
+  bool configured = !path.empty();
+  if (configured) {
+    const std::string problem = read_config(path, ::geteuid(), config);
     if (!problem.empty()) fail(EX_CONFIG, problem);
   }
   if (only) config.spare_fronts = 1;
 
-  sigset_t ends;
-  ::sigemptyset(&ends);
-  for (int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&ends, signal);
-  ::sigprocmask(SIG_BLOCK, &ends, nullptr);
+  sigset_t heard;
+  ::sigemptyset(&heard);
+  for (int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&heard, signal);
+  ::sigprocmask(SIG_BLOCK, &heard, nullptr);
 
   Programs programs{open_program(options.front, "cloister-front"),
                     sealed_copy(open_program(options.init, "cloister-init"))};
@@ -257,9 +290,11 @@ int run(int argc, char** argv) {
                           : options.user ? plan::Mode::user
                                          : plan::Mode::system;
   boost::asio::io_context io(1);
-  Monitor monitor(io, std::move(config), mode, std::move(programs), std::move(records));
-  boost::asio::posix::stream_descriptor signals(io, ::signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK));
-  read_signals(signals, monitor);
+  Monitor monitor(io, std::move(config), mode, std::move(programs), std::move(records),
+                  options.journal);
+  boost::asio::posix::stream_descriptor signals(io, ::signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK));
+  const std::function<void()> on_hangup = [&] { reload(options, monitor, configured); };
+  read_signals(signals, monitor, on_hangup);
   const bool bound = !only && !listener;
   if (only)
     monitor.serve_only(std::move(only));

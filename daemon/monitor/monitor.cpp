@@ -32,7 +32,7 @@ struct Monitor::Silent {
 };
 
 Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Programs programs,
-                 sys::UniqueFd records)
+                 sys::UniqueFd records, std::string journal)
     : io_(io),
       config_(std::move(config)),
       mode_(mode),
@@ -40,8 +40,9 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       records_(std::move(records)),
       cgroups_(config_.cgroup),
       slots_(cgroups_, programs_.init.borrow(), records_.borrow(), spare_births(mode)),
+      audit_(mode == plan::Mode::private_ ? std::nullopt : std::optional(std::move(journal))),
       shop_{io, cgroups_, slots_, mode},
-      jobs_(shop_, config_),
+      jobs_(shop_, config_, quotas_, audit_),
       fronts_(io, std::move(programs_.front), config_.spare_fronts,
               {[this](Front& front, const plan::Ask& ask) { on_ask(front, ask); },
                [this](Front& front) { on_gone(front); }}),
@@ -83,38 +84,49 @@ void Monitor::accept(std::shared_ptr<stream_descriptor> listener) {
 void Monitor::admit(sys::UniqueFd connection) {
   std::optional<Peer> peer = peer_of(connection.borrow());
   const uint32_t in_all = ++connections_in_all_;
-  const uint32_t of_uid = ++connections_[peer ? peer->uid : Peer().uid];
   // No credentials: nobody is there. A front closes what may be queued on it.
-  if (!peer) return hand_over(std::move(connection), {}, RefusalKind::denied);
-  const bool crowded = in_all > config_.connections || of_uid > config_.connections_per_uid;
-  if (crowded) return hand_over(std::move(connection), std::move(*peer), RefusalKind::busy);
+  if (!peer) peer.emplace(), peer->uid = kOverflowUid;
+  const std::shared_ptr<const Rule> rule = config_.policy.rule_for(*peer);
+  const auto over = quotas_.connect(peer->uid, rule->quota);
+  if (in_all > config_.connections)
+    return hand_over(std::move(connection), std::move(*peer),
+                     refusal(RefusalKind::busy, "peer", "max_connections", config_.connections,
+                             in_all - 1, rule->name));
+  if (over)
+    return hand_over(std::move(connection), std::move(*peer),
+                     refusal(RefusalKind::busy, "peer", rule->member(over->member), over->limit,
+                             over->in_use, rule->name));
   pollfd said{connection.borrow(), POLLIN, 0};
-  if (::poll(&said, 1, 0) > 0)
-    return hand_over(std::move(connection), std::move(*peer), RefusalKind::none);
+  if (peer->pid == 0 || ::poll(&said, 1, 0) > 0)
+    return hand_over(std::move(connection), std::move(*peer), {});
   // Who says nothing costs no process.
   auto silent = std::make_shared<Silent>(io_, connection.take());
   silent->peer = std::move(*peer);
   silent->connection.async_wait(
       stream_descriptor::wait_read, [this, silent](boost::system::error_code error) {
         if (error) return;
-        hand_over(sys::UniqueFd(silent->connection.release()), std::move(silent->peer),
-                  RefusalKind::none);
+        hand_over(sys::UniqueFd(silent->connection.release()), std::move(silent->peer), {});
       });
 }
 
-void Monitor::hand_over(sys::UniqueFd connection, Peer peer, RefusalKind refuse) {
-  if (refuse == RefusalKind::none) {
-    const bool ours = mode_ == plan::Mode::system || peer.uid == ::geteuid() || peer.uid == 0;
-    // All who have no number here share this one.
-    const bool unmapped = mode_ == plan::Mode::system && peer.uid == kOverflowUid;
-    if (!complete(peer, connection.borrow()) || !ours || unmapped)
-      refuse = RefusalKind::denied;
-    else if (!only_one_ && !config_.confined_callers && surroundings_.confinement_of(peer))
-      refuse = RefusalKind::denied;
-    else if (ending_)
-      refuse = RefusalKind::shutting_down;
-  }
+// `kind` none: the peer stands where it may be served.
+plan::Refusal Monitor::confined(const Peer& peer, bool complete) const {
+  const auto denied = [](const char* rule) { return refusal(RefusalKind::denied, "peer", rule); };
+  if (!complete) return denied("caller-is-gone");
+  if (mode_ != plan::Mode::system && peer.uid != ::geteuid() && peer.uid != 0)
+    return denied("another-users-service");
+  // All who have no number here share this one.
+  if (mode_ == plan::Mode::system && peer.uid == kOverflowUid) return denied("unmapped-uid");
+  if (only_one_ || config_.confined_callers || !surroundings_.confinement_of(peer)) return {};
+  return denied("confined-caller");
+}
+
+void Monitor::hand_over(sys::UniqueFd connection, Peer peer, plan::Refusal refuse) {
+  if (refuse.kind == RefusalKind::none) refuse = confined(peer, complete(peer, connection.borrow()));
+  if (refuse.kind == RefusalKind::none && ending_) refuse.kind = RefusalKind::shutting_down;
   const uid_t uid = peer.uid;
+  if (refuse.kind != RefusalKind::none)
+    audit_.refused(uid, refuse);
   if (!fronts_.assign(std::move(connection), std::move(peer), mode_, refuse)) uncount(uid);
   replenish_soon();
 }
@@ -147,9 +159,13 @@ void Monitor::on_ask(Front& front, const plan::Ask& ask) {
 
 void Monitor::uncount(uid_t uid) {
   --connections_in_all_;
-  if (const auto count = connections_.find(uid);
-      count != connections_.end() && --count->second == 0)
-    connections_.erase(count);
+  quotas_.disconnect(uid);
+}
+
+void Monitor::adopt(Config config) {
+  config_ = std::move(config);
+  fronts_.keep(config_.spare_fronts);
+  replenish_soon();
 }
 
 void Monitor::on_gone(Front& front) {

@@ -7,9 +7,10 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <list>
-#include <map>
 #include <memory>
 
+#include "audit.hpp"
+#include "config.hpp"
 #include "fronts.hpp"
 #include "jobs.hpp"
 
@@ -22,13 +23,17 @@ struct Programs {
 
 class Monitor {
  public:
-  // `records` is the record directory, or an empty fd (private mode).
+  // `records` is the record directory, or an empty fd (private mode). `journal`
+  // is journald's socket.
   Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Programs programs,
-          sys::UniqueFd records);
+          sys::UniqueFd records, std::string journal);
 
   void listen(sys::UniqueFd listener);
   // Private mode: one connection, and the monitor ends with it.
   void serve_only(sys::UniqueFd connection);
+  const Config& config() const { return config_; }
+  // Decisions from now on are by this one; jobs and connections that are there stay.
+  void adopt(Config config);
   // Kills all jobs, reaps them, then stops the io_context.
   void shut_down();
 
@@ -39,7 +44,8 @@ class Monitor {
 
   void accept(std::shared_ptr<boost::asio::posix::stream_descriptor> listener);
   void admit(sys::UniqueFd connection);
-  void hand_over(sys::UniqueFd connection, Peer peer, plan::RefusalKind refuse);
+  void hand_over(sys::UniqueFd connection, Peer peer, plan::Refusal refuse);
+  plan::Refusal confined(const Peer& peer, bool complete) const;
   void on_ask(Front& front, const plan::Ask& ask);
   void on_gone(Front& front);
   void uncount(uid_t uid);
@@ -53,10 +59,11 @@ class Monitor {
   Surroundings surroundings_;
   Cgroups cgroups_;
   Slots slots_;
+  Quotas quotas_;
+  Audit audit_;
   Workshop shop_;
   Jobs jobs_;
   Fronts fronts_;
-  std::map<uid_t, uint32_t> connections_;
   uint32_t connections_in_all_ = 0;
   boost::asio::steady_timer pause_, refill_;
   bool only_one_ = false, ending_ = false;

@@ -102,20 +102,19 @@ std::optional<Peer> peer_of(int connection) {
   peer.uid = credentials.uid;
   peer.gid = credentials.gid;
   peer.pid = credentials.pid;
+  size = 64 * sizeof(gid_t);
+  peer.groups.resize(64);
+  while (::getsockopt(connection, SOL_SOCKET, SO_PEERGROUPS, peer.groups.data(), &size) < 0) {
+    if (errno != ERANGE || size > plan::kMaxGroups * sizeof(gid_t)) return {};
+    peer.groups.resize(size / sizeof(gid_t));
+  }
+  peer.groups.resize(size / sizeof(gid_t));
   return peer;
 }
 
 bool complete(Peer& peer, int connection) {
-  socklen_t size = 64 * sizeof(gid_t);
-  peer.groups.resize(64);
-  while (::getsockopt(connection, SOL_SOCKET, SO_PEERGROUPS, peer.groups.data(), &size) < 0) {
-    if (errno != ERANGE || size > plan::kMaxGroups * sizeof(gid_t)) return false;
-    peer.groups.resize(size / sizeof(gid_t));
-  }
-  peer.groups.resize(size / sizeof(gid_t));
-
   int pidfd = -1;
-  size = sizeof pidfd;
+  socklen_t size = sizeof pidfd;
   if (::getsockopt(connection, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0)
     pidfd = static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0));  // before Linux 6.5
   peer.pidfd.reset(pidfd);

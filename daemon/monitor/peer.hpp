@@ -71,12 +71,11 @@ class Surroundings {
   std::string jobs_;
 };
 
-// Credentials only: what is needed to count a connection that has said nothing
-// yet. Nothing when getsockopt(2) fails.
+// Credentials and groups: what is needed to count a connection that has said
+// nothing yet. Nothing when getsockopt(2) fails, or at more than kMaxGroups groups.
 std::optional<Peer> peer_of(int connection);
 
-// Adds groups, pidfd and the facts from /proc. False when the peer is gone or
-// has more groups than kMaxGroups.
+// Adds pidfd and the facts from /proc. False when the peer is gone.
 bool complete(Peer& peer, int connection);
 
 }  // namespace cloister::monitor

@@ -237,7 +237,8 @@ Result<DryRun> decode(Received&& reply, std::type_identity<DryRun>) {
   members.json("effective", plan.effective)
       .json("origins", plan.origins)
       .required("steps", plan.steps)
-      .required("degraded", plan.degraded);
+      .required("degraded", plan.degraded)
+      .required("policy", plan.policy);
   return members.result(std::move(plan));
 }
 

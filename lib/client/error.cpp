@@ -37,7 +37,11 @@ std::string invalid_request(const Json& fields) {
 std::string denied(const Json& fields) {
   std::string text = "policy forbids";
   if (const auto field = string_of(fields, "field"); !field.empty()) text += " " + field;
-  text += " (rule " + string_of(fields, "rule");
+  const auto rule = string_of(fields, "rule"), policy = string_of(fields, "policy");
+  text += " (rule " + rule;
+  // A rule of the configuration's own names it already.
+  if (!policy.empty() && policy != "default" && !rule.starts_with(policy + "/"))
+    text += ", policy " + policy;
   if (const auto limit = string_of(fields, "limit"); !limit.empty()) text += ", limit " + limit;
   if (const auto requested = string_of(fields, "requested"); !requested.empty())
     text += ", requested " + requested;
@@ -59,6 +63,7 @@ std::string busy(const Json& fields) {
   if (const auto running = string_of(fields, "running"); !running.empty())
     text += ": " + running + " under way";
   if (const auto limit = string_of(fields, "limit"); !limit.empty()) text += ", limit " + limit;
+  if (const auto rule = string_of(fields, "rule"); !rule.empty()) text += " (" + rule + ")";
   if (const auto retry = string_of(fields, "retry_after_ms"); !retry.empty())
     text += "; try again in " + retry + " ms";
   return text;

@@ -55,7 +55,7 @@ enum class TellKind : uint32_t {
   assigned,  // the first: Peer; descriptors: connection, plan memfd
   groups,    // after `assigned`: the peer's groups in batches
   accepted,  // JobState; descriptors: channel to init, next plan memfd
-  planned,   // plan_only was authorised; descriptor: next plan memfd
+  planned,   // plan_only was authorised: Refusal, of which only `policy`; descriptor: next plan memfd
   refused,   // Refusal; descriptor: next plan memfd when it answers a submit
   event,     // JobState changed: started, stopped, continued, ended; descriptor: the job's plan
   row,       // one JobState of a list, descriptor: its plan
@@ -71,16 +71,21 @@ struct Peer {
   uint32_t no_new_privs;
   uint32_t mode;  // Mode
   uint32_t refuse;  // RefusalKind: tell the client so, then hang up
+  uint32_t limit, in_use;  // busy
   uint32_t reserved;
+  char rule[64];    // denied, busy
 };
 
 enum class Mode : uint32_t { system, user, private_ };
+
+// Of a rule of root's configuration, NUL included.
+inline constexpr uint32_t kMaxRuleName = 32;
 
 enum class RefusalKind : uint32_t {
   none,
   denied,         // policy: field, rule
   invalid,        // the Plan was refused: field, detail = Flaw
-  busy,           // field = which limit, limit, requested = in use
+  busy,           // rule = which limit, limit, requested = in use, detail = ms until it may have room
   no_such_job,
   launch_failed,  // failure
   unsupported,    // field = feature
@@ -95,6 +100,7 @@ struct Refusal {
   uint64_t limit, requested;
   char field[64];
   char rule[64];
+  char policy[kMaxRuleName];  // the rule of root's configuration that spoke of this peer
 };
 
 enum class JobPhase : uint32_t { preparing, running, stopped, ended };

@@ -117,20 +117,22 @@ Reply invalid_request(std::string_view field, std::string_view reason, std::stri
                 {"got", text_or_null(got)}});
 }
 
-Reply denied(std::string_view field, std::string_view rule, std::optional<uint64_t> limit,
-             std::optional<uint64_t> requested, std::string_view hint) {
+Reply denied(std::string_view field, std::string_view rule, std::optional<int64_t> limit,
+             std::optional<int64_t> requested, std::string_view hint, std::string_view policy) {
   return error(kLauncher, "Denied",
                {{"field", field},
                 {"rule", rule},
+                {"policy", text_or_null(policy)},
                 {"limit", number_or_null(limit)},
                 {"requested", number_or_null(requested)},
                 {"hint", text_or_null(hint)}});
 }
 
 Reply busy(std::optional<int64_t> retry_after_ms, std::optional<int64_t> running,
-           std::optional<int64_t> queued, std::optional<int64_t> limit) {
+           std::optional<int64_t> queued, std::optional<int64_t> limit, std::string_view rule) {
   return error(kLauncher, "Busy",
-               {{"retry_after_ms", number_or_null(retry_after_ms)},
+               {{"rule", text_or_null(rule)},
+                {"retry_after_ms", number_or_null(retry_after_ms)},
                 {"running", number_or_null(running)},
                 {"queued", number_or_null(queued)},
                 {"limit", number_or_null(limit)}});

@@ -41,10 +41,12 @@ Reply method_not_implemented(std::string_view method);
 // io.cloister.Launcher; absent members are null.
 Reply invalid_request(std::string_view field, std::string_view reason, std::string_view expected,
                       std::string_view got);
-Reply denied(std::string_view field, std::string_view rule, std::optional<uint64_t> limit,
-             std::optional<uint64_t> requested, std::string_view hint);
+Reply denied(std::string_view field, std::string_view rule, std::optional<int64_t> limit,
+             std::optional<int64_t> requested, std::string_view hint,
+             std::string_view policy = {});
 Reply busy(std::optional<int64_t> retry_after_ms, std::optional<int64_t> running,
-           std::optional<int64_t> queued, std::optional<int64_t> limit);
+           std::optional<int64_t> queued, std::optional<int64_t> limit,
+           std::string_view rule = {});
 Reply no_such_job(std::string_view id);
 Reply unsupported(std::string_view feature, std::string_view reason);
 

@@ -100,13 +100,20 @@ Stage::Stage(const std::string& programs, const std::string& noop) : programs_(p
   fs::permissions(directory_, fs::perms(0755));
   fs::copy_file(noop, directory_ + "/noop");
   socket_ = directory_ + "/socket";
+  journal_ = UniqueFd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const std::string journal = directory_ + "/journal";
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  journal.copy(address.sun_path, sizeof address.sun_path - 1);
+  if (::bind(journal_.borrow(), reinterpret_cast<sockaddr*>(&address), sizeof address) < 0)
+    fail("bind " + journal);
   // Records live in memory, as below /run on a host with systemd.
   char memory[] = "/dev/shm/cloister-bench-XXXXXX";
   if (!::mkdtemp(memory)) fail("mkdtemp");
   runtime_ = memory;
   monitor_ =
       start({programs_ + "/cloisterd", "--socket", socket_, "--runtime-dir", runtime_, "--front",
-             programs_ + "/cloister-front", "--init", programs_ + "/cloister-init"});
+             programs_ + "/cloister-front", "--init", programs_ + "/cloister-init", "--journal", journal});
   for (int tries = 0; !connect_to(socket_); ++tries) {
     siginfo_t ended{};
     ::waitid(P_PID, static_cast<id_t>(monitor_), &ended, WEXITED | WNOHANG | WNOWAIT);

@@ -59,6 +59,7 @@ class Stage {
  private:
   void finish();
 
+  UniqueFd journal_;  // nobody reads it: what the service records must not cost a terminal's time
   std::string programs_, directory_, runtime_, socket_;
   pid_t monitor_ = -1;
 };

@@ -109,12 +109,12 @@ const monitor::Peer& stranger() {
 }
 
 void as_monitor(View plan) {
-  static const monitor::Config config;
+  static const monitor::Policy policy;
   const monitor::Peer& peer = stranger();
   const auto nobodys = [](const uint8_t(&)[16], const monitor::Peer&) {
     return monitor::Joinable();
   };
-  const auto approved = monitor::authorise(peer, plan, {config, plan::Mode::system, nobodys});
+  const auto approved = monitor::authorise(peer, plan, {policy, plan::Mode::system, nobodys});
   if (!approved) {
     require(approved.error().kind != plan::RefusalKind::none && approved.error().rule[0] != 0,
             "a refusal names its rule");

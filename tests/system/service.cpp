@@ -55,13 +55,28 @@ Who make_user(const std::string& name, const std::string& home) {
   return who;
 }
 
-Fd connect_to(const std::string& path) {
-  Fd fd(check(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
+sockaddr_un address_of(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) throw std::runtime_error("too long: " + path);
   std::memcpy(address.sun_path, path.data(), path.size());
-  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) {
+  return address;
+}
+
+// A journal of the test's own: most tests do not read it, and it is full soon.
+Fd listen_as_journal(const std::string& path) {
+  Fd fd(check(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), "socket"));
+  const sockaddr_un address = address_of(path);
+  unlink(path.c_str());
+  check(bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), "bind");
+  check(chmod(path.c_str(), 0666), "chmod");
+  return fd;
+}
+
+Fd connect_to(const std::string& path) {
+  Fd fd(check(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
+  const sockaddr_un address = address_of(path);
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) {
     return Fd();
   }
   return fd;
@@ -137,10 +152,11 @@ std::string name_of(Way way) {
 
 Service::Service(const Who& who, const std::string& directory,
                  const std::vector<std::string>& options)
-    : socket_(directory + "/socket") {
+    : socket_(directory + "/socket"), journal_(listen_as_journal(directory + "/journal")) {
   // Everybody may connect: who may do what is what is tested.
   std::vector<std::string> arguments = {"--socket", socket_,         "--socket-mode",
-                                        "0666",     "--runtime-dir", directory + "/run"};
+                                        "0666",     "--runtime-dir", directory + "/run",
+                                        "--journal", directory + "/journal"};
   for (const auto& word : program_options()) arguments.push_back(word);
   arguments.insert(arguments.end(), options.begin(), options.end());
   pid_ = child([&] {
@@ -167,6 +183,14 @@ int Service::stop() {
   if (!gone) ::kill(pid_, SIGKILL);
   const int status = wait_for(std::exchange(pid_, -1));
   return gone ? status : -1;
+}
+
+std::vector<std::string> Service::records() {
+  std::vector<std::string> all;
+  char text[16384];
+  for (ssize_t size; (size = recv(journal_.get(), text, sizeof text, 0)) >= 0;)
+    all.emplace_back(text, static_cast<size_t>(size));
+  return all;
 }
 
 std::vector<pid_t> Service::processes() const {

@@ -41,11 +41,14 @@ class Service {
   std::vector<pid_t> processes() const;
 
   Client connect(const Who& who) const;
+  // What it has told the journal since the last call: one text a record.
+  std::vector<std::string> records();
   // SIGTERM, and the raw wait status.
   int stop();
 
  private:
   std::string socket_;
+  Fd journal_;
   pid_t pid_ = -1;
 };
 

@@ -77,6 +77,7 @@ struct DryRun {
   std::string origins;    // JSON: field path -> where its value came from
   std::vector<std::string> steps;
   std::vector<std::string> degraded;
+  std::string policy;  // the rule of the service's configuration that spoke of the caller
 };
 
 struct Description {
