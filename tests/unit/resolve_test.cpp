@@ -438,6 +438,30 @@ TEST_CASE("env_pass takes the caller's variables by glob, below the request's ow
   CHECK(effective->origins.at("env.CLOISTER_TA") == "caller");
 }
 
+TEST_CASE("env_pass of a caller that cannot be read is refused, unless it may be given up") {
+  const TempDir at;
+  at.write("default.json", R"({"env_pass": ["CLOISTER_T*"]})");
+  at.write("own.json", R"({"profile": "default", "env_pass": ["X"], "best_effort": ["env_pass"]})");
+  at.write("above.json", R"({"profile": "own", "env_pass": ["Y"]})");
+  const auto loaded = Profiles::load(at.path());
+  REQUIRE(loaded.has_value());
+  Caller caller = self();
+  caller.pid = INT32_MAX;  // above every pid_max, proc(5)
+  Request request;
+  request.argv = {"a"};
+  CHECK(complete(request, *loaded, caller).error().field == "env_pass");
+  // One layer's leave does not cover what a layer above it asks for.
+  request.profile = "above";
+  CHECK(complete(request, *loaded, caller).error().field == "env_pass");
+  for (const char* profile : {"own", "default"}) {
+    request.profile = profile;
+    const auto effective = complete(request, *loaded, caller);
+    REQUIRE_MESSAGE(effective.has_value(), effective.error().reason);
+    CHECK(effective->degraded == std::vector<std::string>{"env_pass"});
+    request.best_effort = {"env_pass"};
+  }
+}
+
 TEST_CASE("streams become actions before the file actions") {
   const TempDir at;
   const Made nothing = make(kPlain);

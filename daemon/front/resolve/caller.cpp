@@ -20,6 +20,8 @@
 namespace cloister::front {
 namespace {
 
+constexpr const char* kEnvPass = "env_pass";
+
 Problem unreadable(const std::string& field, int error) {
   return {Problem::Kind::failed,
           field,
@@ -154,7 +156,7 @@ request::Result<Request> read_caller(const Caller& caller, const Request& reques
 request::Result<Request> read_passed_env(const std::vector<std::string>& globs,
                                          const Caller& caller) {
   Request passed;
-  const auto environment = read_file("env_pass", proc_path(caller.pid, "environ"));
+  const auto environment = read_file(kEnvPass, proc_path(caller.pid, "environ"));
   if (!environment) return environment.error();
   std::istringstream entries(*environment);
   for (std::string entry; std::getline(entries, entry, '\0');) {
@@ -167,6 +169,21 @@ request::Result<Request> read_passed_env(const std::vector<std::string>& globs,
     if (passes && request::is_utf8(name)) passed.env[name] = entry.substr(equals + 1);
   }
   return passed;
+}
+
+// As merge() has it for all fields: what may be given up in a layer is said
+// there or above it.
+bool may_lack_passed_env(const std::vector<request::Layer>& profiles, const Request& request) {
+  const auto says = [](const Request& layer) {
+    const auto& fields = layer.best_effort;
+    return std::find(fields.begin(), fields.end(), kEnvPass) != fields.end();
+  };
+  if (says(request)) return true;
+  for (size_t i = profiles.size(); i-- > 0;) {
+    if (says(profiles[i].request)) return true;
+    if (!profiles[i].request.env_pass.empty()) return false;
+  }
+  return false;
 }
 
 }  // namespace
@@ -220,13 +237,21 @@ request::Result<request::Effective> complete(const Request& request, const Profi
     if (!own) return own.error();
     layers->insert(layers->begin(), {*std::move(own), request::kFromCaller});
   }
+  const bool optional = may_lack_passed_env(*layers, request);
+  bool lacks_env = false;
   if (!globs.empty()) {
     auto passed = read_passed_env(globs, caller);
-    if (!passed) return passed.error();
-    layers->push_back({*std::move(passed), request::kFromCaller});
+    lacks_env = !passed;
+    if (lacks_env && !optional) return passed.error();
+    if (passed) layers->push_back({*std::move(passed), request::kFromCaller});
   }
   layers->push_back({request, request::kFromRequest});
-  return request::merge(*layers);
+  auto effective = request::merge(*layers);
+  if (effective && lacks_env)
+    effective->degraded.insert(
+        std::lower_bound(effective->degraded.begin(), effective->degraded.end(), kEnvPass),
+        kEnvPass);
+  return effective;
 }
 
 }  // namespace cloister::front
