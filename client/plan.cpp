@@ -3,6 +3,7 @@
 #include "file.hpp"
 #include "job.hpp"
 #include "json.hpp"
+#include "repository.hpp"
 #include "service.hpp"
 #include "table.hpp"
 #include "values.hpp"
@@ -38,6 +39,8 @@ std::string for_people(const DryRun& dry, const Job& job) {
   text += steps.text();
   for (const std::string& field : dry.degraded)
     text += "given up, as best_effort allows: " + printable(field) + "\n";
+  if (const std::string note = repository_note(job.request); !note.empty())
+    text += "note: " + printable(note) + "\n";
   return text;
 }
 
@@ -54,11 +57,14 @@ int plan(const CommandLine& line) {
     print(for_people(*dry, job));
     return 0;
   }
+  Json notes = Json::array();
+  if (const std::string note = repository_note(job.request); !note.empty()) notes.push_back(note);
   const Json object = {{"effective", parsed(dry->effective)},
                        {"origins", origins_of(*dry, job)},
                        {"steps", dry->steps},
                        {"degraded", dry->degraded},
-                       {"policy", dry->policy}};
+                       {"policy", dry->policy},
+                       {"notes", notes}};
   print(object.dump() + "\n");
   return 0;
 }

@@ -3,6 +3,7 @@
 
 #include "exit_code.hpp"
 #include "job.hpp"
+#include "repository.hpp"
 #include "service.hpp"
 #include "session.hpp"
 #include "sys/names.hpp"
@@ -24,7 +25,7 @@ Ending carry_through(const CommandLine& line, Job& job) {
   const bool quiet = line.has(Opt::quiet);
   auto client = connect(line);
   if (!client) return {verdict_of(client.error(), Mode::unknown), client.error().message(), ""};
-  std::string note;
+  std::string note = repository_note(job.request);
   auto verdict = Session(*client, job, quiet).run();
   if (const Error error = verdict ? Error() : verdict.error();
       !verdict && drop_workspace(job, error)) {

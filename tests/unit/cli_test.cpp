@@ -4,12 +4,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "environment.hpp"
 #include "exit_code.hpp"
 #include "job.hpp"
 #include "outcome.hpp"
+#include "repository.hpp"
 #include "table.hpp"
 #include "verbs.hpp"
 
@@ -448,4 +450,32 @@ TEST_CASE("ages are counted from RFC 3339 times") {
   CHECK(age("1970-01-01T00:00:00.000000Z", 10 * 86400) == "10d");
   CHECK(age("1970-01-01T00:02:00.000000Z", 100) == "0s");
   CHECK(age("?", 100) == "-");
+}
+
+TEST_CASE("what is outside the workspace of its repository is noted") {
+  char path[] = "/tmp/cloister-cli-XXXXXX";
+  REQUIRE(::mkdtemp(path) != nullptr);
+  const std::string top = path;
+  namespace fs = std::filesystem;
+  fs::create_directories(top + "/repository/.git/worktrees/tree");
+  fs::create_directories(top + "/repository/below/deep");
+  fs::create_directories(top + "/tree");
+  fs::create_directories(top + "/plain");
+  std::ofstream(top + "/tree/.git") << "gitdir: ../repository/.git/worktrees/tree\n";
+  const auto note = [&](const std::string& workspace, std::vector<std::string> options = {}) {
+    options.insert(options.end(), {"--workspace", top + workspace, "x"});
+    return repository_note(job_of(options).request);
+  };
+  CHECK(note("/repository").empty());
+  CHECK(note("/plain").empty());
+  const std::string root = "root, " + top + "/repository, is outside the workspace";
+  CHECK(says(note("/repository/below"), root.c_str()));
+  CHECK(says(note("/repository/below/deep"), root.c_str()));
+  CHECK(says(note("/repository/below", {"--ro", top + "/repository"}), root.c_str()));
+  CHECK(note("/repository/below", {"--rw", top + "/repository"}).empty());
+  const std::string place = "objects in " + top + "/repository/.git/worktrees/tree";
+  CHECK(says(note("/tree"), place.c_str()));
+  CHECK(note("/tree", {"--rw", top + "/repository/.git"}).empty());
+  CHECK(repository_note(job_of({"--workspace", "none", "x"}).request).empty());
+  fs::remove_all(top);
 }
