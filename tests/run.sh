@@ -6,7 +6,7 @@
 #   --all         the sanitized build as well, and tests that need heavy tools
 #   --sanitize    the build with AddressSanitizer and UBSan only
 #   --soak        the long runs at full length
-#   --suite NAME  one suite: build, system, security, faults, fuzz or bench
+#   --suite NAME  one suite: build, system, security, work, faults, fuzz or bench
 #
 # For Debian 12, as root or as a user who may sudo. Without either it runs what
 # an unprivileged user can run, and the rest counts as skipped.
@@ -60,6 +60,11 @@ install_missing g++ meson ninja-build pkg-config libboost1.81-dev nlohmann-json3
   libseccomp-dev libcli11-dev scdoc doctest-dev jq socat bubblewrap strace binutils procps
 if $all; then
   install_missing clang libclang-rt-14-dev python3
+  # What works inside is shown with: tests/work.
+  install_missing gdb git golang-go default-jdk-headless python3-pytest
+  # A machine may have others than Debian's, which leave no room for those.
+  [ -x /usr/bin/node ] || install_missing nodejs
+  [ -x /usr/bin/npm ] || install_missing npm
   # Not in Debian 12 itself, but in its backports.
   if apt-cache show python3-varlink >/dev/null 2>&1; then install_missing python3-varlink; fi
 fi
@@ -127,9 +132,12 @@ run() {
 
 run_suites() {
   folder=$1
-  for name in ${suite:-build system security faults fuzz bench}; do
-    # What is measured under sanitizers says nothing; a fuzzer brings its own.
-    case $folder:$name in build-sanitize:bench | build-sanitize:fuzz) continue ;; esac
+  for name in ${suite:-build system security work faults fuzz bench}; do
+    # What is measured under sanitizers says nothing, a fuzzer brings its own, and
+    # the work of other people's programs is theirs.
+    case $folder:$name in
+      build-sanitize:bench | build-sanitize:fuzz | build-sanitize:work) continue ;;
+    esac
     case $name in
       build | fuzz) run "$folder" self "$name" ;;
       *)

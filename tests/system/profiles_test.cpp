@@ -1,0 +1,214 @@
+// The shipped profiles: that each can be used, and what it keeps from a payload
+// and shows to it.
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "reading.hpp"
+
+namespace cloister::system_test {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> shipped() {
+  std::vector<std::string> names;
+  for (const auto& file : fs::directory_iterator(PROFILES))
+    if (file.path().extension() == ".json") names.push_back(file.path().stem());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Those that keep a payload away from what is the host's.
+std::vector<std::string> boxes() {
+  std::vector<std::string> names = shipped();
+  std::erase(names, "none");
+  return names;
+}
+
+// The probe under a profile, where it is bound to /run/test.
+Json boxed(const std::string& profile, const std::vector<std::string>& arguments = {}) {
+  return with(World::get().boxed_request(arguments), {{"profile", profile}});
+}
+
+Json act(Client& client, const Json& request) {
+  Outcome outcome = client.run(request);
+  INFO(request.dump());
+  INFO(outcome.told());
+  REQUIRE(outcome.error.empty());
+  REQUIRE(outcome.verdict["ending"] == "exited");
+  return Json::parse(outcome.out);
+}
+
+Json error_of(Client& client, const std::string& profile,
+              const std::vector<std::string>& arguments) {
+  return act(client, boxed(profile, arguments))["error"];
+}
+
+class Listening {
+ public:
+  explicit Listening(const std::string& path)
+      : path_(path), fd_(check(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket")) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    REQUIRE(path.size() < sizeof address.sun_path);
+    path.copy(address.sun_path, path.size());
+    auto size = static_cast<socklen_t>(sizeof address);
+    if (path[0] == '@') {
+      address.sun_path[0] = 0;
+      size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
+    } else {
+      unlink(path.c_str());
+    }
+    check(bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), size), "bind");
+    if (path[0] != '@') check(chmod(path.c_str(), 0777), "chmod");
+    check(listen(fd_.get(), 64), "listen");
+  }
+  ~Listening() {
+    if (path_[0] != '@') unlink(path_.c_str());
+  }
+  Listening(const Listening&) = delete;
+
+ private:
+  std::string path_;
+  Fd fd_;
+};
+
+TEST_CASE("every shipped profile can be planned, by everybody, with nothing given up but by name") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  for (const Way way : kWays) {
+    CAPTURE(name_of(way));
+    Client client = world.connect(way);
+    for (const std::string& name : shipped()) {
+      CAPTURE(name);
+      Reply reply = client.call("Plan", {{"request", {{"profile", name}, {"argv", {"/bin/true"}}}}});
+      INFO(reply.parameters.dump());
+      REQUIRE(reply.error.empty());
+      CHECK(reply.parameters["effective"]["profile"] == name);
+      CHECK(!reply.parameters["steps"].empty());
+    }
+  }
+}
+
+TEST_CASE("sockets of the host are reached from none of the boxes") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  // Where buses, container engines, agents and displays have theirs, and our own.
+  const std::string under[] = {"/run/cloister-canary", "/var/run/cloister-canary2",
+                               "/tmp/cloister-canary", "/var/tmp/cloister-canary",
+                               world.directory() + "/alice/canary", "@cloister-canary"};
+  std::vector<std::string> sockets(std::begin(under), std::end(under));
+  std::vector<std::unique_ptr<Listening>> listening;
+  for (const std::string& path : under) listening.push_back(std::make_unique<Listening>(path));
+  check(chmod((world.directory() + "/alice").c_str(), 0755), "chmod");
+  sockets.push_back(world.system().socket());
+  sockets.push_back("/proc/1/root/run/cloister-canary");
+  for (const Way way : kWays) {
+    CAPTURE(name_of(way));
+    Client client = world.connect(way);
+    for (const std::string& path : sockets) {
+      CAPTURE(path);
+      // Init's root is the box, for who may follow the link at all.
+      if (!path.starts_with("/proc"))
+        CHECK(act(client, world.probe_request({"connect", path}))["error"] == nullptr);
+      for (const std::string& name : boxes()) {
+        CAPTURE(name);
+        const Json error = error_of(client, name, {"connect", path});
+        CHECK((error == "ENOENT" || error == "ECONNREFUSED" || error == "EACCES"));
+      }
+    }
+  }
+}
+
+TEST_CASE("no box has a capability, another's processes, or a way to new privileges") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  for (const Way way : kWays) {
+    CAPTURE(name_of(way));
+    Client client = world.connect(way);
+    for (const std::string& name : boxes()) {
+      CAPTURE(name);
+      Json report = report_of(client, boxed(name));
+      INFO(report.dump());
+      CHECK(report["no_new_privs"] == 1);
+      for (const auto& [set, value] : report["capabilities"].items()) {
+        CAPTURE(set);
+        if (set != "last_cap") CHECK(value == 0);
+      }
+      for (const char* space : {"mnt", "pid", "net", "ipc", "uts", "cgroup"}) {
+        CAPTURE(std::string(space));
+        CHECK(report["namespaces"][space] != own_namespace(space));
+      }
+      CHECK(descriptor_numbers(report) == std::vector<int>{0, 1, 2});
+    }
+  }
+}
+
+TEST_CASE("build shows the toolchains of the home, read-only, and no credential") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  const std::string home = world.directory() + "/alice";
+  const auto put = [&](const std::string& file) {
+    const std::string path = home + "/" + file;
+    fs::create_directories(fs::path(path).parent_path());
+    write_file(path, "canary", 0755);
+  };
+  const std::vector<std::string> tools = {".cargo/bin/tool",  ".rustup/toolchains/one/bin/tool",
+                                          ".nvm/versions/tool", ".pyenv/shims/tool",
+                                          ".local/bin/tool",  "go/bin/tool"};
+  for (const std::string& file : tools) put(file);
+  const std::vector<std::string> credentials = {
+      ".cargo/credentials.toml", ".ssh/id_ed25519",   ".netrc",
+      ".npmrc",                  ".pypirc",           ".git-credentials",
+      ".gnupg/key",              ".aws/credentials",  ".docker/config.json",
+      ".kube/config",            ".config/gh/hosts",  ".local/share/keyrings/login",
+      "go/pkg/mod/private"};
+  for (const std::string& file : credentials) put(file);
+  REQUIRE(command({"/bin/chown", "-R", world.name_of(world.alice()), home}) == 0);
+
+  for (const Way way : {Way::user, Way::rootless, Way::alone}) {
+    CAPTURE(name_of(way));
+    Client client = world.connect(way);
+    for (const char* name : {"build"}) {
+      CAPTURE(std::string(name));
+      for (const std::string& file : tools) {
+        CAPTURE(file);
+        CHECK(act(client, boxed(name, {"read", home + "/" + file}))["text"] == "canary");
+        CHECK(error_of(client, name, {"file-write", home + "/" + file, "x"}) == "EROFS");
+      }
+      for (const std::string& file : credentials) {
+        CAPTURE(file);
+        CHECK(error_of(client, name, {"read", home + "/" + file}) == "ENOENT");
+      }
+      // Caches beside the programs can be made, and are gone with the job.
+      for (const char* made : {"/.cargo/made", "/.local/made", "/go/made", "/made"}) {
+        CAPTURE(std::string(made));
+        CHECK(error_of(client, name, {"file-write", home + made, "x"}) == nullptr);
+        CHECK(access((home + made).c_str(), F_OK) != 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("build works for a user without any of these toolchains") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  const std::string home = world.directory() + "/alice";
+  for (const char* gone : {".cargo", ".rustup", ".nvm", ".pyenv", ".local", "go"})
+    fs::remove_all(home + "/" + gone);
+  for (const Way way : kWays) {
+    CAPTURE(name_of(way));
+    Client client = world.connect(way);
+    Json report = report_of(client, boxed("build"));
+    std::vector<std::string> environment = report["environ"];
+    CHECK(std::find(environment.begin(), environment.end(), "CI=true") != environment.end());
+  }
+}
+
+}  // namespace
+}  // namespace cloister::system_test
