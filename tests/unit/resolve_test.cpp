@@ -443,7 +443,7 @@ TEST_CASE("env_pass of a caller that cannot be read is refused, unless it may be
   at.write("default.json", R"({"env_pass": ["CLOISTER_T*"]})");
   at.write("own.json", R"({"profile": "default", "env_pass": ["X"], "best_effort": ["env_pass"]})");
   at.write("above.json", R"({"profile": "own", "env_pass": ["Y"]})");
-  const auto loaded = Profiles::load(at.path());
+  const auto loaded = load({at.path()});
   REQUIRE(loaded.has_value());
   Caller caller = self();
   caller.pid = INT32_MAX;  // above every pid_max, proc(5)
