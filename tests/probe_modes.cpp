@@ -26,24 +26,13 @@
 #include <string_view>
 #include <vector>
 
-#include "probe_json.hpp"
+#include "probe_say.hpp"
 
 namespace cloister::probe {
 namespace {
 
-// Arguments after the word.
-using Arguments = std::vector<const char*>;
-
 int number(const Arguments& arguments, size_t index, int otherwise) {
   return index < arguments.size() ? atoi(arguments[index]) : otherwise;
-}
-
-void say(std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t n = write(STDOUT_FILENO, text.data(), text.size());
-    if (n < 0 && errno != EINTR) _exit(120);
-    if (n > 0) text.remove_prefix(static_cast<size_t>(n));
-  }
 }
 
 int signal_number(const char* name) {
@@ -346,10 +335,7 @@ int do_noop(const Arguments&) {
   return 0;
 }
 
-constexpr struct {
-  std::string_view word;
-  int (*act)(const Arguments&);
-} kActs[] = {{"noop", do_noop},
+constexpr Act kActs[] = {{"noop", do_noop},
              {"exit", do_exit},
              {"signal", do_signal},
              {"write", do_write},
@@ -376,8 +362,10 @@ constexpr struct {
 }  // namespace
 
 int act(int argc, char** argv) {
-  for (const auto& entry : kActs) {
-    if (entry.word == argv[1]) return entry.act(Arguments(argv + 2, argv + argc));
+  for (const std::span<const Act> acts : {std::span<const Act>(kActs), attacks(), neighbours()}) {
+    for (const Act& entry : acts) {
+      if (entry.word == argv[1]) return entry.act(Arguments(argv + 2, argv + argc));
+    }
   }
   return -1;
 }

@@ -1,0 +1,147 @@
+#include "boxes.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include "census.hpp"
+
+namespace cloister::security_test {
+
+Json act(Client& client, const Json& request, const std::vector<int>& fds) {
+  Outcome outcome = client.run(request, fds);
+  INFO(request.dump().substr(0, 2000));
+  INFO(outcome.told());
+  REQUIRE(outcome.error == "");
+  REQUIRE(outcome.verdict["ending"] == "exited");
+  REQUIRE(outcome.verdict["exit_code"] != 121);
+  Json answer = Json::parse(outcome.out, nullptr, false);
+  INFO(outcome.out);
+  REQUIRE(answer.is_object());
+  return answer;
+}
+
+namespace {
+
+// Why this profile cannot be tried by this client; empty when it can.
+std::string why_not_under(Client& client, Json request, const std::string& profile) {
+  request["argv"] = {"probe", "noop"};
+  Outcome outcome = client.run(request);
+  if (outcome.error.empty() && outcome.verdict["ok"] == true) return {};
+  if (outcome.error == "Denied" || outcome.error == "Unsupported")
+    return "profile " + profile + ": " + outcome.error + " " + outcome.parameters.dump();
+  INFO(profile);
+  INFO(outcome.told());
+  CHECK(outcome.verdict["ok"] == true);
+  return "profile " + profile + " does not work";
+}
+
+}  // namespace
+
+std::vector<Json> boxed_requests(Client& client, const std::vector<std::string>& arguments) {
+  World& world = World::get();
+  std::vector<Json> out = {world.boxed_request(arguments)};
+  for (const std::string profile : {"build", "untrusted"}) {
+    if (access((world.directory() + "/bin/config/profiles/" + profile + ".json").c_str(), R_OK))
+      continue;
+    Json request = world.boxed_request(arguments);
+    request["profile"] = profile;
+    if (const std::string reason = why_not_under(client, request, profile); !reason.empty()) {
+      not_run(reason);
+    } else {
+      out.push_back(request);
+    }
+  }
+  return out;
+}
+
+void check_error(const Json& answer, const std::string& name,
+                 const std::vector<std::string>& errors) {
+  CAPTURE(name);
+  INFO(answer.dump().substr(0, 4000));
+  REQUIRE(answer.contains(name));
+  const Json& error = answer[name];
+  CHECK(std::any_of(errors.begin(), errors.end(),
+                    [&](const std::string& one) { return error == one; }));
+}
+
+void check_all_refused(const Json& answer, const std::vector<std::string>& errors,
+                       const std::vector<std::string>& but) {
+  for (const auto& [name, error] : answer.items()) {
+    if (std::find(but.begin(), but.end(), name) == but.end()) check_error(answer, name, errors);
+  }
+}
+
+Held::Held(Client& client, Json request) : client_(client) {
+  auto [end, write_end] = pipe();
+  request["stdout"] = {{"passed_fd", 0}};
+  Reply reply = client.call("Start", {{"request", request}}, {write_end.get()});
+  INFO(reply.error << reply.parameters.dump());
+  REQUIRE(reply.error == "");
+  id_ = reply.parameters["id"];
+  pid_ = reply.parameters["pid"].get<pid_t>();
+  write_end.reset();
+  std::string line;
+  for (std::string byte; line.find('\n') == line.npos && (byte = read_from(end.get(), 1)) != "";)
+    line += byte;
+  said_ = Json::parse(line, nullptr, false);
+  output_ = std::move(end);
+}
+
+bool Held::runs() const {
+  return alive(pid_);
+}
+
+Held::~Held() {
+  try {
+    client_.call("Signal", {{"id", id_}, {"signal", "SIGKILL"}});
+    client_.call("Wait", {{"id", id_}, {"options", {"WEXITED"}}});
+    client_.call("Remove", {{"id", id_}});
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "a job could not be ended: %s\n", error.what());
+  }
+}
+
+namespace {
+
+census::Scope scope() {
+  const World& world = World::get();
+  census::Scope scope;
+  scope.ancestor = getpid();  // a child subreaper: nothing drops out
+  scope.users = {world.alice().uid, world.bob().uid};
+  scope.paths = {world.directory() + "/system", "/sys/fs/cgroup/unified/cloister"};
+  return scope;
+}
+
+std::optional<census::Census> before;
+
+}  // namespace
+
+void count_before() {
+  World& world = World::get();
+  for (const Way way : {Way::root, Way::user, Way::rootless}) {
+    Client client = world.connect(way);
+    for (const Json& request : {world.probe_request({"noop"}), world.boxed_request({"noop"})}) {
+      for (int i = 0; i < 3; ++i) REQUIRE(client.run(request).verdict["ok"] == true);
+    }
+  }
+  eventually([] { return false; }, 500);  // until what is made ahead is there
+  before = census::take(scope());
+}
+
+void check_nothing_left() {
+  World& world = World::get();
+  for (const Way way : {Way::root, Way::user, Way::rootless}) {
+    Client client = world.connect(way);
+    CHECK(eventually([&] {
+      Json jobs = client.call("List").parameters["jobs"];
+      for (const auto& job : jobs) client.call("Remove", {{"id", job["id"]}});
+      return jobs.empty();
+    }));
+  }
+  CHECK(census::settle(*before, scope(), std::chrono::seconds(20)) == "");
+}
+
+}  // namespace cloister::security_test
