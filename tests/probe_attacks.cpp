@@ -65,8 +65,11 @@ struct Walk {
       const std::string next = path + "/" + entry->d_name;
       struct stat status;
       if (lstat(next.c_str(), &status) < 0) continue;
+      // A process is its own to write to.
+      const bool process = path == "/proc" && (name.find_first_not_of("0123456789") == name.npos ||
+                                               name == "self" || name == "thread-self");
       if (S_ISDIR(status.st_mode)) {
-        if (depth > 0) below(next, depth - 1);
+        if (depth > 0 && !process) below(next, depth - 1);
       } else if (S_ISREG(status.st_mode)) {
         ++tried;
         const int fd = open_as("w", next.c_str());
@@ -205,12 +208,7 @@ int do_devices(const Arguments& a) {
 }
 
 void try_mounts(Attempts& attempt) {
-  attempt("mount tmpfs", mount("x", "/tmp", "tmpfs", 0, nullptr));
-  attempt("mount proc", mount("x", "/tmp", "proc", 0, nullptr));
-  attempt("mount sysfs", mount("x", "/tmp", "sysfs", 0, nullptr));
-  attempt("mount cgroup2", mount("x", "/tmp", "cgroup2", 0, nullptr));
-  attempt("bind", mount("/usr", "/tmp", nullptr, MS_BIND, nullptr));
-  attempt("bind recursive", mount("/", "/tmp", nullptr, MS_BIND | MS_REC, nullptr));
+  // First what is there already, before anything of ours covers it.
   for (const char* place : {"/", "/usr", "/proc", "/proc/sys", "/sys", "/dev"}) {
     attempt("remount rw " + std::string(place),
             mount(nullptr, place, nullptr, MS_REMOUNT | MS_BIND, nullptr));
@@ -219,6 +217,12 @@ void try_mounts(Attempts& attempt) {
   for (const char* place : {"/", "/proc", "/run", "/tmp", "/dev", "/sys/fs/cgroup", "/home"}) {
     attempt("umount " + std::string(place), umount2(place, 2 /* MNT_DETACH */));
   }
+  attempt("mount tmpfs", mount("x", "/tmp", "tmpfs", 0, nullptr));
+  attempt("mount proc", mount("x", "/tmp", "proc", 0, nullptr));
+  attempt("mount sysfs", mount("x", "/tmp", "sysfs", 0, nullptr));
+  attempt("mount cgroup2", mount("x", "/tmp", "cgroup2", 0, nullptr));
+  attempt("bind", mount("/usr", "/tmp", nullptr, MS_BIND, nullptr));
+  attempt("bind recursive", mount("/", "/tmp", nullptr, MS_BIND | MS_REC, nullptr));
   attempt.descriptor("open_tree", syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE));
   attempt.descriptor("open_tree recursive", syscall(SYS_open_tree, AT_FDCWD, "/",
                                                     OPEN_TREE_CLONE | AT_RECURSIVE));

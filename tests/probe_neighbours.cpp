@@ -245,6 +245,48 @@ int do_serve(const Arguments& a) {
   for (;;) pause();
 }
 
+// PATH TEXT: the text and a NUL to that socket, and what comes back up to a NUL.
+int do_ask(const Arguments& a) {
+  if (a.size() < 2) return 121;
+  sockaddr_un address{};
+  const socklen_t size = address_of(a[0], address);
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  Attempts attempt;
+  if (attempt("error", connect(fd, reinterpret_cast<sockaddr*>(&address), size)))
+    (void)send(fd, a[1], strlen(a[1]) + 1, MSG_NOSIGNAL);
+  std::string answer;
+  for (char c; answer.size() < 100'000;) {
+    pollfd ready{fd, POLLIN, 0};
+    if (poll(&ready, 1, 5000) <= 0 || read(fd, &c, 1) <= 0 || c == '\0') break;
+    answer += c;
+  }
+  attempt.json.bytes("answer", answer);
+  return attempt.done();
+}
+
+// PORT: connections to ourselves on every address, and an end that closes none.
+int do_half_open(const Arguments& a) {
+  if (a.empty()) return 121;
+  sockaddr_in any{};
+  any.sin_family = AF_INET;
+  any.sin_port = htons(static_cast<uint16_t>(atoi(a[0])));
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  Attempts attempt;
+  attempt("bind", bind(listener, reinterpret_cast<sockaddr*>(&any), sizeof any));
+  attempt("listen", listen(listener, 2));
+  any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  for (int i = 0; i < 20; ++i) {
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    (void)connect(fd, reinterpret_cast<sockaddr*>(&any), sizeof any);
+    const linger wait{1, 100};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &wait, sizeof wait);
+    const std::string data(4096, 'x');
+    for (int n = 0; n < 1000 && send(fd, data.data(), data.size(), MSG_NOSIGNAL) > 0; ++n) {
+    }
+  }
+  return attempt.done();
+}
+
 void dial(Attempts& attempt, std::string_view name, const char* host, int port) {
   sockaddr_in v4{};
   sockaddr_in6 v6{};
@@ -378,6 +420,7 @@ constexpr Act kNeighbours[] = {{"pids", do_pids},         {"assault", do_assault
                                {"storm", do_storm},       {"ipc-make", do_ipc_make},
                                {"ipc-find", do_ipc_find}, {"key-add", do_key_add},
                                {"key-find", do_key_find}, {"serve", do_serve},
+                               {"ask", do_ask},           {"half-open", do_half_open},
                                {"dial", do_dial},         {"sockets", do_sockets},
                                {"hunt", do_hunt}};
 
