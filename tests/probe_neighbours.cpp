@@ -379,12 +379,11 @@ int do_hunt(const Arguments& a) {
     return n < 0 ? std::string() : std::string(target, static_cast<size_t>(n));
   };
   const auto ours = [&](pid_t pid) { return exe_of(pid).find("memfd:cloister") != std::string::npos; };
+  const auto before = listed();
   say("ready\n");
-  pid_t newest = getpid();
   while (time(nullptr) < end) {
-    const auto now = listed();
-    for (const pid_t pid : now) {
-      if (pid <= newest) continue;
+    for (const pid_t pid : listed()) {
+      if (std::binary_search(before.begin(), before.end(), pid)) continue;
       ++tried;
       const std::string name = std::to_string(pid);
       if (ours(pid)) caught.push_back("exe of " + name);
@@ -400,14 +399,15 @@ int do_hunt(const Arguments& a) {
         close(fd);
       }
       if (process >= 0) close(process);
-      if (ptrace(PTRACE_ATTACH, pid, nullptr, nullptr) == 0) {
+      // Not PTRACE_ATTACH, whose SIGSTOP may outlive the detaching: ptrace(2).
+      if (ptrace(PTRACE_SEIZE, pid, nullptr, nullptr) == 0) {
         ++attached;
+        ptrace(PTRACE_INTERRUPT, pid, nullptr, nullptr);
         waitpid(pid, nullptr, __WALL);
         if (ours(pid)) caught.push_back("trace of " + name);
         ptrace(PTRACE_DETACH, pid, nullptr, nullptr);
       }
     }
-    if (!now.empty()) newest = std::max(newest, now.back() - 64);  // the last ones once more
   }
   Attempts out;
   out.json.number("tried", tried).number("attached", attached).key("caught").begin_array();
