@@ -120,8 +120,8 @@ class Climb {
       char target[4096];
       const ssize_t n = readlink(link.c_str(), target, sizeof target);
       ++tried;
-      if (n > 0 && std::string_view(target, static_cast<size_t>(n)).find(name_) !=
-                       std::string_view::npos) {
+      if (n > 0 &&
+          std::string_view(target, static_cast<size_t>(n)).find(name_) != std::string_view::npos) {
         found.push_back(link + " -> " + std::string(target, static_cast<size_t>(n)));
       }
       from(link);
@@ -224,16 +224,16 @@ void try_mounts(Attempts& attempt) {
   attempt("bind", mount("/usr", "/tmp", nullptr, MS_BIND, nullptr));
   attempt("bind recursive", mount("/", "/tmp", nullptr, MS_BIND | MS_REC, nullptr));
   attempt.descriptor("open_tree", syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE));
-  attempt.descriptor("open_tree recursive", syscall(SYS_open_tree, AT_FDCWD, "/",
-                                                    OPEN_TREE_CLONE | AT_RECURSIVE));
+  attempt.descriptor("open_tree recursive",
+                     syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE | AT_RECURSIVE));
   attempt.descriptor("fsopen tmpfs", syscall(SYS_fsopen, "tmpfs", 0));
   attempt.descriptor("fsopen proc", syscall(SYS_fsopen, "proc", 0));
   attempt.descriptor("fspick", syscall(SYS_fspick, AT_FDCWD, "/", 0));
   attempt("move_mount", syscall(SYS_move_mount, AT_FDCWD, "/proc", AT_FDCWD, "/tmp", 0));
   mount_attr attributes{};
   attributes.attr_clr = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-  attempt("mount_setattr", syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attributes,
-                                   sizeof attributes));
+  attempt("mount_setattr",
+          syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attributes, sizeof attributes));
   attempt("pivot_root", syscall(SYS_pivot_root, "/", "/"));
   attempt("chroot", chroot("/usr"));
 }
@@ -266,8 +266,8 @@ int do_calls(const Arguments&) {
   attempt.descriptor("userfaultfd", syscall(SYS_userfaultfd, O_CLOEXEC));
   io_uring_params ring{};
   attempt.descriptor("io_uring_setup", syscall(SYS_io_uring_setup, 1, &ring));
-  attempt("add_key", syscall(SYS_add_key, "user", "cloister-probe", "x", 1,
-                             KEY_SPEC_PROCESS_KEYRING));
+  attempt("add_key",
+          syscall(SYS_add_key, "user", "cloister-probe", "x", 1, KEY_SPEC_PROCESS_KEYRING));
   attempt("request_key", syscall(SYS_request_key, "user", "cloister-probe", nullptr, 0));
   attempt("keyctl", syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_USER_KEYRING, 0));
   attempt("kexec_load", syscall(SYS_kexec_load, 0, 0, nullptr, 0));

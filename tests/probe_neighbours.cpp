@@ -374,11 +374,13 @@ int do_hunt(const Arguments& a) {
   std::vector<std::string> caught;
   const auto exe_of = [](pid_t pid) {
     char target[256];
-    const ssize_t n = readlink(("/proc/" + std::to_string(pid) + "/exe").c_str(), target,
-                               sizeof target);
+    const ssize_t n =
+        readlink(("/proc/" + std::to_string(pid) + "/exe").c_str(), target, sizeof target);
     return n < 0 ? std::string() : std::string(target, static_cast<size_t>(n));
   };
-  const auto ours = [&](pid_t pid) { return exe_of(pid).find("memfd:cloister") != std::string::npos; };
+  const auto ours = [&](pid_t pid) {
+    return exe_of(pid).find("memfd:cloister") != std::string::npos;
+  };
   const auto before = listed();
   say("ready\n");
   while (time(nullptr) < end) {

@@ -74,7 +74,8 @@ void check_all_refused(const Json& answer, const std::vector<std::string>& error
   for (const auto& [name, error] : answer.items()) {
     const auto is = [&, &error = error](const std::string& one) { return error == one; };
     if (std::find(but.begin(), but.end(), name) != but.end()) continue;
-    if (std::none_of(errors.begin(), errors.end(), is)) otherwise += name + ":" + error.dump() + " ";
+    if (std::none_of(errors.begin(), errors.end(), is))
+      otherwise += name + ":" + error.dump() + " ";
   }
   CHECK(otherwise == "");
 }

@@ -49,7 +49,8 @@ class Exchanging {
   pid_t pid_;
 };
 
-TEST_CASE("FS-01 a source that turns into a link while it is mounted shows what it was, or nothing") {
+TEST_CASE(
+    "FS-01 a source that turns into a link while it is mounted shows what it was, or nothing") {
   NEEDS_ROOT();
   World& world = World::get();
   const int rounds = std::getenv("CLOISTER_SOAK") ? 10'000 : 300;
@@ -72,7 +73,9 @@ TEST_CASE("FS-01 a source that turns into a link while it is mounted shows what 
     for (int i = 0; i < rounds; ++i) {
       Json request = world.boxed_request({"read", "/run/bound/marker"});
       switch (i % 3) {
-        case 0: request["mounts"].push_back({{"at", "/run/bound"}, {"bind", base + "/real"}}); break;
+        case 0:
+          request["mounts"].push_back({{"at", "/run/bound"}, {"bind", base + "/real"}});
+          break;
         case 1:  // a parent of it
           request["mounts"].push_back({{"at", "/run/bound"}, {"bind", base + "/real/sub"}});
           break;
@@ -121,9 +124,9 @@ TEST_CASE("FS-02 a destination is looked up in the new root: no link of it leads
     Client client = world.connect(way);
     const std::string tree = world.directory_of(world.who(way));
     const std::pair<const char*, const char*> links[] = {
-        {"etc", "/etc"},   {"up", "../../../../../../../.."}, {"self", "/proc/self/root"},
-        {"one", "/proc/1/root"}, {"fd", "/proc/self/fd/0"},  {"device", "/dev"},
-        {"loop", "loop"},  {"passwd", "/etc/passwd"},         {"none", "/no/such/place"},
+        {"etc", "/etc"},          {"up", "../../../../../../../.."}, {"self", "/proc/self/root"},
+        {"one", "/proc/1/root"},  {"fd", "/proc/self/fd/0"},         {"device", "/dev"},
+        {"loop", "loop"},         {"passwd", "/etc/passwd"},         {"none", "/no/such/place"},
         {"out", "/proc/self/cwd"}};
     for (const auto& [name, target] : links)
       check(symlink(target, (tree + "/" + name).c_str()), "symlink");
@@ -152,11 +155,10 @@ TEST_CASE("FS-02 a destination is looked up in the new root: no link of it leads
       }
     }
     // A file where a directory goes, and the other way round.
-    for (const Json& mount :
-         {Json{{"at", "/run/tree/file"}, {"tmpfs", Json::object()}},
-          Json{{"at", "/run/tree/file/below"}, {"tmpfs", Json::object()}},
-          Json{{"at", "/run/tree"}, {"bind", world.probe()}},
-          Json{{"at", "/etc/passwd"}, {"tmpfs", Json::object()}}}) {
+    for (const Json& mount : {Json{{"at", "/run/tree/file"}, {"tmpfs", Json::object()}},
+                              Json{{"at", "/run/tree/file/below"}, {"tmpfs", Json::object()}},
+                              Json{{"at", "/run/tree"}, {"bind", world.probe()}},
+                              Json{{"at", "/etc/passwd"}, {"tmpfs", Json::object()}}}) {
       CAPTURE(mount.dump());
       Json request = world.boxed_request({"noop"});
       request["mounts"].push_back({{"at", "/run/tree"}, {"bind", tree}, {"access", "rw"}});
@@ -333,8 +335,8 @@ TEST_CASE("FS-04 every mount of a box is nosuid, and read-only unless it is the 
       }
       if (way != Way::root) continue;
       // uid 0 has a right to most of it; nothing but the mounts keeps it from there.
-      request["argv"] = {"probe", "write-tree", "/etc", "/boot", "/opt", "/srv", "/var", "/usr/bin",
-                         "/usr/sbin"};
+      request["argv"] = {"probe", "write-tree", "/etc",     "/boot",    "/opt",
+                         "/srv",  "/var",       "/usr/bin", "/usr/sbin"};
       const Json tree = act(client, request);
       INFO(tree.dump().substr(0, 2000));
       CHECK(tree["opened"] == Json::array());
@@ -364,7 +366,8 @@ TEST_CASE("FS-05 a service whose /proc is no procfs starts nothing") {
     return 127;
   });
   const bool listens = eventually(
-      [&] { return access((directory + "/socket").c_str(), F_OK) == 0 || !alive(service); }, 10'000);
+      [&] { return access((directory + "/socket").c_str(), F_OK) == 0 || !alive(service); },
+      10'000);
   CHECK(listens);
   if (alive(service)) {
     bool ran = false;
@@ -474,7 +477,9 @@ TEST_CASE("FS-08 nosuid, nodev, noexec and read-only are as asked, and locked") 
         {Json::object(), {"ro", "nosuid", "nodev"}, {"noexec"}},
         {{{"access", "rw"}}, {"rw", "nosuid", "nodev"}, {"noexec"}},
         {{{"noexec", true}}, {"ro", "nosuid", "nodev", "noexec"}, {}},
-        {{{"nosuid", true}, {"nodev", true}, {"noatime", true}}, {"nosuid", "nodev", "noatime"}, {}},
+        {{{"nosuid", true}, {"nodev", true}, {"noatime", true}},
+         {"nosuid", "nodev", "noatime"},
+         {}},
     };
     for (const auto& each : wanted) {
       CAPTURE(each.members.dump());
@@ -515,7 +520,8 @@ TEST_CASE("FS-08 nosuid, nodev, noexec and read-only are as asked, and locked") 
   }
 }
 
-TEST_CASE("FS-09 the service's directories are its own, closed to others, with names nobody guesses") {
+TEST_CASE(
+    "FS-09 the service's directories are its own, closed to others, with names nobody guesses") {
   NEEDS_ROOT();
   World& world = World::get();
   for (const Way way : kUserWays) {

@@ -52,8 +52,9 @@ TEST_CASE("SIG-01 a storm of signals out of a box reaches nobody: not init, not 
 TEST_CASE("SIG-02 the end of init is the end of the payload, in a box and without one") {
   NEEDS_ROOT();
   World& world = World::get();
-  for (const Json& request : {world.boxed_request({"brood", "3", "0"}),
-                              world.probe_request({"hold"}), world.boxed_request({"ignore-term"})}) {
+  for (const Json& request :
+       {world.boxed_request({"brood", "3", "0"}), world.probe_request({"hold"}),
+        world.boxed_request({"ignore-term"})}) {
     CAPTURE(request.dump());
     Client client = world.connect(Way::user);
     Json stays = request;
@@ -87,7 +88,8 @@ TEST_CASE("SIG-02 the end of the monitor is the end of its jobs") {
     Service service(who, directory);
     Client client = connect_as(world.alice(), service.socket());
     std::vector<pid_t> payloads;
-    for (const Json& request : {world.boxed_request({"ignore-term"}), world.probe_request({"hold"})}) {
+    for (const Json& request :
+         {world.boxed_request({"ignore-term"}), world.probe_request({"hold"})}) {
       const Reply reply = client.call("Start", {{"request", request}});
       REQUIRE(reply.error == "");
       payloads.push_back(reply.parameters["pid"].get<pid_t>());
@@ -123,8 +125,9 @@ TEST_CASE("SIG-03 no job of the same user gets hold of one that is starting") {
   int done = 0;
   std::string answer;
   while (answer.empty()) {
-    for (const Json& each : {world.probe_request({"sleep", "30"}), world.boxed_request({"noop"}),
-                             with(world.probe_request({"noop"}), {{"namespaces", {{"user", "new"}}}})})
+    for (const Json& each :
+         {world.probe_request({"sleep", "30"}), world.boxed_request({"noop"}),
+          with(world.probe_request({"noop"}), {{"namespaces", {{"user", "new"}}}})})
       done += client.run(each).verdict["ending"] == "exited";
     answer = read_from(end.get(), SIZE_MAX, 0);
   }
@@ -175,7 +178,8 @@ TEST_CASE("SIG-04 numbers that are no signal are refused, and signals to other p
     for (const char* scope : {"main", "group", "all"}) {
       const Reply to_other =
           bob.call("Signal", {{"id", job.id()}, {"signal", signal}, {"scope", scope}});
-      const Reply to_none = bob.call("Signal", {{"id", none}, {"signal", signal}, {"scope", scope}});
+      const Reply to_none =
+          bob.call("Signal", {{"id", none}, {"signal", signal}, {"scope", scope}});
       CHECK(to_other.error == "NoSuchJob");
       CHECK(to_none.error == "NoSuchJob");
     }
@@ -185,7 +189,8 @@ TEST_CASE("SIG-04 numbers that are no signal are refused, and signals to other p
   CHECK(status_of(job.pid(), "State").starts_with("S"));
 }
 
-TEST_CASE("SIG-05 a storm of stops and continues ends in one verdict, and a stopped job can be ended") {
+TEST_CASE(
+    "SIG-05 a storm of stops and continues ends in one verdict, and a stopped job can be ended") {
   NEEDS_ROOT();
   not_run("freeze and limits of time are not built yet");
   World& world = World::get();
@@ -201,8 +206,9 @@ TEST_CASE("SIG-05 a storm of stops and continues ends in one verdict, and a stop
           CHECK((reply.error == "" || reply.error == "Busy"));
         }
       }
-      CHECK(eventually(
-          [&] { return other.call("Signal", {{"id", id}, {"signal", "SIGSTOP"}}).error == ""; }));
+      CHECK(eventually([&] {
+        return other.call("Signal", {{"id", id}, {"signal", "SIGSTOP"}}).error == "";
+      }));
       const Reply stopped = other.call("Stop", {{"id", id}, {"timeout", "200ms"}});
       INFO(stopped.parameters.dump());
       CHECK(stopped.error == "");
@@ -263,7 +269,8 @@ TEST_CASE("SIG-07 no program of the launcher's has a handler: signals are read, 
   command({"pkill", "-KILL", "-P", std::to_string(storm->pid())});
 }
 
-TEST_CASE("SIG-08 the payload starts with default dispositions and an empty mask, whoever started us") {
+TEST_CASE(
+    "SIG-08 the payload starts with default dispositions and an empty mask, whoever started us") {
   NEEDS_ROOT();
   World& world = World::get();
   const auto check_clean = [](const Json& report) {
