@@ -70,6 +70,7 @@ enum class Opt {
   keep,
   state,
   timeout,
+  of_user,
 };
 
 struct Option {

@@ -25,8 +25,9 @@ std::string cloisterd(const CommandLine& line) {
 
 }  // namespace
 
-Result<Client> connect(const CommandLine& line) {
+Result<Client> connect(const CommandLine& line, Service otherwise) {
   ConnectOptions options;
+  options.service = otherwise;
   int named = 0;
   const auto name = [&](Opt option, Service service) {
     if (!line.has(option)) return;

@@ -7,7 +7,8 @@
 namespace cloister::command {
 
 // As --system, --user, --private, --socket and CLOISTER_SOCKET say.
-Result<Client> connect(const CommandLine& line);
+// Without any of them `otherwise`.
+Result<Client> connect(const CommandLine& line, Service otherwise = Service::automatic);
 
 // For verbs about jobs that another command started: a private service, which
 // could not know any, throws Trouble, as does having no service.

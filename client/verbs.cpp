@@ -15,6 +15,14 @@ constexpr Option kService[] = {
     {Opt::help, 'h', "help", nullptr, "this text"},
     {Opt::version, 0, "version", nullptr, "the version of this command"},
 };
+// Of verbs about root's service, where --user is somebody.
+constexpr Option kRootService[] = {
+    {Opt::system, 0, "system", nullptr, "the service of root's; the default here"},
+    {Opt::socket, 0, "socket", "PATH", "the service at a socket; also CLOISTER_SOCKET"},
+    {Opt::help, 'h', "help", nullptr, "this text"},
+    {Opt::version, 0, "version", nullptr, "the version of this command"},
+};
+constexpr Group kRootServiceOptions = {"The service", kRootService};
 constexpr Option kRun[] = {
     {Opt::tty, 't', "tty", nullptr, "give it a terminal, relayed to this one"},
     {Opt::quiet, 'q', "quiet", nullptr, "no line about how it ended"},
@@ -27,6 +35,10 @@ constexpr Option kPlan[] = {
     {Opt::json, 0, "json", nullptr, "JSON, for programs"},
 };
 constexpr Option kJson[] = {{Opt::json, 0, "json", nullptr, "JSON, for programs"}};
+constexpr Option kPolicy[] = {
+    {Opt::of_user, 0, "user", "NAME", "as asked by this user; root only, if not oneself"},
+    {Opt::json, 0, "json", nullptr, "JSON, for programs"},
+};
 constexpr Option kWait[] = {
     {Opt::tag, 0, "tag", "KEY=VALUE", "the first of the jobs with a tag"},
     {Opt::pgid, 0, "pgid", "N", "the first of a process group"},
@@ -124,6 +136,14 @@ constexpr VerbInfo kVerbs[] = {
      Operands::anywhere,
      false,
      profile},
+    {"policy",
+     "explain [--user NAME] REQUEST|- [OPTIONS]",
+     "show what root's rules say to a request",
+     {"Options", kPolicy},
+     Operands::anywhere,
+     false,
+     policy,
+     &kRootServiceOptions},
     {"info",
      "[OPTIONS]",
      "show the service that answers, and what works here",
@@ -145,7 +165,7 @@ std::vector<Group> groups_of(const VerbInfo& verb) {
   std::vector<Group> groups = {verb.own};
   const auto launching = job_options();
   if (verb.launches) groups.insert(groups.end(), launching.begin(), launching.end());
-  groups.push_back(kServiceOptions);
+  groups.push_back(verb.service ? *verb.service : kServiceOptions);
   return groups;
 }
 

@@ -18,6 +18,7 @@ int ps(const CommandLine& line);
 int inspect(const CommandLine& line);
 int plan(const CommandLine& line);
 int profile(const CommandLine& line);
+int policy(const CommandLine& line);
 int info(const CommandLine& line);
 
 struct VerbInfo {
@@ -28,6 +29,7 @@ struct VerbInfo {
   Operands operands;
   bool launches;  // takes job_options() too
   int (*carry_out)(const CommandLine& line);
+  const Group* service = nullptr;  // its options about the service, if not kServiceOptions
 };
 
 extern const Group kServiceOptions;
