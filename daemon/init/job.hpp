@@ -28,6 +28,7 @@ struct Job {
   int pidfd;         // of the payload, if the client wants it
   int front;         // kPassedFd, or where the payload's process keeps it
   int first_hidden;  // payload: numbers from here on are ours, none below is
+  int landlock;      // payload: the ruleset, at or above first_hidden; 0: none
 
   Step step;           // what init is doing, for a failure that comes from outside
   bool in_payload;     // this is the payload's process

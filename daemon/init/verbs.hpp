@@ -30,6 +30,9 @@ void make_time_namespace(Job& job);
 void join_time_namespace(Job& job);    // payload
 void make_cgroup_namespace(Job& job);  // payload
 
+// attributes.cpp
+void take_login_uid(Job& job);
+
 // settings.cpp: what lives inside the namespaces
 void bring_loopback_up(Job& job);
 void name_host(Job& job);
@@ -55,6 +58,13 @@ void restrict_tree(Job& job, Step step, uint32_t index, int tree, uint64_t attri
 void become_mapped(Job& job, uint32_t uid, uint32_t gid);
 void raise_late_powers(Job& job);    // payload
 void drop_groups_and_ids(Job& job);  // payload
+// capabilities.cpp
+struct Sets {
+  uint64_t effective, permitted, inheritable;
+};
+Sets sets_now(Job& job, Step step);
+long set_sets(const Sets& sets);
+void settle_capabilities(Job& job);  // payload: what "all" means, while all is there
 void set_capabilities(Job& job);     // payload
 
 // fork.cpp
@@ -77,6 +87,9 @@ void perform_actions(Job& job);
 // limits.cpp
 void raise_descriptor_limit(Job& job);  // init
 void set_limits(Job& job);
+// landlock.cpp
+void prepare_landlock(Job& job);
+void enter_landlock(Job& job);
 // exec.cpp
 void reset_signals(Job& job);
 [[noreturn]] void execute(Job& job);

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <string>
 
+#include "capabilities.hpp"
 #include "sys/words.hpp"
 
 namespace cloister::monitor {
@@ -75,7 +76,7 @@ class Judge {
 
   Decision<Approved> decide() {
     if (consistent() && namespaces() && no_new_privs() && identity() && scheduling() && limits() &&
-        id_maps() && lifetime())
+        capabilities() && id_maps() && lifetime())
       return std::move(finish());
     return refusal_;
   }
@@ -243,6 +244,12 @@ class Judge {
     return deny("lifetime.on_disconnect", rule_.member("detach"));
   }
 
+  bool capabilities() {
+    refusal_ =
+        authorise_capabilities(peer_, rule_, plan_, rootless(), approved_.order_.capabilities);
+    return refusal_.kind == RefusalKind::none;
+  }
+
   // Both sides of a map lie within the client's ids.
   bool id_maps() {
     plan::Order& order = approved_.order_;
@@ -300,12 +307,6 @@ class Judge {
     if (fresh(Namespace::pid) && !user_joined) {
       order.flags |= plan::kFreshPid;
       approved_.clone_flags_ |= CLONE_NEWPID;
-    }
-    // Capabilities are a later field; until then a payload has none, but for
-    // root that asked for a plain process.
-    if (h_.flags & plan::kKeepCapabilities) {
-      order.permitted = peer_.permitted;
-      order.bounding = peer_.bounding;
     }
     return approved_;
   }

@@ -293,7 +293,7 @@ const std::vector<Case>& cases() {
                     {SCMP_A0_64(SCMP_CMP_EQ, PR_CAPBSET_DROP), SCMP_A1_64(SCMP_CMP_EQ, 3)});
        }},
       {Step::capabilities, EPERM, kNone, "a capability that nobody has",
-       [](Driver& job) { job.order.permitted = uint64_t{1} << 62; }},
+       [](Driver& job) { job.order.capabilities.permitted = uint64_t{1} << 62; }},
       {Step::no_new_privs, EINVAL, kNone, "PR_SET_NO_NEW_PRIVS",
        [](Driver& job) {
          job.order.flags |= plan::kForceNoNewPrivs;
