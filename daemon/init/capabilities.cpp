@@ -106,7 +106,8 @@ long set_sets(const Sets& sets) {
 void settle_capabilities(Job& job) {
   const Sets now = sets_now(job, Step::capabilities);
   plan::Capabilities& given = job.order.capabilities;
-  for (uint64_t* set : {&given.effective, &given.permitted, &given.inheritable, &given.ambient})
+  uint64_t* const sets[] = {&given.effective, &given.permitted, &given.inheritable, &given.ambient};
+  for (uint64_t* set : sets)
     if (*set == plan::kEveryCapability) *set = now.permitted;
 }
 

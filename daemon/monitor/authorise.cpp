@@ -113,6 +113,11 @@ class Judge {
           std::strncmp(plan_.c_str(plan_.at(h_.sysctls, i).path), "net/ipv4/", 9) != 0 ||
           std::strstr(plan_.c_str(plan_.at(h_.sysctls, i).path), ".."))
         return invalid("sysctls", "needs-new-net");
+    if (h_.caller_cgroup) {
+      refusal_ = refusal(RefusalKind::unsupported, "cgroup",
+                         "jobs below the caller's own cgroup are not built yet", 0, 0, rule_.name);
+      return false;
+    }
     if (h_.unshare & ~kUnshare) return invalid("unshare", "not-a-namespace");
     return true;
   }

@@ -54,7 +54,11 @@ plan::Refusal authorise_capabilities(const Peer& peer, const Rule& rule, plan::V
       return denied("user-namespaces-are-restricted", rule.capabilities, most);
     return {};
   }
-  if (most != 0 && (rootless || user != plan::Join::host))
+  // Without any new namespace we are this user and no more: nothing can be cut.
+  bool powerless = rootless;
+  for (const plan::NamespaceChoice& choice : h.namespaces)
+    if (choice.join == plan::Join::fresh) powerless = false;
+  if (powerless || (most != 0 && (rootless || user != plan::Join::host)))
     return denied("capabilities-need-new-user-namespace", 0, most);
   // "all" is all that this caller may have, which is something or is refused.
   for (uint64_t* set : {&out.bounding, &out.effective, &out.permitted, &out.inheritable,

@@ -2,6 +2,7 @@
 // rest of what a process may be given before it.
 #include <linux/securebits.h>
 #include <sched.h>
+#include <sys/personality.h>
 
 #include "request/words.hpp"
 #include "resolve/draft.hpp"
@@ -86,6 +87,9 @@ MaybeProblem resolve_privileges(Draft& draft) {
   if (!fair && draft.effective.origins.at("timer_slack_ns") != request::kFromConstant)
     return refused("timer_slack_ns", "does not apply to a real-time policy, prctl(2)",
                    "absent, or another scheduler.policy");
+  if (*draft.request.personality & READ_IMPLIES_EXEC)
+    return Problem{Problem::Kind::unsupported, "personality",
+                   "execve(2) of a 64-bit program clears READ_IMPLIES_EXEC", "", ""};
   return std::nullopt;
 }
 
