@@ -309,6 +309,9 @@ Json steps_of(plan::View view) {
       case Step::cgroup_namespace: return fresh(Namespace::cgroup);
       case Step::time_namespace: return fresh(Namespace::time);
       case Step::time_offsets: return (h.flags & plan::kTimeOffsets) != 0;
+      case Step::publish: return h.published.count > 0;
+      case Step::network_owner: case Step::network_rules: case Step::tun: case Step::pasta:
+        return (h.flags & plan::kOutbound) != 0;
       case Step::loopback: return (h.flags & plan::kLoopbackUp) != 0;
       case Step::hostname: return h.hostname.length > 0;
       case Step::domainname: return h.domainname.length > 0;
@@ -320,10 +323,6 @@ Json steps_of(plan::View view) {
       case Step::pty: return (h.flags & plan::kPty) != 0;
       case Step::file_action: return h.actions.count > 0;
       case Step::ioprio: return (h.flags & plan::kIoprio) != 0;
-      case Step::landlock_rules: case Step::landlock: return h.landlock.any();
-      case Step::ambient: return h.capabilities.ambient != 0;
-      // Only the monitor knows whether the caller's differ from the service's.
-      case Step::loginuid: case Step::lsm_label: return false;
       case Step::no_new_privs: return (h.flags & plan::kNoNewPrivs) != 0;
       default: return true;
     }

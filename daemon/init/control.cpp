@@ -2,6 +2,7 @@
 // so a kill is obeyed whatever init waits for.
 #include <asm/errno.h>
 #include <linux/signalfd.h>
+#include <linux/time_types.h>
 
 #include "kernel.hpp"
 #include "verbs.hpp"
@@ -35,7 +36,11 @@ void deliver(Job& job, int signal, plan::Scope scope) {
 
 void serve(Job& job) {
   plan::Command command{};
-  const long got = call(Call::recvfrom, plan::kControlFd, &command, sizeof command, kMsgDontWait);
+  PassedFds<1> passed{};
+  IoVec bytes{&command, sizeof command};
+  const Message message{nullptr, 0, &bytes, 1, &passed, sizeof passed, 0};
+  const long got =
+      call(Call::recvmsg, plan::kControlFd, &message, kMsgDontWait | kMsgCmsgCloexec);
   if (got == -EAGAIN || got == -EINTR) return;
   if (got != sizeof command) {
     // 0 or an error: the monitor is gone, and with it everybody who could ask.
@@ -46,6 +51,10 @@ void serve(Job& job) {
     case plan::CommandKind::proceed: job.proceed = true; return;
     case plan::CommandKind::signal: return deliver(job, command.signal, command.scope);
     case plan::CommandKind::kill: return cancel(job);
+    case plan::CommandKind::network:
+      if (message.control_length >= offsetof(PassedFds<1>, fds) + sizeof(int))
+        job.network = passed.fds[0];
+      return;
   }
 }
 
@@ -74,16 +83,28 @@ void report(Job& job, plan::ReportKind kind, uint32_t detail) {
   call(Call::sendto, plan::kControlFd, &message, sizeof message, kMsgNoSignal);
 }
 
-bool await(Job& job, int fd) {
+namespace {
+
+// What `await` waits for instead of a descriptor.
+constexpr int kUntilProceed = -1, kUntilNetwork = -2;
+
+}  // namespace
+
+bool await(Job& job, int fd, int ms) {
+  const __kernel_timespec limit{ms / 1000, (ms % 1000) * 1'000'000};
   for (;;) {
-    if (fd < 0 && job.proceed) return true;
+    if (fd == kUntilProceed && job.proceed) return true;
+    if (fd == kUntilNetwork && job.network) return true;
     // Negative descriptors are skipped by the kernel, poll(2).
     PollFd set[] = {{job.orphaned ? -1 : plan::kControlFd, kPollIn, 0},
                     {job.signals > 0 ? job.signals : -1, kPollIn, 0},
                     {fd, kPollIn, 0}};
-    const long ready = call(Call::ppoll, set, 3, nullptr, nullptr);
+    // The kernel writes the time that is left into what it is given, ppoll(2).
+    __kernel_timespec left = limit;
+    const long ready = call(Call::ppoll, set, 3, ms < 0 ? nullptr : &left, nullptr);
     if (ready == -EINTR) continue;
     must(job, job.step, ready);
+    if (ready == 0) return false;
     if (set[0].revents) serve(job);
     if (set[2].revents) return true;
     if (set[1].revents) {
@@ -96,8 +117,13 @@ bool await(Job& job, int fd) {
 
 void await_proceed(Job& job, Step step) {
   job.step = step;
-  await(job, -1);
+  await(job, kUntilProceed);
   job.proceed = false;
+}
+
+void await_network(Job& job, Step step) {
+  job.step = step;
+  await(job, kUntilNetwork);
 }
 
 void release_held_signals(Job& job) {

@@ -27,19 +27,24 @@ long fork_process(uint64_t flags, int* pidfd, int cgroup) {
   return call(Call::clone3, &args, sizeof args);
 }
 
-void fork_payload(Job& job) {
-  job.step = Step::fork;
+// What init hears of its child by.
+void prepare_fork(Job& job, Step step) {
+  job.step = step;
   // A socket, not a pipe: its end in the payload's process cannot be opened a
   // second time through /proc/self/fd.
   int ends[2];
-  must(job, Step::fork, call(Call::socketpair, kAfUnix, kSockSeqpacket | kSockCloexec, 0, ends));
-  job.front = plan::kPassedFd;
+  must(job, step, call(Call::socketpair, kAfUnix, kSockSeqpacket | kSockCloexec, 0, ends));
   job.status_read = ends[0];
   job.status_write = ends[1];
   const uint64_t child_changes = uint64_t{1} << (kSigChld - 1);
   job.signals =
-      must_fd(job, Step::fork,
+      must_fd(job, step,
               call(Call::signalfd4, -1, &child_changes, kSigSetBytes, O_CLOEXEC | O_NONBLOCK));
+}
+
+void fork_payload(Job& job) {
+  prepare_fork(job, Step::fork);
+  job.front = plan::kPassedFd;
   const auto parent = static_cast<int32_t>(call(Call::getpid));
   const bool want_pidfd = (job.header().flags & plan::kWantPidfd) != 0;
   const bool enters_by_itself = job.order.tasks_count > 0;

@@ -26,9 +26,9 @@ struct Job {
   int status_read;  // of the socket that the payload's exec closes
   int status_write;
   int pidfd;         // of the payload, if the client wants it
+  int network;       // of an outbound job, once the monitor has sent it; 0 before
   int front;         // kPassedFd, or where the payload's process keeps it
   int first_hidden;  // payload: numbers from here on are ours, none below is
-  int landlock;      // payload: the ruleset, at or above first_hidden; 0: none
 
   Step step;           // what init is doing, for a failure that comes from outside
   bool in_payload;     // this is the payload's process
@@ -53,6 +53,7 @@ struct Job {
     return header().namespaces[static_cast<uint32_t>(which)].join;
   }
   bool fresh(Namespace which) const { return join(which) == plan::Join::fresh; }
+  bool outbound() const { return (header().flags & plan::kOutbound) != 0; }
   bool joined(Namespace which) const {
     return join(which) == plan::Join::descriptor || join(which) == plan::Join::job;
   }

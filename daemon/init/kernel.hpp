@@ -49,11 +49,11 @@ struct PassedFds {
   int fds[Count];
 };
 
-inline constexpr int kSolSocket = 1, kScmRights = 1, kSoDomain = 39;
+inline constexpr int kSolSocket = 1, kScmRights = 1, kSoReuseAddr = 2, kSoDomain = 39;
 inline constexpr int kMsgDontWait = 0x40, kMsgNoSignal = 0x4000, kMsgCtrunc = 8, kMsgTrunc = 0x20;
 inline constexpr unsigned kMsgCmsgCloexec = 0x40000000;
-inline constexpr int kAfUnix = 1, kAfInet = 2;
-inline constexpr int kSockDgram = 2, kSockSeqpacket = 5, kSockCloexec = 02000000;
+inline constexpr int kAfUnix = 1, kAfInet = 2, kAfNetlink = 16;
+inline constexpr int kSockStream = 1, kSockDgram = 2, kSockRaw = 3, kSockSeqpacket = 5, kSockCloexec = 02000000;
 
 // struct ifreq as SIOCSIFFLAGS reads it, netdevice(7); <linux/if.h> wants a C library.
 struct InterfaceFlags {

@@ -87,19 +87,20 @@ void read_plan(Job& job) {
 [[noreturn]] void launch(Job& job) {
   begin(job);
   read_plan(job);
+  if (job.has(plan::kNetworkProcess)) run_network(job);
   receive_descriptors(job);
   report_facts(job);
   enter_fresh_user(job);
-  take_login_uid(job);
   join_namespaces(job);
   make_pid_namespace(job);
   clone_sources(job);
   attach_mounts(job);
+  enter_outbound_network(job);
   make_user_namespace(job);
   make_net_ipc_uts(job);
   bring_loopback_up(job);
   name_host(job);
-  set_sysctls(job);
+  if (!job.outbound()) set_sysctls(job);
   make_time_namespace(job);
   job.record.forked_at_ns = boottime_ns();
   fork_payload(job);

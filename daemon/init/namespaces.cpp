@@ -139,8 +139,19 @@ void make_user_namespace(Job& job) {
                 id_of(job, h.gid_map, h.identity.rgid));
 }
 
+// An outbound network is made by a process of its own (network.cpp), in a user
+// namespace over which nobody of this job has power. So it is entered, and set
+// up, while init still has that power: before a user namespace of the job's.
+void enter_outbound_network(Job& job) {
+  if (!job.outbound()) return;
+  await_network(job, Step::net_namespace);
+  must(job, Step::net_namespace, call(Call::setns, job.network, CLONE_NEWNET));
+  close(job.network);
+  set_sysctls(job);
+}
+
 void make_net_ipc_uts(Job& job) {
-  make_one(job, Namespace::net, Step::net_namespace);
+  if (!job.outbound()) make_one(job, Namespace::net, Step::net_namespace);
   make_one(job, Namespace::ipc, Step::ipc_namespace);
   make_one(job, Namespace::uts, Step::uts_namespace);
 }

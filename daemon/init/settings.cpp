@@ -23,14 +23,20 @@ bool is_ours(const Job& job, const char* path) {
 
 }  // namespace
 
-void bring_loopback_up(Job& job) {
-  if (!(job.header().flags & plan::kLoopbackUp)) return;
-  if (!job.fresh(Namespace::net)) fail(job, Step::loopback, EINVAL);
+// In a network namespace that was just made.
+void raise_loopback(Job& job) {
   const int fd =
       must_fd(job, Step::loopback, call(Call::socket, kAfInet, kSockDgram | kSockCloexec, 0));
   const InterfaceFlags request{"lo", kInterfaceUp, {}};
   must(job, Step::loopback, call(Call::ioctl, fd, SIOCSIFFLAGS, &request));
   close(fd);
+}
+
+void bring_loopback_up(Job& job) {
+  // That of an outbound network is up already.
+  if (!(job.header().flags & plan::kLoopbackUp) || job.outbound()) return;
+  if (!job.fresh(Namespace::net)) fail(job, Step::loopback, EINVAL);
+  raise_loopback(job);
 }
 
 void name_host(Job& job) {

@@ -24,17 +24,18 @@ enum class Call : long {
   openat = __NR_openat,
   openat2 = __NR_openat2,
   ppoll = __NR_ppoll,
-  pread64 = __NR_pread64,
   pwrite64 = __NR_pwrite64,
   read = __NR_read,
   readlinkat = __NR_readlinkat,
   write = __NR_write,
   // sockets
+  bind = __NR_bind,  // of the network process, to try a port
   getsockopt = __NR_getsockopt,
   recvfrom = __NR_recvfrom,
   recvmsg = __NR_recvmsg,
   sendmsg = __NR_sendmsg,
   sendto = __NR_sendto,
+  setsockopt = __NR_setsockopt,
   socket = __NR_socket,
   socketpair = __NR_socketpair,
   // memory and time
@@ -67,9 +68,6 @@ enum class Call : long {
   setgroups = __NR_setgroups,
   setresgid = __NR_setresgid,
   setresuid = __NR_setresuid,
-  landlock_add_rule = __NR_landlock_add_rule,
-  landlock_create_ruleset = __NR_landlock_create_ruleset,
-  landlock_restrict_self = __NR_landlock_restrict_self,
   // attributes
   chdir = __NR_chdir,
   fchdir = __NR_fchdir,

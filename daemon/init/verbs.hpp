@@ -11,7 +11,10 @@ namespace cloister::init {
 void receive_order(Job& job);
 void report(Job& job, plan::ReportKind kind, uint32_t detail = 0);
 void await_proceed(Job& job, Step step);
-bool await(Job& job, int fd);  // until `fd` is readable: true; until a child changed: false
+// Until `fd` is readable: true. Until a child changed, or `ms` have passed: false.
+inline constexpr int kUntilTime = -3;  // instead of a descriptor
+bool await(Job& job, int fd, int ms = -1);
+void await_network(Job& job, Step step);  // until Job::network is there
 void release_held_signals(Job& job);
 
 // fds.cpp: what the client passed
@@ -25,15 +28,19 @@ void join_namespaces(Job& job);
 void make_pid_namespace(Job& job);
 void make_mount_namespace(Job& job);
 void make_user_namespace(Job& job);
+void enter_outbound_network(Job& job);
 void make_net_ipc_uts(Job& job);
 void make_time_namespace(Job& job);
 void join_time_namespace(Job& job);    // payload
 void make_cgroup_namespace(Job& job);  // payload
 
-// attributes.cpp
-void take_login_uid(Job& job);
+// network.cpp: another process than a job's init
+[[noreturn]] void run_network(Job& job);
+// rules.cpp: in the network namespace that it has made
+void close_metadata_services(Job& job);
 
 // settings.cpp: what lives inside the namespaces
+void raise_loopback(Job& job);
 void bring_loopback_up(Job& job);
 void name_host(Job& job);
 void set_sysctls(Job& job);
@@ -56,19 +63,15 @@ void restrict_tree(Job& job, Step step, uint32_t index, int tree, uint64_t attri
 
 // identity.cpp
 void become_mapped(Job& job, uint32_t uid, uint32_t gid);
+void keep_only(Job& job, Step step, uint64_t powers);  // bounding set and all others but ambient
+void make_ambient(Job& job, Step step, uint64_t powers);
 void raise_late_powers(Job& job);    // payload
 void drop_groups_and_ids(Job& job);  // payload
-// capabilities.cpp
-struct Sets {
-  uint64_t effective, permitted, inheritable;
-};
-Sets sets_now(Job& job, Step step);
-long set_sets(const Sets& sets);
-void settle_capabilities(Job& job);  // payload: what "all" means, while all is there
 void set_capabilities(Job& job);     // payload
 
 // fork.cpp
 long fork_process(uint64_t flags, int* pidfd = nullptr, int cgroup = -1);
+void prepare_fork(Job& job, Step step);
 void fork_payload(Job& job);
 void await_exec(Job& job);
 void announce_start(Job& job);
@@ -87,9 +90,6 @@ void perform_actions(Job& job);
 // limits.cpp
 void raise_descriptor_limit(Job& job);  // init
 void set_limits(Job& job);
-// landlock.cpp
-void prepare_landlock(Job& job);
-void enter_landlock(Job& job);
 // exec.cpp
 void reset_signals(Job& job);
 [[noreturn]] void execute(Job& job);

@@ -12,7 +12,6 @@
 #include <cstring>
 #include <string>
 
-#include "capabilities.hpp"
 #include "sys/words.hpp"
 
 namespace cloister::monitor {
@@ -36,6 +35,7 @@ constexpr uint32_t kUnshare =
     CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD | CLONE_VM;
 constexpr int kIoprioRealtime = 1;  // IOPRIO_CLASS_RT, ioprio_set(2)
 constexpr int kIoprioShift = 13;
+constexpr uint32_t kNobody = 65534;
 
 // They do not change while the daemon runs.
 Rlimits daemon_hard_limits() {
@@ -75,8 +75,8 @@ class Judge {
         rule_(*approved_.rule()) {}
 
   Decision<Approved> decide() {
-    if (consistent() && namespaces() && no_new_privs() && identity() && scheduling() && limits() &&
-        capabilities() && id_maps() && lifetime())
+    if (consistent() && outbound() && namespaces() && no_new_privs() && identity() &&
+        scheduling() && limits() && id_maps() && lifetime())
       return std::move(finish());
     return refusal_;
   }
@@ -113,13 +113,30 @@ class Judge {
           std::strncmp(plan_.c_str(plan_.at(h_.sysctls, i).path), "net/ipv4/", 9) != 0 ||
           std::strstr(plan_.c_str(plan_.at(h_.sysctls, i).path), ".."))
         return invalid("sysctls", "needs-new-net");
-    if (h_.caller_cgroup) {
-      refusal_ = refusal(RefusalKind::unsupported, "cgroup",
-                         "jobs below the caller's own cgroup are not built yet", 0, 0, rule_.name);
-      return false;
-    }
     if (h_.unshare & ~kUnshare) return invalid("unshare", "not-a-namespace");
     return true;
+  }
+
+  // pasta runs as the client, and what it connects to the client could connect to.
+  bool outbound() {
+    if (!(h_.flags & plan::kOutbound))
+      return h_.published.count == 0 || invalid("network", "needs-outbound");
+    if (!fresh(Namespace::net)) return invalid("network", "needs-new-net");
+    if (join(Namespace::user) != Join::host && !fresh(Namespace::user))
+      return invalid("network", "outbound-not-in-a-joined-user-namespace");
+    if (!rule_.allows_network(Network::outbound))
+      return deny("network.outbound", rule_.member("network"));
+    if (setting_.no_pasta) {
+      refusal_ = refusal(RefusalKind::unsupported, "network.outbound", setting_.no_pasta, 0, 0,
+                         rule_.name);
+      return false;
+    }
+    const plan::Identity& id = h_.identity;
+    const auto is_payload = [&](uint32_t uid) {
+      return id.ruid == uid || id.euid == uid || id.suid == uid;
+    };
+    approved_.network_owner_ = is_payload(0) ? kNobody : 0;
+    return !is_payload(approved_.network_owner_) || invalid("identity", "owner-of-the-network");
   }
 
   bool namespaces() {
@@ -249,12 +266,6 @@ class Judge {
     return deny("lifetime.on_disconnect", rule_.member("detach"));
   }
 
-  bool capabilities() {
-    refusal_ =
-        authorise_capabilities(peer_, rule_, plan_, rootless(), approved_.order_.capabilities);
-    return refusal_.kind == RefusalKind::none;
-  }
-
   // Both sides of a map lie within the client's ids.
   bool id_maps() {
     plan::Order& order = approved_.order_;
@@ -312,6 +323,12 @@ class Judge {
     if (fresh(Namespace::pid) && !user_joined) {
       order.flags |= plan::kFreshPid;
       approved_.clone_flags_ |= CLONE_NEWPID;
+    }
+    // Capabilities are a later field; until then a payload has none, but for
+    // root that asked for a plain process.
+    if (h_.flags & plan::kKeepCapabilities) {
+      order.permitted = peer_.permitted;
+      order.bounding = peer_.bounding;
     }
     return approved_;
   }

@@ -32,6 +32,7 @@ struct Setting {
   const Policy& policy;
   plan::Mode mode;
   FindJob joinable;
+  const char* no_pasta;  // why there are no outbound networks; null: there are
 };
 
 template <class T>
@@ -56,6 +57,9 @@ class Approved {
   // user namespace that the monitor has to map.
   const std::vector<plan::IdMap>& uid_map() const { return uid_map_; }
   const std::vector<plan::IdMap>& gid_map() const { return gid_map_; }
+  // The uid that shall own the user namespace which owns an outbound network:
+  // none of the payload's, for the owner has every power over it.
+  uint32_t network_owner() const { return network_owner_; }
   // setgroups(2) is switched off in the new user namespace, so that nobody
   // sheds a group that is there to keep them out (user_namespaces(7)).
   bool setgroups_denied() const { return (order_.flags & plan::kFixedGroups) != 0; }
@@ -68,6 +72,7 @@ class Approved {
   std::shared_ptr<const Rule> rule_;
   plan::Order order_{};
   uint64_t clone_flags_ = 0;
+  uint32_t network_owner_ = 0;
   std::vector<JobJoin> job_joins_;
   std::vector<plan::IdMap> uid_map_, gid_map_;
 };

@@ -49,6 +49,13 @@ json parse(std::string_view text) {
   }
 }
 
+std::string absolute(const std::string& member, const json& value) {
+  const auto* text = value.template get_ptr<const std::string*>();
+  if (!text || !text->starts_with('/') || text->find('\0') != std::string::npos)
+    wrong(member, "must be an absolute path");
+  return *text;
+}
+
 CgroupChoice cgroup(const std::string& member, const json& value) {
   if (value == "auto") return CgroupChoice::automatic;
   if (value == "v2") return CgroupChoice::v2;
@@ -81,6 +88,8 @@ constexpr Member<Settings> kSettings[] = {
      }},
     {"allow_confined_callers",
      [](auto& at, auto& value, Settings& all) { all.config.confined_callers = truth(at, value); }},
+    {"pasta",
+     [](auto& at, auto& value, Settings& all) { all.config.pasta = absolute(at, value); }},
     {"cgroup",
      [](auto& at, auto& value, Settings& all) { all.config.cgroup = cgroup(at, value); }},
 };

@@ -24,6 +24,7 @@ struct Config {
   uint32_t spare_fronts = 2;
   bool confined_callers = false;
   CgroupChoice cgroup = CgroupChoice::automatic;
+  std::string pasta = "/usr/bin/pasta";  // for outbound networks
 };
 
 // Fills `config` from `path`. An empty string, or the sentence that says what

@@ -17,6 +17,7 @@
 
 #include "id_map.hpp"
 #include "spawn.hpp"
+#include "sys/rights.hpp"
 
 namespace cloister::monitor {
 
@@ -155,6 +156,8 @@ void Job::on_report(const plan::Report& report, const plan::Fact* facts, pid_t s
       return on_facts(facts, report.count);
     case plan::ReportKind::maps:
       failure_ = write_id_maps(init_, uid_map_, gid_map_, setgroups_denied_);
+      // A rootless job is in its user namespace from its birth: the network is made in it.
+      if (!failure_.error && outbound() && !network_) failure_ = start_network(init_);
       return failure_.error ? kill(Cause::setup, 0) : proceed();
     case plan::ReportKind::forked:
       state_.pid = sender;  // of the child that sent it, as the kernel translates it for us
@@ -235,19 +238,74 @@ void Job::watch_init() {
                     if (error) return;
                     const Reaped init = reap(self->init_);
                     if (!init.ended) return self->watch_init();
+                    self->init_reaped_ = true;
                     self->finish();
                     if (self->state_.lost)
                       std::fprintf(stderr, "cloisterd: init %d ended without a record (%s %d)\n",
                                    self->init_, init.code == CLD_EXITED ? "exit" : "signal",
                                    init.status);
-                    self->reclaim();
+                    if (!self->network_) self->reclaim();
                   });
+}
+
+bool Job::outbound() const { return (plan()->flags & plan::kOutbound) != 0; }
+
+plan::Failure Job::start_network(pid_t user_namespace_of) {
+  sys::UniqueFd user_namespace;
+  if (user_namespace_of > 0) {
+    user_namespace.reset(::open(("/proc/" + std::to_string(user_namespace_of) + "/ns/user").c_str(),
+                                O_RDONLY | O_CLOEXEC));
+    if (!user_namespace) return {plan::Step::network_owner, plan::kNone, errno, 0};
+  }
+  // What is called while the Job goes would be called on nothing.
+  const std::weak_ptr<Job> weak = weak_from_this();
+  network_ = std::make_shared<NetworkProcess>(
+      shop_.io,
+      [weak](sys::UniqueFd network) {
+        const auto self = weak.lock();
+        const int descriptors[] = {network.borrow()};
+        const plan::Command command{plan::CommandKind::network, 0, plan::Scope::main, 0};
+        if (self && self->running())
+          sys::send_rights(self->control_.native_handle(), &command, sizeof command, descriptors,
+                           MSG_DONTWAIT);
+      },
+      [weak](const plan::Failure& why) {
+        if (const auto self = weak.lock()) self->on_network_gone(why);
+      });
+  const bool as_root = shop_.mode == plan::Mode::system && ::geteuid() == 0;
+  const plan::Failure failure = network_->start(
+      {shop_.init, shop_.pasta, plan_.borrow(), leaves_, owner_.uid, owner_.gid, owner_.groups,
+       as_root, network_owner_, user_namespace ? user_namespace.borrow() : -1});
+  if (failure.error) network_.reset();
+  return failure;
+}
+
+void Job::on_network_gone(const plan::Failure& why) {
+  network_.reset();
+  if (finishing_) {
+    finish();
+    if (init_reaped_) reclaim();
+    return;
+  }
+  if (!running()) return;
+  failure_ = why;
+  if (state_.phase == JobPhase::preparing) return kill(Cause::setup, 0);
+  // A payload that has ended by itself meanwhile keeps its ending: see finish().
+  network_lost_ = true;
+  state_.killed_signal = SIGKILL;
+  Cgroups::kill(leaves_);
+  if (!send(plan::CommandKind::kill)) kill_init();
 }
 
 // Reads the record and says how it ended. Called when init says that the
 // record is there, and again when init itself has ended.
 void Job::finish() {
   if (!running()) return;
+  if (network_) {
+    // Its ports are the host's: they are free when the end is told.
+    finishing_ = true;
+    return network_->end();
+  }
   plan::ExitRecord& record = state_.record;
   const bool whole = ::pread(record_.borrow(), &record, sizeof record, 0) == sizeof record &&
                      record.magic == plan::kRecordMagic && record.commit == plan::kRecordCommitted &&
@@ -262,6 +320,11 @@ void Job::finish() {
       record.ending = plan::Ending::not_started;
       record.failure = failure_;
     }
+  }
+  const bool killed = WIFSIGNALED(record.wait_status) && WTERMSIG(record.wait_status) == SIGKILL;
+  if (network_lost_ && intent_ == Cause::payload && (killed || !whole)) {
+    intent_ = Cause::cloister;
+    record.failure = failure_;
   }
   deadline_.cancel();
   const int64_t ended = whole ? record.ended_at_ns + real_minus_boot_ns_ : now_ns(CLOCK_REALTIME);

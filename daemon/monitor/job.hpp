@@ -15,6 +15,7 @@
 
 #include "authorise.hpp"
 #include "cgroup.hpp"
+#include "network_process.hpp"
 #include "plan/messages.hpp"
 #include "plan/view.hpp"
 #include "slots.hpp"
@@ -47,6 +48,8 @@ struct Workshop {
   Cgroups& cgroups;
   Slots& slots;
   plan::Mode mode;
+  int init, pasta;       // programs, borrowed; -1: there is none
+  const char* no_pasta;  // why
 };
 
 class Job : public std::enable_shared_from_this<Job> {
@@ -91,6 +94,9 @@ class Job : public std::enable_shared_from_this<Job> {
   void on_facts(const plan::Fact* facts, uint32_t count);
   void on_deadline();
   void watch_init();
+  bool outbound() const;
+  plan::Failure start_network(pid_t user_namespace_of);  // 0: as root, in one of its own
+  void on_network_gone(const plan::Failure& why);
   void finish();
   void reclaim();
   bool send(plan::CommandKind kind, int signal = 0, plan::Scope scope = plan::Scope::main);
@@ -110,8 +116,11 @@ class Job : public std::enable_shared_from_this<Job> {
   boost::asio::steady_timer deadline_;
   sys::UniqueFd record_;
   Leaves leaves_;
+  std::shared_ptr<NetworkProcess> network_;  // of an outbound job, until it is reaped
+  uint32_t network_owner_ = 0;
   pid_t init_ = 0;
   uint32_t facts_seen_ = 0;
+  bool init_reaped_ = false, finishing_ = false, network_lost_ = false;
   plan::Cause intent_ = plan::Cause::payload;  // why we are ending it, if we are
   plan::Failure failure_{};
   int64_t real_minus_boot_ns_ = 0;

@@ -54,6 +54,7 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
   uid_map_ = approved.uid_map();
   gid_map_ = approved.gid_map();
   setgroups_denied_ = approved.setgroups_denied();
+  network_owner_ = approved.network_owner();
 
   // What the init has not had since its birth, for the numbers from kPlanFd on
   // that are free: the plan, then the namespaces of other jobs as in join_of.
@@ -106,6 +107,11 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
   }
   if (!sys::send_rights(control_.native_handle(), &order, sizeof order, descriptors))
     return give_up(plan::Step::clone);
+  if (outbound() && !(order.flags & plan::kFreshUser))
+    if (failure_ = start_network(0); failure_.error) {
+      kill(plan::Cause::setup, 0);
+      return {};
+    }
   read_reports();
   deadline_.expires_after(std::chrono::milliseconds(plan()->setup_timeout_ms));
   on_deadline();

@@ -13,6 +13,7 @@
 #include "config.hpp"
 #include "fronts.hpp"
 #include "jobs.hpp"
+#include "pasta.hpp"
 
 namespace cloister::monitor {
 
@@ -61,6 +62,7 @@ class Monitor {
   Slots slots_;
   Quotas quotas_;
   Audit audit_;
+  Pasta pasta_;
   Workshop shop_;
   Jobs jobs_;
   Fronts fronts_;

@@ -20,7 +20,8 @@ inline constexpr int kRecordFd = 6;       // kRecordBytes, writable
 inline constexpr int kPayloadCgroupFd = 7;  // directory of the payload's leaf (v2); -1 in Order if none
 inline constexpr int kCgroupKillFd = 8;     // cgroup.kill of that leaf, write-only
 inline constexpr int kFirstJoinFd = 9;      // namespaces of other jobs, then v1 `tasks` files
-inline constexpr uint32_t kMaxTasksFds = 16;
+inline constexpr uint32_t kMaxTasksFds = 4;
+inline constexpr int kPastaFd = kPassedFd;  // kNetworkProcess: the program, instead of a front
 // With the Order come the plan, the joins and the tasks: the kernel puts each
 // at the lowest number that is free, and those are the numbers above.
 inline constexpr uint32_t kMaxOrderFds = 1 + kNamespaces + kMaxTasksFds;
@@ -33,12 +34,9 @@ inline constexpr uint32_t kFreshPid = 4;       // init is PID 1 of a new pid nam
 inline constexpr uint32_t kFreshUser = 8;      // rootless: init was cloned with CLONE_NEWUSER and waits for its maps
 inline constexpr uint32_t kForceNoNewPrivs = 16;  // the caller has no_new_privs: so has its payload
 inline constexpr uint32_t kFixedGroups = 32;      // setgroups(2) is denied here; groups stay as they are
-inline constexpr uint32_t kSetLoginUid = 64;      // the caller's, which is not ours
-inline constexpr uint32_t kSetLabel = 128;        // the payload gets Order::label at its exec
-
-// What goes into /proc/self/attr/exec, NUL included: the label of a security
-// module as it wants it (AppArmor: "exec PROFILE").
-inline constexpr uint32_t kMaxLabel = 512;
+// Not a job's init but its network process: it makes the network namespace,
+// connects it with pasta, and lasts as long as the job (daemon/init/network.cpp).
+inline constexpr uint32_t kNetworkProcess = 64;
 
 struct Order {
   uint32_t version;
@@ -47,12 +45,13 @@ struct Order {
   uint32_t join_count;   // descriptors from kFirstJoinFd, in the order of Namespace
   uint32_t join_of[kNamespaces];  // Namespace of each
   uint32_t tasks_count;  // v1 `tasks` or v2 `cgroup.procs` files after those; the payload writes "0" to each
-  Capabilities capabilities;  // of the payload; kEveryCapability: each that init holds
+  uint64_t bounding;     // capability sets of the payload, as a mask of 1 << CAP_*
+  uint64_t permitted;    // permitted, effective; inheritable and ambient are empty
   uint64_t rlimit_hard[kRlimits];  // ceilings for the limits that are constants of ours
   uint32_t mapped_uid, mapped_gid; // the id inside a fresh user namespace that init takes on
-  uint32_t login_uid;              // for /proc/self/loginuid; kNone: none
-  uint32_t reserved;
-  char label[kMaxLabel];
+  // kNetworkProcess: the uid that shall own the user namespace which owns the
+  // network. Nobody of the payload's: the owner has every power over it.
+  uint32_t network_owner;
 };
 
 // init -> monitor
@@ -61,7 +60,7 @@ enum class ReportKind : uint32_t {
   maps,       // in its new user namespace; init waits for `proceed` (maps are written)
   forked,     // sent by the payload's process itself, right after its fork: SO_PASSCRED
               // tells the monitor that process's pid as the monitor sees it
-  started,    // execve(2) succeeded
+  started,    // execve(2) succeeded; of a network process: the network is up
   stopped,    // detail = signal
   continued,
   ended,      // the record is committed
@@ -88,7 +87,12 @@ struct Fact {
 inline constexpr uint32_t kFactsPerReport = 64;
 
 // monitor -> init
-enum class CommandKind : uint32_t { proceed, signal, kill };
+enum class CommandKind : uint32_t {
+  proceed,
+  signal,
+  kill,
+  network,  // with a descriptor: the network namespace that an outbound job waits for
+};
 
 enum class Scope : uint32_t { main, group, all, count_ };
 

@@ -23,12 +23,16 @@ enum class Stage : uint32_t { none, monitor, init, payload };
   X(plan, "plan", init, "")                                     \
   X(descriptors, "descriptors", init, "")                       \
   X(facts, "facts", init, "")                                   \
-  X(loginuid, "loginuid", init, "")                             \
   X(join, "setns", init, "namespaces")                          \
   X(sources, "open_tree", init, "mounts")                       \
   X(mount_namespace, "unshare_mnt", init, "namespaces.mnt")     \
   X(mounts, "mounts", init, "mounts")                           \
   X(pivot, "pivot_root", init, "mounts")                        \
+  X(publish, "publish", init, "network.outbound.publish")       \
+  X(network_owner, "network_owner", init, "network.outbound")   \
+  X(network_rules, "network_rules", init, "network.outbound")   \
+  X(tun, "tun_device", init, "network.outbound")                \
+  X(pasta, "pasta", init, "network.outbound")                   \
   X(user_namespace, "unshare_user", init, "namespaces.user")    \
   X(become_mapped, "become_mapped", init, "uid_map")            \
   X(net_namespace, "unshare_net", init, "namespaces.net")       \
@@ -55,7 +59,6 @@ enum class Stage : uint32_t { none, monitor, init, payload };
   X(personality, "personality", payload, "personality")         \
   X(timer_slack, "timer_slack", payload, "timer_slack_ns")      \
   X(keyring, "keyring", payload, "keyring")                     \
-  X(lsm_label, "lsm_label", payload, "")                        \
   X(setgroups, "setgroups", payload, "identity.groups")         \
   X(setresgid, "setresgid", payload, "identity")                \
   X(setresuid, "setresuid", payload, "identity")                \
@@ -66,13 +69,9 @@ enum class Stage : uint32_t { none, monitor, init, payload };
   X(umask, "umask", payload, "umask")                           \
   X(file_action, "file_action", payload, "file_actions")        \
   X(pty, "pty", payload, "terminal")                            \
-  X(landlock_rules, "landlock_rules", payload, "landlock")      \
   X(rlimit, "setrlimit", payload, "rlimits")                    \
-  X(ambient, "ambient", payload, "capabilities.ambient")        \
-  X(securebits, "securebits", payload, "capabilities.securebits") \
   X(capabilities, "capabilities", payload, "capabilities")      \
   X(no_new_privs, "no_new_privs", payload, "no_new_privs")      \
-  X(landlock, "landlock", payload, "landlock")                  \
   X(signals, "signals", payload, "setsigdef")                   \
   X(exec, "execve", payload, "executable")
 

@@ -1,5 +1,7 @@
 // The rules that span fields: what no kernel could do, or what would not mean
 // what its reader thinks. The words name the rule and what to change.
+#include <tuple>
+
 #include "layers.hpp"
 #include "words.hpp"
 
@@ -51,6 +53,20 @@ std::optional<Problem> broken_map(const char* field, const std::optional<IdMap>&
   return std::nullopt;
 }
 
+std::optional<Problem> published_twice(const Outbound& outbound) {
+  const auto place = [](const PublishedPort& port) {
+    return std::tuple(port.host_port.value_or(port.port), port.address.value_or("127.0.0.1"),
+                      port.protocol.value_or(Protocol::tcp));
+  };
+  const auto& list = outbound.publish;
+  for (size_t i = 0; i < list.size(); ++i)
+    for (size_t k = 0; k < i; ++k)
+      if (place(list[i]) == place(list[k]))
+        return broken("network.outbound.publish[" + std::to_string(i) + "]",
+                      "names the host's port of element " + std::to_string(k));
+  return std::nullopt;
+}
+
 std::optional<Problem> broken_box(const Request& request) {
   const Namespaces& namespaces = request.namespaces;
   if (!is_new(namespaces.mnt)) {
@@ -69,6 +85,15 @@ std::optional<Problem> broken_box(const Request& request) {
       return broken("mounts./", "must be the first mount, or it hides those before it");
   if (!request.mounts.empty() && request.mounts[0].at == "/" && !request.mounts[0].bind)
     return broken("mounts./", "must be a bind; without one the root is an empty tmpfs");
+  if (request.network && std::holds_alternative<Outbound>(*request.network)) {
+    // Whose members could change it: the network belongs to a user namespace of
+    // the service's making.
+    const auto& user = namespaces.user;
+    if (user && (std::holds_alternative<PassedFd>(*user) || std::holds_alternative<JobNamespace>(*user)))
+      return broken("network.outbound", "cannot be had in a joined user namespace",
+                    "namespaces.user \"auto\", \"new\" or \"host\"");
+    if (auto problem = published_twice(std::get<Outbound>(*request.network))) return problem;
+  }
   if (!request.sysctls.empty() && !is_new(namespaces.net))
     return broken("sysctls." + request.sysctls.begin()->first, "needs a new network namespace",
                   "namespaces.net \"new\"");
@@ -94,10 +119,6 @@ std::optional<Problem> broken_combination(const Request& request) {
   if (request.no_new_privs == false && request.defaults != Defaults::caller)
     return broken("no_new_privs", "can be false only as the caller's own, in the profile \"none\"",
                   "true");
-
-  if (request.landlock && request.no_new_privs == false)
-    return broken("landlock", "needs no_new_privs, landlock_restrict_self(2)",
-                  "no_new_privs true");
 
   const bool pty = is_pty(request.standard_input) || is_pty(request.standard_output) ||
                    is_pty(request.standard_error);

@@ -195,16 +195,17 @@ std::optional<Problem> settle_network(Request& layer, Request& base, Origins& or
   auto& choice = layer.namespaces.net;
   if (!layer.network && !choice) return std::nullopt;
   if (layer.network) {
-    const bool none = std::holds_alternative<NoNetwork>(*layer.network);
+    // An outbound network is the job's own too.
+    const bool own = !std::holds_alternative<HostNetwork>(*layer.network);
     if (!choice)
-      choice = none ? NamespaceChoice(NewNamespace{}) : NamespaceChoice(HostNamespace{});
-    else if (none ? !is_new(choice) : !std::holds_alternative<HostNamespace>(*choice))
+      choice = own ? NamespaceChoice(NewNamespace{}) : NamespaceChoice(HostNamespace{});
+    else if (own ? !is_new(choice) : !std::holds_alternative<HostNamespace>(*choice))
       return Problem{Problem::Kind::invalid, "network", "contradicts namespaces.net",
-                     none ? "namespaces.net \"new\"" : "namespaces.net \"host\"", ""};
+                     own ? "namespaces.net \"new\"" : "namespaces.net \"host\"", ""};
   }
   if (is_new(choice)) {
     // A host network of a lower layer has ended; its loopback is not ours to bring up.
-    if (!layer.network && base.network && !std::holds_alternative<NoNetwork>(*base.network)) {
+    if (!layer.network && base.network && std::holds_alternative<HostNetwork>(*base.network)) {
       base.network.reset();
       forget_origins(origins, "network");
     }

@@ -80,19 +80,16 @@ Subject subject_of(const plan::Failure& failure, const plan::View* job) {
     case Step::join:
       if (index >= plan::kNamespaces) return {field, {}};
       return {std::string(field) + "." + std::string(kNamespaceNames[index]), {}};
-    case Step::landlock_rules:
-      if (job == nullptr || index >= job->header().landlock.paths.count) return {field, {}};
-      return {indexed("landlock.paths", index),
-              quoted(*job, job->at(job->header().landlock.paths, index).path)};
-    case Step::capabilities:
-    case Step::ambient: {
-      const char* name = request::name_of(request::capabilities(), index);
-      return {field, index == plan::kNone || name == nullptr ? "" : name};
-    }
     case Step::rlimit: {
       const char* name = request::name_of(request::rlimits(), index);
       if (index == plan::kNone || name == nullptr) return {field, {}};
       return {std::string(field) + "." + name, name};
+    }
+    case Step::publish: {
+      if (job == nullptr || index >= job->header().published.count) return {field, {}};
+      const auto& port = job->at(job->header().published, index);
+      return {indexed(field, index), (port.udp ? "UDP port " : "TCP port ") +
+                                         std::to_string(port.host_port) + " of the host"};
     }
     case Step::sysctl:
       if (job == nullptr || index >= job->header().sysctls.count) return {field, {}};
@@ -126,6 +123,11 @@ std::string_view doing(Step step) {
     case Step::uts_namespace: return "making the uts namespace";
     case Step::cgroup_namespace: return "making the cgroup namespace";
     case Step::time_namespace: return "making the time namespace";
+    case Step::publish: return "taking a port of the host";
+    case Step::network_owner: return "making the user namespace that owns the network";
+    case Step::network_rules: return "closing the metadata services of clouds";
+    case Step::tun: return "opening /dev/net/tun for pasta";
+    case Step::pasta: return "pasta, the way out of the job's network, has ended";
     case Step::loopback: return "bringing up the loopback interface";
     case Step::hostname: return "setting the host name";
     case Step::domainname: return "setting the domain name";
@@ -156,12 +158,6 @@ std::string_view doing(Step step) {
     case Step::pty: return "making the terminal";
     case Step::rlimit: return "setting a resource limit";
     case Step::capabilities: return "setting the capabilities";
-    case Step::ambient: return "raising the ambient capabilities";
-    case Step::securebits: return "setting the securebits";
-    case Step::landlock_rules: return "making the Landlock rules";
-    case Step::landlock: return "entering the Landlock domain";
-    case Step::loginuid: return "taking on the caller's login uid";
-    case Step::lsm_label: return "taking on the caller's security label";
     case Step::no_new_privs: return "setting no_new_privs";
     case Step::signals: return "setting the signal dispositions";
     case Step::exec: return "executing the program";
@@ -280,6 +276,24 @@ std::string_view advice(Step step, int error) {
                               "must lead a session (setsid)"
                             : "";
     case Step::setsid: return error == EPERM ? "The payload already leads a process group" : "";
+    case Step::publish:
+      if (error == EADDRINUSE) return "Another process listens there; name another host_port";
+      if (error == EACCES) return "A port below 1024 of the host is not the caller's to take";
+      if (error == EADDRNOTAVAIL) return "The host has no such address";
+      return "";
+    case Step::tun:
+      return "pasta runs as the caller, who must be able to open it: it is there and has mode "
+             "0666 on hosts where udev made it (modprobe tun)";
+    case Step::pasta:
+      if (error == ENETUNREACH)
+        return "It needs an interface with a default route on the host; "
+               "`pasta --config-net true`, run by the same user, tells what it lacks";
+      return error == ENETDOWN ? "Somebody ended it, or it failed; the job is ended with it" : "";
+    case Step::network_owner:
+      if (error == EPERM || error == ENOSPC || error == EUSERS)
+        return "User namespaces may be disabled or used up on this host "
+               "(sysctl user.max_user_namespaces)";
+      return "";
     case Step::net_namespace:
     case Step::ipc_namespace:
     case Step::uts_namespace:
@@ -290,17 +304,6 @@ std::string_view advice(Step step, int error) {
         return "The host's limit of namespaces is reached (user.max_*_namespaces)";
       if (error == EINVAL) return "This kernel was built without it";
       return "";
-    case Step::landlock_rules:
-      if (error == ENOENT) return "The paths of Landlock rules are opened inside the sandbox";
-      return error == EACCES ? "The paths of Landlock rules are opened with the payload's ids" : "";
-    case Step::capabilities:
-    case Step::ambient:
-    case Step::securebits:
-      return error == EPERM ? "The service itself lacks what it should give" : "";
-    case Step::loginuid:
-      return error == EPERM
-                 ? "The service was started in another login; it needs CAP_AUDIT_CONTROL"
-                 : "";
     case Step::record: return error == ENOSPC ? "The runtime directory is full" : "";
     case Step::verify_ids:
     case Step::plan: return "This is a fault of cloister: please report it";

@@ -109,6 +109,9 @@ Fault fault_of(const plan::Failure& failure) {
     case plan::Step::plan:
     case plan::Step::verify_ids: return Fault::cloister;
     case plan::Step::setup_timeout: return Fault::request;
+    case plan::Step::tun:
+    case plan::Step::pasta:
+    case plan::Step::network_rules: return Fault::host;
     default: break;
   }
   switch (failure.error) {
@@ -235,6 +238,11 @@ Verdict make_verdict(const plan::JobState& state, plan::View job) {
   } else {
     take_ending(record, verdict);
     verdict.leftover_processes_killed = record.leftovers_killed;
+    // What it could not do without ended, and so it was ended.
+    if (record.failure.step != plan::Step::none) {
+      verdict.failure = make_failure(record.failure, &job);
+      verdict.fault = fault_of(record.failure);
+    }
     if (state.started_at_ns != 0) verdict.wall_us = static_cast<int64_t>(state.wall_us);
   }
   // A signal that the payload survived, to end otherwise, did not kill it.

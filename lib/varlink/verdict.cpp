@@ -44,7 +44,9 @@ std::string why(const Verdict& verdict) {
     case Cause::canceled: return "; canceled" + by();
     case Cause::disconnected: return "; its client disconnected";
     case Cause::shutdown: return "; the service shut down";
-    case Cause::cloister: return "; cloister failed, this is not the payload's doing";
+    case Cause::cloister:
+      if (verdict.failure) return "; " + verdict.failure->message;
+      return "; cloister failed, this is not the payload's doing";
   }
   return "";
 }

@@ -19,6 +19,7 @@
 #include <stdexcept>
 
 #include "plan/view.hpp"
+#include "sys/rights.hpp"
 
 namespace cloister::test {
 namespace {
@@ -156,7 +157,7 @@ std::string Driver::finish_plan() {
   h.mounts = plan.span(mounts);
   h.descriptors = plan.span(descriptors);
   h.sysctls = plan.span(sysctls);
-  h.landlock.paths = plan.span(landlock_paths);
+  h.published = plan.span(published);
   h.identity.groups = plan.span(groups);
   h.uid_map = plan.span(uid_map);
   h.gid_map = plan.span(gid_map);
@@ -184,7 +185,7 @@ void Driver::start() {
                                             {null.borrow(), 1},
                                             {null.borrow(), 2},
                                             {init_control.borrow(), plan::kControlFd},
-                                            {init_passed.borrow(), plan::kPassedFd},
+                                            {pasta >= 0 ? pasta : init_passed.borrow(), plan::kPassedFd},
                                             {block.borrow(), plan::kPlanFd},
                                             {record_.borrow(), plan::kRecordFd}};
   if (cgroup >= 0) moves.push_back({cgroup, plan::kPayloadCgroupFd});
@@ -345,6 +346,13 @@ bool Driver::await(plan::ReportKind kind) {
 void Driver::command(plan::CommandKind kind, int signal, plan::Scope scope) {
   const plan::Command command{kind, signal, scope, 0};
   checked(::send(control_.borrow(), &command, sizeof command, MSG_NOSIGNAL), "command");
+}
+
+void Driver::send_network(int network) {
+  const plan::Command command{plan::CommandKind::network, 0, plan::Scope::main, 0};
+  const int rights[] = {network};
+  if (!sys::send_rights(control_.borrow(), &command, sizeof command, rights))
+    throw std::runtime_error("send_network");
 }
 
 void Driver::hang_up() {

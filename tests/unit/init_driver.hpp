@@ -38,13 +38,14 @@ class Driver {
   std::vector<plan::Mount> mounts;
   std::vector<plan::Descriptor> descriptors;
   std::vector<plan::Sysctl> sysctls;
-  std::vector<plan::LandlockPath> landlock_paths;
+  std::vector<plan::Published> published;
   std::vector<uint32_t> groups;
   std::vector<plan::IdMap> uid_map, gid_map;  // the plan's own; empty: none
   std::vector<int> joins;                     // at kFirstJoinFd
   uint64_t clone_flags = 0;                   // CLONE_NEWPID, CLONE_NEWUSER
   uid_t uid = 0;                              // of init, before the clone
   int cgroup = -1, cgroup_kill = -1;
+  int pasta = -1;                           // of a network process, which has no front
   int announced_descriptors = -1;           // how many are really sent; -1 = all
   bool silent = false;                      // never answers a report
   std::function<void()> before_exec;        // in init's process, e.g. a filter
@@ -65,6 +66,7 @@ class Driver {
   // when init hung up first or 10 s passed.
   bool await(plan::ReportKind kind);
   void command(plan::CommandKind kind, int signal = 0, plan::Scope scope = plan::Scope::main);
+  void send_network(int network);
   void hang_up();
   void hang_up_front();
   // A descriptor that init sent to the front, and its letter.

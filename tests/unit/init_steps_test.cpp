@@ -1,21 +1,20 @@
 // Every step that init and the payload's process can fail at, made to fail
 // exactly there. What no request can provoke is provoked by a seccomp filter
 // that answers one system call with an error.
+#include <arpa/inet.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <linux/sched.h>
-#include <linux/securebits.h>
 #include <seccomp.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <set>
 
 #include "init_driver.hpp"
@@ -67,6 +66,27 @@ std::vector<sys::UniqueFd> held;
 int hold(int fd) {
   held.emplace_back(fd);
   return fd;
+}
+
+void is_network_process(Driver& job, const char* pasta) {
+  job.order.flags |= plan::kNetworkProcess;
+  job.plan->flags |= plan::kOutbound;
+  job.fresh(Namespace::net);
+  job.pasta = hold(::open(pasta, O_RDONLY | O_CLOEXEC));
+}
+
+// 127.0.0.1, and a port of it at which somebody listens.
+plan::Published taken_port() {
+  const int socket = hold(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  auto* const any = reinterpret_cast<sockaddr*>(&address);
+  REQUIRE(::bind(socket, any, size) == 0);
+  REQUIRE(::listen(socket, 1) == 0);
+  REQUIRE(::getsockname(socket, any, &size) == 0);
+  return {{127, 0, 0, 1}, plan::kInet, 0, 80, ntohs(address.sin_port)};
 }
 
 const std::vector<Case>& cases() {
@@ -145,6 +165,41 @@ const std::vector<Case>& cases() {
          job.bind("/", "/", plan::kMountRecursive);
          job.before_exec = answer(SCMP_SYS(pivot_root), EIO);
        }},
+      {Step::publish, EADDRINUSE, 1, "a port at which somebody listens",
+       [](Driver& job) {
+         is_network_process(job, "/bin/true");
+         job.published = {{{127, 0, 0, 1}, plan::kInet, 1, 80, 40111}, taken_port()};
+       }},
+      {Step::publish, EADDRNOTAVAIL, 0, "an address that the host does not have",
+       [](Driver& job) {
+         is_network_process(job, "/bin/true");
+         job.published = {{{0x20, 1, 0x0d, 0xb8, 77}, plan::kInet6, 1, 80, 8080}};
+       }},
+      {Step::network_owner, ENOSPC, kNone, "no more user namespaces",
+       [](Driver& job) {
+         is_network_process(job, "/bin/true");
+         job.before_exec = answer(SCMP_SYS(unshare), ENOSPC, first_is(CLONE_NEWUSER));
+       }},
+      {Step::net_namespace, ENOSPC, kNone, "no more network namespaces, of a network process",
+       [](Driver& job) {
+         is_network_process(job, "/bin/true");
+         job.before_exec = answer(SCMP_SYS(unshare), ENOSPC, first_is(CLONE_NEWNET));
+       }},
+      {Step::network_rules, EOPNOTSUPP, 0, "a kernel without rules of routing",
+       [](Driver& job) {
+         is_network_process(job, "/bin/true");
+         job.before_exec = answer(SCMP_SYS(sendto), EOPNOTSUPP, {SCMP_A3_64(SCMP_CMP_EQ, 0)});
+       }},
+      {Step::tun, ENODEV, kNone, "a host without tun devices",
+       [](Driver& job) {
+         is_network_process(job, "/bin/true");
+         job.before_exec =
+             answer(SCMP_SYS(openat), ENODEV, {SCMP_A2_64(SCMP_CMP_EQ, O_RDWR | O_CLOEXEC)});
+       }},
+      {Step::pasta, EACCES, kNone, "a pasta that may not be executed",
+       [](Driver& job) { is_network_process(job, "/etc/passwd"); }},
+      {Step::pasta, ENETUNREACH, kNone, "a pasta that gives up",
+       [](Driver& job) { is_network_process(job, "/bin/false"); }},
       {Step::user_namespace, ENOSPC, kNone, "no more user namespaces",
        [](Driver& job) { unshare_fails(job, Namespace::user, CLONE_NEWUSER); }},
       {Step::become_mapped, EINVAL, kNone, "an id that the map does not have",
@@ -296,81 +351,7 @@ const std::vector<Case>& cases() {
                     {SCMP_A0_64(SCMP_CMP_EQ, PR_CAPBSET_DROP), SCMP_A1_64(SCMP_CMP_EQ, 3)});
        }},
       {Step::capabilities, EPERM, kNone, "a capability that nobody has",
-       [](Driver& job) { job.order.capabilities.permitted = uint64_t{1} << 62; }},
-      {Step::capabilities, EPERM, CAP_SYS_RESOURCE, "a bounding set with more than there is",
-       [](Driver& job) {
-         job.plan->capabilities.set = 1;
-         job.order.capabilities.bounding = uint64_t{1} << CAP_SYS_RESOURCE;
-         job.before_exec = answer(SCMP_SYS(prctl), 0,
-                                  {SCMP_A0_64(SCMP_CMP_EQ, PR_CAPBSET_READ),
-                                   SCMP_A1_64(SCMP_CMP_EQ, CAP_SYS_RESOURCE)});
-       }},
-      {Step::capabilities, EPERM, kNone, "a capset that lies",
-       [](Driver& job) { job.before_exec = answer(SCMP_SYS(capset), 0); }},
-      {Step::capabilities, EPERM, kNone, "capset",
-       [](Driver& job) { job.before_exec = answer(SCMP_SYS(capset), EPERM); }},
-      {Step::ambient, EPERM, CAP_CHOWN, "an ambient capability that is not inheritable",
-       [](Driver& job) {
-         job.order.capabilities.permitted = job.order.capabilities.ambient = 1;
-       }},
-      {Step::ambient, EPERM, CAP_CHOWN, "an ambient capability that is not raised",
-       [](Driver& job) {
-         plan::Capabilities& sets = job.order.capabilities;
-         sets.permitted = sets.inheritable = sets.ambient = 1;
-         job.before_exec = answer(SCMP_SYS(prctl), 0, first_is(PR_CAP_AMBIENT));
-       }},
-      {Step::securebits, EPERM, kNone, "PR_SET_SECUREBITS",
-       [](Driver& job) {
-         job.order.capabilities.securebits = SECBIT_NOROOT;
-         job.before_exec = answer(SCMP_SYS(prctl), EPERM, first_is(PR_SET_SECUREBITS));
-       }},
-      {Step::securebits, EPERM, kNone, "securebits that are locked otherwise",
-       [](Driver& job) {
-         job.plan->capabilities.set = 1;
-         job.order.capabilities.securebits = SECBIT_NO_SETUID_FIXUP;
-         job.before_exec = [] {
-           if (::prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP_LOCKED) < 0) ::_exit(119);
-         };
-       }},
-      {Step::landlock_rules, ENOSYS, kNone, "a kernel without Landlock",
-       [](Driver& job) {
-         job.plan->landlock.handled_fs = 1;
-         job.before_exec = answer(SCMP_SYS(landlock_create_ruleset), ENOSYS);
-       }},
-      {Step::landlock_rules, E2BIG, kNone, "a kernel that knows less of it",
-       [](Driver& job) {
-         job.plan->landlock.scoped = 1;
-         job.before_exec = answer(SCMP_SYS(landlock_create_ruleset), E2BIG);
-       }},
-      {Step::landlock_rules, ENOENT, 1, "a rule about what is not there",
-       [](Driver& job) {
-         job.plan->landlock.handled_fs = 15;
-         job.landlock_paths = {{job.plan.text("/usr"), 15, 0}, {job.plan.text("/nowhere"), 15, 0}};
-       }},
-      {Step::landlock, EPERM, kNone, "Landlock without no_new_privs",
-       [](Driver& job) {
-         job.plan->landlock.handled_net = 1;
-         job.before_exec = answer(SCMP_SYS(landlock_restrict_self), EPERM);
-       }},
-      {Step::loginuid, EACCES, kNone, "a login uid that is not there to be written",
-       [](Driver& job) {
-         job.order.flags |= plan::kSetLoginUid;
-         job.before_exec =
-             answer(SCMP_SYS(openat), EACCES, {SCMP_A2_64(SCMP_CMP_EQ, O_RDWR | O_CLOEXEC)});
-       }},
-      {Step::loginuid, EPERM, kNone, "a login uid that is not taken on",
-       [](Driver& job) {
-         job.order.flags |= plan::kSetLoginUid;
-         job.order.login_uid = 4242;
-         job.before_exec = answer(SCMP_SYS(pread64), 0);
-       }},
-      {Step::lsm_label, EACCES, kNone, "a label that may not be taken on",
-       [](Driver& job) {
-         job.order.flags |= plan::kSetLabel;
-         std::strcpy(job.order.label, "exec no-such-profile");
-         // oom_score_adj is written before it, with three bytes at most.
-         job.before_exec = answer(SCMP_SYS(write), EACCES, {SCMP_A2_64(SCMP_CMP_EQ, 20)});
-       }},
+       [](Driver& job) { job.order.permitted = uint64_t{1} << 62; }},
       {Step::no_new_privs, EINVAL, kNone, "PR_SET_NO_NEW_PRIVS",
        [](Driver& job) {
          job.order.flags |= plan::kForceNoNewPrivs;

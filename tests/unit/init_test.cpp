@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "init_driver.hpp"
 #include "outcome.hpp"
 
@@ -264,6 +266,25 @@ TEST_CASE("a joined namespace is the other job's") {
   CHECK(second.output() == "shared\ncloister-init\ninside\n");
   first.command(plan::CommandKind::kill);
   CHECK(first.end().wait_status == SIGKILL);
+}
+
+TEST_CASE("an outbound job waits for the network that it is sent, and enters that one") {
+  NEEDS_ROOT();
+  for (const bool own_user : {false, true}) {
+    CAPTURE(own_user);
+    Driver job;
+    job.plan->flags |= plan::kOutbound | plan::kLoopbackUp;
+    job.fresh(Namespace::net);
+    if (own_user) job.fresh(Namespace::user);
+    job.shell("readlink /proc/self/ns/net");
+    job.capture();
+    job.start();
+    const sys::UniqueFd network(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+    job.send_network(network.borrow());
+    job.end();
+    CHECK(job.exit_code() == 0);
+    CHECK(job.output() == std::filesystem::read_symlink("/proc/self/ns/net").string() + "\n");
+  }
 }
 
 TEST_CASE("the front gets a pidfd of the payload when it asked for one") {

@@ -142,8 +142,9 @@ TEST_CASE("a field without a room is unsupported by name, wherever it stands") {
   unsupported(R"("secrets": {"token": {"passed_fd": 0}})", "secrets");
   unsupported(R"("masked_paths": ["/proc/kcore"])", "masked_paths");
   unsupported(R"("readonly_paths": ["/usr"])", "readonly_paths");
-  unsupported(R"("network": {"outbound": {}})", "network");
+  unsupported(R"("capabilities": {})", "capabilities");
   unsupported(R"("seccomp": {})", "seccomp");
+  unsupported(R"("landlock": {})", "landlock");
   unsupported(R"("devices": [])", "devices");
   unsupported(R"("dumpable": false)", "dumpable");
   unsupported(R"("limits": {"memory": 0})", "limits.memory");
@@ -153,6 +154,7 @@ TEST_CASE("a field without a room is unsupported by name, wherever it stands") {
   unsupported(R"("limits": {"wall_time": "1s"})", "limits.wall_time");
   unsupported(R"("limits": {"cpu_time": "1s"})", "limits.cpu_time");
   unsupported(R"("limits": {"on_oom": "kill_job"})", "limits.on_oom");
+  unsupported(R"("cgroup": "caller")", "cgroup");
   unsupported(R"("stdout": {"capture": {}})", "stdout");
   unsupported(R"("stderr": {"capture": {"max": 1}})", "stderr");
   unsupported(R"("identity": "dynamic")", "identity");
@@ -214,6 +216,15 @@ TEST_CASE("network and the network namespace follow each other") {
         "network");
   CHECK(problem("{}", asking(R"("network": "host", "namespaces": {"net": "new"})")).field ==
         "network");
+  const Effective outbound = effective(kBox, asking(R"("network": {"outbound": {}})"));
+  CHECK(outbound.request.network == Network(Outbound{}));
+  CHECK(outbound.request.namespaces.net == NamespaceChoice(NewNamespace{}));
+  CHECK_FALSE(outbound.request.sysctls.empty());  // its own, as without a way out
+  const Effective still = effective(R"({"network": {"outbound": {}}})",
+                                    asking(R"("namespaces": {"net": "new"})"));
+  CHECK(still.request.network == Network(Outbound{}));
+  CHECK(problem("{}", asking(R"("network": {"outbound": {}}, "namespaces": {"net": "host"})"))
+            .field == "network");
   CHECK(problem(kBox, asking(R"("network": "host", "sysctls": {"net.ipv4.ip_default_ttl": 1})"))
             .field == "sysctls.net.ipv4.ip_default_ttl");
 }
@@ -231,6 +242,10 @@ TEST_CASE("combinations that no kernel has are refused by their rule") {
   refuses("{}", R"("hostname": "a")", "hostname", "uts namespace");
   refuses("{}", R"("domainname": "a")", "domainname", "uts namespace");
   refuses(kBox, R"("hostname": "a", "namespaces": {"uts": {"passed_fd": 0}})", "hostname", "uts");
+  refuses("{}", R"("network": {"outbound": {}}, "namespaces": {"user": {"passed_fd": 0}})",
+          "network.outbound", "joined user namespace");
+  refuses("{}", R"("network": {"outbound": {"publish": [{"port": 1, "host_port": 9}, {"port": 9}]}})",
+          "network.outbound.publish[1]", "of element 0");
   refuses("{}", R"("time_offsets": {"boottime_ns": 1})", "time_offsets", "time namespace");
   refuses(kBox, R"("uid_map": [])", "uid_map", "user namespace");
   refuses("{}", R"("gid_map": [{"inside": 0, "outside": 0, "count": 1}])", "gid_map",

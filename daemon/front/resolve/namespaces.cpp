@@ -194,8 +194,10 @@ MaybeProblem resolve_namespaces(Draft& draft) {
     header.boottime_offset_ns = request.time_offsets->boottime_ns.value_or(0);
   }
   // Only a namespace of the job's own: the loopback of another is not ours.
-  const auto* const none = request.network ? std::get_if<NoNetwork>(&*request.network) : nullptr;
-  if (none) header.flags |= plan::kLoopbackUp;
+  if (request.network && !std::holds_alternative<HostNetwork>(*request.network))
+    header.flags |= plan::kLoopbackUp;
+  if (const auto* const outbound = request.network ? std::get_if<Outbound>(&*request.network) : nullptr)
+    if (auto problem = resolve_outbound(draft, *outbound)) return problem;
 
   std::vector<plan::Sysctl> sysctls;
   for (const auto& [name, value] : request.sysctls) {

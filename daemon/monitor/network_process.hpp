@@ -1,0 +1,60 @@
+// NetworkProcess: the network process of one outbound job, and pasta below it
+// (daemon/init/network.cpp).
+//
+// Owned by its Job. It is not below the job's init: in the job's pid namespace
+// every payload could signal it, and each end of a job would have to tell it
+// from what the payload left behind. It lives in the payload's leaf.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "cgroup.hpp"
+#include "plan/messages.hpp"
+#include "spawn.hpp"
+
+namespace cloister::monitor {
+
+class NetworkProcess : public std::enable_shared_from_this<NetworkProcess> {
+ public:
+  // All borrowed, for the call alone.
+  struct Recipe {
+    int init, pasta, plan;
+    const Leaves& leaves;
+    uint32_t uid, gid;             // the client's: who pasta runs as
+    std::span<const gid_t> groups; // the same, where they can be set
+    bool set_groups;
+    uint32_t owner;     // of the user namespace that will own the network
+    int user_namespace; // to join instead of making one, or -1
+  };
+  using OnUp = std::function<void(sys::UniqueFd network)>;
+  using OnGone = std::function<void(const plan::Failure& why)>;  // reaped
+
+  NetworkProcess(boost::asio::io_context& io, OnUp up, OnGone gone);
+
+  // On failure nothing is left behind and nothing is called.
+  plan::Failure start(const Recipe& recipe);
+  // Pasta is ended first, so that its ports are free when `gone` is called.
+  void end();
+
+ private:
+  void read_reports();
+  void on_report(const plan::Report& report);
+  void watch();
+  void kill();
+  plan::Failure why_it_ended() const;
+
+  boost::asio::posix::stream_descriptor control_, end_;  // socket and pidfd
+  boost::asio::steady_timer patience_;
+  sys::UniqueFd record_;
+  pid_t pid_ = 0;
+  uint32_t uid_ = 0, gid_ = 0;
+  OnUp up_;
+  OnGone gone_;
+};
+
+}  // namespace cloister::monitor
