@@ -17,6 +17,7 @@ void framing(Bytes input);  // a stream in pieces, with descriptors
 void text(Bytes input);     // a request, a profile, a call, a reply
 void block(Bytes input);    // a Plan
 void merge(Bytes input);    // profiles and a request, one text a line
+void policy(Bytes input);   // root's configuration
 
 inline void require(bool holds, const char* what) {
   if (holds) return;

@@ -31,13 +31,14 @@ echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return
   { echo "clang has no libFuzzer (Debian: libclang-rt-14-dev)" && exit 77; }
 
 sources="tests/fuzz/target.cpp tests/fuzz/framing.cpp tests/fuzz/text.cpp tests/fuzz/block.cpp
-  tests/fuzz/merge.cpp
+  tests/fuzz/merge.cpp tests/fuzz/policy.cpp
   lib/varlink/frame.cpp lib/varlink/envelope.cpp lib/varlink/render.cpp lib/varlink/failure.cpp
   lib/varlink/verdict.cpp lib/varlink/verdict_json.cpp
   lib/request/text.cpp lib/request/words.cpp lib/request/codec.cpp lib/request/rules.cpp
   lib/request/request.cpp lib/request/layers.cpp lib/request/combination.cpp
   lib/request/reader.cpp lib/plan/view.cpp lib/sys/names.cpp lib/sys/words.cpp
-  daemon/monitor/authorise.cpp daemon/monitor/peer.cpp daemon/monitor/policy.cpp"
+  daemon/monitor/authorise.cpp daemon/monitor/peer.cpp daemon/monitor/policy.cpp
+  daemon/monitor/config.cpp daemon/monitor/config_rules.cpp daemon/monitor/config_values.cpp"
 # Two at a time: each takes 1 GiB at its worst. A header that is newer than an
 # object compiles it again, whether it is one of its own or not.
 newest=$(find "$source/lib" "$source/daemon/monitor" "$source/tests/fuzz" -name '*.[ch]pp' \
@@ -58,9 +59,11 @@ if [ ! "$build/target" -nt "$newest" ]; then
   mv "$build/target.new" "$build/target"
 fi
 "$build/seeds" "$part" "$corpus"
+if [ "$part" = policy ]; then cp "$source/config/cloisterd.json" "$corpus"; fi
 for profile in "$source"/config/profiles/*.json; do
   name=$(basename "$profile" .json)
   case $part in
+    policy) cat "$profile" ;; # refused, but JSON
     protocol) printf 1 && cat "$profile" ;;
     # A profile a line, then a request.
     merge) sed 's,//.*,,' "$profile" | tr -d '\n' && printf '\n{"argv":["a"]}' ;;

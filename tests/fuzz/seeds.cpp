@@ -54,6 +54,16 @@ const std::vector<std::string> kStreams = {
     "one\\\\two", std::string("{}\0{\"a\":1}\0", 11), std::string(64, '\0'), std::string(200, 'x'),
     std::string("{\"method\":\"a.b\"}\0\0\0{}\0\xff\xff\x01\x40\x03\x01\x80\x05\x07", 31)};
 
+constexpr const char* kPolicy = R"(// all members
+{"rules":[{"name":"a","users":["root",1000],"groups":[0],"allow":{"uids":[1,"5-6"],"gids":["7-7"],
+"namespaces_joined":["net","time"],"namespaces_host":["mnt","pid","ipc","uts","cgroup","user"],
+"network":["none","outbound","host"],"devices":["/dev/null","/dev/tty"],"capabilities":["CAP_KILL"],
+"real_time":true,"nice":-20,"rlimits":{"RLIMIT_NOFILE":10,"RLIMIT_CORE":"unlimited"},
+"unfiltered_seccomp":true,"detach":false},"require":{"namespaces":["mnt"],"no_new_privs":true,
+"seccomp_baseline":true},"quota":{"jobs":1,"connections":0,"spawns_per_s":3,"fds_in_flight":4}},
+{"name":"b"}],"quota":{"jobs":5},"max_connections":1,"max_verdicts_per_uid":2,"keep_verdicts_s":3,
+"spare_fronts":4,"allow_confined_callers":true,"cgroup":"v2"})";
+
 // A caller's own plain process: what `authorise` accepts.
 plan::Builder plain() {
   plan::Builder plan;
@@ -128,6 +138,7 @@ int main(int argc, char** argv) {
   };
   if (part == "merge")
     for (const char* layers : kLayers) write("", layers);
+  if (part == "policy") write("", kPolicy);
   if (part != "protocol") return 0;
   for (const std::string& stream : kStreams) write("0", stream);
   for (const char* text : kTexts) write("1", text);

@@ -22,7 +22,7 @@ struct Part {
   const char* name;
   void (*take)(Bytes);
 };
-constexpr Part kParts[] = {{"protocol", protocol}, {"merge", merge}};
+constexpr Part kParts[] = {{"protocol", protocol}, {"merge", merge}, {"policy", policy}};
 
 const Part* part = kParts;
 
