@@ -56,9 +56,24 @@ int info(const CommandLine& line) {
   table.add({"verdicts kept", count(description->jobs_kept)});
   print(table.text());
 
-  Table features({});
-  add_members(features, "", parsed(description->features));
-  print("\nWHAT WORKS HERE\n" + features.text());
+  Json features = parsed(description->features);
+  Table works({"FEATURE", "STATE", "DETAIL"});
+  const Json host = features.value("host", Json::object());
+  for (const auto& [name, feature] : host.items()) {
+    const Json detail = feature.value("detail", Json());
+    works.add({name, brief(feature.value("state", Json())), detail.is_null() ? "" : brief(detail)});
+  }
+  print("\nWHAT WORKS HERE\n" + works.text());
+  // `profile list` has them with their files.
+  std::string profiles;
+  for (const Json& profile : features.value("profiles", Json::array()))
+    if (profile.value("problem", Json()).is_null())
+      profiles += (profiles.empty() ? "" : ", ") + brief(profile.value("name", Json()));
+  features.erase("host");
+  features["profiles"] = profiles;
+  Table others({});
+  add_members(others, "", features);
+  print("\nMORE\n" + others.text());
   return 0;
 }
 

@@ -13,6 +13,7 @@
 
 #include "environment.hpp"
 #include "file.hpp"
+#include "option_values.hpp"
 #include "request/layers.hpp"
 
 namespace cloister::command {
@@ -41,7 +42,15 @@ constexpr Option kBox[] = {
     {Opt::cwd, 'w', "cwd", "DIR", "where it starts; default: here if inside the workspace"},
     {Opt::ro, 0, "ro", "SRC[:AT]", "bind a path, read-only"},
     {Opt::rw, 0, "rw", "SRC[:AT]", "bind a path, writable"},
-    {Opt::net, 0, "net", "none|outbound|host", "its network"},
+    {Opt::tmpfs, 0, "tmpfs", "AT[:SIZE]", "an empty file system in memory"},
+    {Opt::device, 0, "device", "PATH", "a node of the host's /dev"},
+    {Opt::root, 0, "root", "DIR|empty", "another root directory"},
+    {Opt::root_access, 0, "root-access", "ro|rw|overlay", "overlay: writable, gone with the job"},
+    {Opt::secret, 0, "secret", "NAME=FILE", "/run/secrets/NAME with the file's content"},
+    {Opt::net, 0, "net", "none|host|outbound", "its network"},
+    {Opt::publish, 0, "publish", "[[ADDRESS:]HOST_PORT:]PORT[/udp]",
+     "a port of the host that leads into the job; makes the network outbound"},
+    {Opt::seccomp, 0, "seccomp", "FILE|default|none", "its filter; a file may be an OCI profile"},
     {Opt::hostname, 0, "hostname", "NAME", "its host name"},
     {Opt::as, 'u', "as", "USER|UID:GID", "who it runs as; default: the caller"},
 };
@@ -59,12 +68,6 @@ constexpr Option kAttributes[] = {
     {Opt::best_effort, 0, "best-effort", "FIELD", "a field that may be given up here"},
 };
 
-// Bytes that JSON cannot carry go as base64.
-json bytes(std::string_view text) {
-  if (request::is_utf8(text)) return text;
-  return {{"base64", request::to_base64(text)}};
-}
-
 // As text, for the reader of texts: documents made here hold what none that was
 // parsed can, such as numbers of other types and strings that are not UTF-8.
 std::string text_of(const json& document) {
@@ -75,55 +78,6 @@ std::string text_of(const json& document) {
         "a name, a word or a tag is not UTF-8; only arguments, values of variables and "
         "paths may be other bytes"};
   }
-}
-
-json number_or_text(std::string_view text) {
-  int64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error == std::errc() && end == text.data() + text.size()) return number;
-  return text;
-}
-
-json cpus_of(std::string_view text) {
-  const auto wrong = [&] {
-    return Trouble{"--cpus-list: \"" + std::string(text) + "\" is not a list such as 0-3,8"};
-  };
-  const auto number = [&](std::string_view digits) {
-    uint32_t value = 0;
-    const char* const end = digits.data() + digits.size();
-    if (const auto read = std::from_chars(digits.data(), end, value);
-        read.ec != std::errc() || read.ptr != end || value > 65535)
-      throw wrong();
-    return value;
-  };
-  json list = json::array();
-  std::string_view rest = text;
-  for (bool more = true; more;) {
-    const size_t comma = rest.find(',');
-    const std::string_view part = rest.substr(0, comma);
-    const size_t dash = part.find('-');
-    const uint32_t low = number(part.substr(0, dash));
-    const uint32_t high = dash == std::string_view::npos ? low : number(part.substr(dash + 1));
-    if (high < low) throw wrong();
-    for (uint32_t cpu = low; cpu <= high; cpu++) list.push_back(cpu);
-    more = comma != std::string_view::npos;
-    if (more) rest.remove_prefix(comma + 1);
-  }
-  return list;
-}
-
-// nofile=1024:4096. Numbers are bytes or counts; the reader knows K, M, G, T.
-void set_rlimit(json& document, std::string_view text) {
-  auto [name, values] = key_and_value(text, "--rlimit");
-  const std::string_view limits = values;
-  for (char& c : name)
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
-  if (!name.starts_with("RLIMIT_")) name = "RLIMIT_" + name;
-  const size_t colon = limits.find(':');
-  const json soft = number_or_text(limits.substr(0, colon));
-  const json hard =
-      colon == std::string_view::npos ? soft : number_or_text(limits.substr(colon + 1));
-  document["rlimits"][name] = {{"soft", soft}, {"hard", hard}};
 }
 
 class Mapping {
@@ -223,9 +177,23 @@ class Mapping {
         break;
       case Opt::ro: bind(value, "ro"); break;
       case Opt::rw: bind(value, "rw"); break;
-      case Opt::net:
-        document_["network"] = value == "outbound" ? json{{value, json::object()}} : json(value);
+      case Opt::tmpfs: {
+        const std::string_view at = value.substr(0, value.find(':'));
+        mount(tmpfs_of(value, at.starts_with('~') ? std::string(at) : absolute(at)));
         break;
+      }
+      case Opt::device: document_["devices"].push_back({{"path", bytes(value)}}); break;
+      case Opt::root:
+        document_["root"] = value == "empty" ? json(value) : bytes(absolute(value));
+        break;
+      case Opt::root_access: document_["root_access"] = value; break;
+      case Opt::secret: set_secret(value); break;
+      case Opt::net: set_network(value); break;
+      case Opt::publish:
+        set_network("outbound");
+        document_["network"]["outbound"]["publish"].push_back(published_of(value));
+        break;
+      case Opt::seccomp: set_seccomp(value); break;
       case Opt::hostname: document_["hostname"] = value; break;
       case Opt::as: set_identity(value); break;
       case Opt::rlimit: set_rlimit(document_, value); break;
@@ -323,6 +291,32 @@ class Mapping {
     }
   }
 
+  void set_secret(std::string_view text) {
+    const auto [name, path] = key_and_value(text, "--secret");
+    job_.opened.push_back(open_file(path, O_RDONLY, "--secret"));
+    document_["secrets"][name] = pass(job_.opened.back().borrow());
+  }
+
+  // What was published before stays.
+  void set_network(std::string_view word) {
+    const auto network = document_.find("network");
+    if (word != "outbound")
+      document_["network"] = word;
+    else if (network == document_.end() || !network->is_object())
+      document_["network"] = {{"outbound", json::object()}};
+  }
+
+  void set_seccomp(std::string_view value) {
+    if (value == "default" || value == "none") {
+      document_["seccomp"] = value;
+      return;
+    }
+    const std::string path(value);
+    auto profile = request::parse_text(read_file(path));
+    if (!profile) throw Trouble{"--seccomp " + path + ": " + profile.error().reason};
+    document_["seccomp"] = *std::move(profile);
+  }
+
   json stream_of(int fd, const char* field, std::string_view value, int flags) {
     if (value == "null") return value;
     if (value == "stdout" && fd == STDERR_FILENO) return value;
@@ -370,14 +364,17 @@ class Mapping {
     const bool placed = colon > 0;
     const std::string source = absolute(placed ? value.substr(0, colon - 1) : value);
     const std::string at = placed ? absolute(value.substr(colon)) : source;
-    const json mount = {{"at", bytes(at)}, {"bind", bytes(source)}, {"access", access}};
+    mount({{"at", bytes(at)}, {"bind", bytes(source)}, {"access", access}});
+  }
+
+  void mount(json mount) {
     json& mounts = document_["mounts"];
     for (json& other : mounts)
       if (other["at"] == mount["at"]) {
-        other = mount;
+        other = std::move(mount);
         return;
       }
-    mounts.push_back(mount);
+    mounts.push_back(std::move(mount));
   }
 
   void set_identity(std::string_view value) {

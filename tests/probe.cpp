@@ -486,7 +486,8 @@ int main(int argc, char** argv) {
     const int fd = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     return fd >= 0 && write_all(fd, text) ? 0 : 120;
   }
-  const int result = act(argc, argv);
+  int result = act(argc, argv);
+  if (result < 0) result = act_on_privileges(argc, argv);
   if (result < 0) {
     write_all(STDERR_FILENO, "probe: no such act\n");
     return 121;

@@ -323,6 +323,10 @@ Json steps_of(plan::View view) {
       case Step::pty: return (h.flags & plan::kPty) != 0;
       case Step::file_action: return h.actions.count > 0;
       case Step::ioprio: return (h.flags & plan::kIoprio) != 0;
+      case Step::landlock_rules: case Step::landlock: return h.landlock.any();
+      case Step::ambient: return h.capabilities.ambient != 0;
+      // Only the monitor knows whether the caller's differ from the service's.
+      case Step::loginuid: case Step::lsm_label: return false;
       case Step::no_new_privs: return (h.flags & plan::kNoNewPrivs) != 0;
       default: return true;
     }

@@ -64,7 +64,36 @@ void set_keyring(Job& job) {
   must(job, Step::keyring, result);
 }
 
+// Here, because the descriptor of /proc is gone when files are opened for the
+// payload. Whether the label may be taken on is asked at the exec.
+void label_next_exec(Job& job) {
+  if (!job.has(plan::kSetLabel)) return;
+  constexpr Step step = Step::lsm_label;
+  const int fd =
+      must_fd(job, step, call(Call::openat, job.proc, "self/attr/exec", O_WRONLY | O_CLOEXEC));
+  must(job, step, call(Call::write, fd, job.order.label, length(job.order.label)));
+  close(fd);
+}
+
 }  // namespace
+
+// In init, which the payload inherits it from: once set, it may be immutable.
+// The file counts ids as the user namespace of who opens it does, so this comes
+// before any namespace of the payload's own.
+void take_login_uid(Job& job) {
+  if (!job.has(plan::kSetLoginUid)) return;
+  constexpr Step step = Step::loginuid;
+  const int fd =
+      must_fd(job, step, call(Call::openat, job.proc, "self/loginuid", O_RDWR | O_CLOEXEC));
+  Line<16> value;
+  value << job.order.login_uid;
+  must(job, step, call(Call::write, fd, value.c_str(), value.size()));
+  char now[16];
+  const long got = must(job, step, call(Call::pread64, fd, now, sizeof now, 0));
+  if (static_cast<size_t>(got) != value.size() || !starts_with(now, value.c_str()))
+    fail(job, step, EPERM);
+  close(fd);
+}
 
 void enter_v1_cgroups(Job& job) {
   const int first = plan::kFirstJoinFd + static_cast<int>(job.order.join_count);
@@ -120,6 +149,7 @@ void set_process_attributes(Job& job) {
        call(Call::prctl, PR_SET_TIMERSLACK, h.timer_slack_ns ? h.timer_slack_ns : kDefaultSlack, 0,
             0, 0));
   set_keyring(job);
+  label_next_exec(job);
 }
 
 }  // namespace cloister::init

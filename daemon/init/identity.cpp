@@ -1,4 +1,4 @@
-// Who the payload is: ids, groups, capabilities, each read back.
+// Who the payload is: ids and groups, each read back.
 #include <asm/errno.h>
 #include <linux/capability.h>
 #include <linux/prctl.h>
@@ -8,31 +8,6 @@
 
 namespace cloister::init {
 namespace {
-
-struct Capabilities {
-  uint64_t effective, permitted, inheritable;
-};
-
-long get_capabilities(Capabilities& out) {
-  __user_cap_header_struct head{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct data[2]{};
-  const long result = call(Call::capget, &head, data);
-  const auto both = [](uint32_t low, uint32_t high) { return uint64_t{high} << 32 | low; };
-  out = {both(data[0].effective, data[1].effective), both(data[0].permitted, data[1].permitted),
-         both(data[0].inheritable, data[1].inheritable)};
-  return result;
-}
-
-// What is not inheritable is not ambient either, capabilities(7).
-long set(uint64_t effective, uint64_t permitted, uint64_t inheritable = 0) {
-  __user_cap_header_struct head{_LINUX_CAPABILITY_VERSION_3, 0};
-  const __user_cap_data_struct data[2] = {
-      {static_cast<uint32_t>(effective), static_cast<uint32_t>(permitted),
-       static_cast<uint32_t>(inheritable)},
-      {static_cast<uint32_t>(effective >> 32), static_cast<uint32_t>(permitted >> 32),
-       static_cast<uint32_t>(inheritable >> 32)}};
-  return call(Call::capset, &head, data);
-}
 
 // Needed after the uid change: hard limits are raised, the bounding set is cut.
 constexpr uint64_t kLate = uint64_t{1} << CAP_SYS_RESOURCE | uint64_t{1} << CAP_SETPCAP;
@@ -80,9 +55,8 @@ void become_mapped(Job& job, uint32_t uid, uint32_t gid) {
   must(job, step, call(Call::prctl, PR_SET_KEEPCAPS, 1));
   must(job, step, call(Call::setresgid, gid, gid, gid));
   must(job, step, call(Call::setresuid, uid, uid, uid));
-  Capabilities now{};
-  must(job, step, get_capabilities(now));
-  must(job, step, set(now.permitted, now.permitted));
+  const Sets now = sets_now(job, step);
+  must(job, step, set_sets({now.permitted, now.permitted, 0}));
   // The change of uid cleared both, prctl(2); without the first our own files
   // in /proc belong to root, who has no number here.
   must(job, step, call(Call::prctl, PR_SET_DUMPABLE, 1));
@@ -96,11 +70,11 @@ void keep_only(Job& job, Step step, uint64_t powers) {
     if (dropped == -EINVAL) break;  // past the kernel's last capability
     must(job, step, dropped);
   }
-  must(job, step, set(powers, powers));
+  must(job, step, set_sets({powers, powers, 0}));
 }
 
 void make_ambient(Job& job, Step step, uint64_t powers) {
-  must(job, step, set(powers, powers, powers));
+  must(job, step, set_sets({powers, powers, powers}));
   for (int cap = 0; cap < 64; ++cap)
     if (powers >> cap & 1)
       must(job, step, call(Call::prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0));
@@ -110,16 +84,18 @@ void drop_groups_and_ids(Job& job) {
   const plan::Identity& want = job.header().identity;
   must(job, Step::setresuid, call(Call::prctl, PR_SET_DUMPABLE, 0));
   must(job, Step::setresuid, call(Call::prctl, PR_SET_KEEPCAPS, 1));
-  Capabilities now{};
-  must(job, Step::capabilities, get_capabilities(now));
+  settle_capabilities(job);
+  const Sets now = sets_now(job, Step::capabilities);
   if (!job.has(plan::kFixedGroups))
     must(job, Step::setgroups,
          call(Call::setgroups, want.groups.count, job.plan().begin(want.groups)));
   must(job, Step::setresgid, call(Call::setresgid, want.rgid, want.egid, want.sgid));
   must(job, Step::setresuid, call(Call::setresuid, want.ruid, want.euid, want.suid));
   // From here every path is opened with the payload's own rights.
+  // Inheritable goes to nothing, and ambient with it, capabilities(7).
+  const plan::Capabilities& given = job.order.capabilities;
   must(job, Step::capabilities,
-       set(job.order.permitted, job.order.permitted | (now.permitted & kLate)));
+       set_sets({given.effective, given.permitted | (now.permitted & kLate), 0}));
   if (job.header().flags & plan::kResetIds) {
     must(job, Step::resetids, call(Call::setresgid, -1, want.rgid, -1));
     must(job, Step::resetids, call(Call::setresuid, -1, want.ruid, -1));
@@ -128,29 +104,8 @@ void drop_groups_and_ids(Job& job) {
 }
 
 void raise_late_powers(Job& job) {
-  Capabilities now{};
-  must(job, Step::rlimit, get_capabilities(now));
-  must(job, Step::rlimit, set(now.permitted, now.permitted));
-}
-
-void set_capabilities(Job& job) {
-  Capabilities now{};
-  must(job, Step::capabilities, get_capabilities(now));
-  // Without CAP_SETPCAP (rootless and no user namespace) the bounding set is
-  // the caller's own and stays so.
-  if (now.permitted >> CAP_SETPCAP & 1)
-    for (int cap = 0; cap < 64; ++cap) {
-      if (job.order.bounding >> cap & 1) continue;
-      const long dropped = call(Call::prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
-      if (dropped == -EINVAL) break;  // past the kernel's last capability
-      must(job, Step::capabilities, dropped, static_cast<uint32_t>(cap));
-    }
-  must(job, Step::capabilities, set(job.order.permitted, job.order.permitted));
-  Capabilities end{};
-  must(job, Step::capabilities, get_capabilities(end));
-  if (end.permitted != job.order.permitted || end.effective != job.order.permitted ||
-      end.inheritable != 0)
-    fail(job, Step::capabilities, EPERM);
+  const Sets now = sets_now(job, Step::rlimit);
+  must(job, Step::rlimit, set_sets({now.permitted, now.permitted, 0}));
 }
 
 }  // namespace cloister::init

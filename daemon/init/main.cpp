@@ -91,6 +91,7 @@ void read_plan(Job& job) {
   receive_descriptors(job);
   report_facts(job);
   enter_fresh_user(job);
+  take_login_uid(job);
   join_namespaces(job);
   make_pid_namespace(job);
   clone_sources(job);

@@ -51,9 +51,11 @@ void become_payload(Job& job, int32_t parent) {
   enter_cwd(job);
   must(job, Step::umask, call(Call::umask, job.header().umask));
   perform_actions(job);
+  prepare_landlock(job);
   set_limits(job);
   set_capabilities(job);
   forbid_new_privileges(job);
+  enter_landlock(job);
   reset_signals(job);
   execute(job);
 }

@@ -24,6 +24,7 @@ enum class Call : long {
   openat = __NR_openat,
   openat2 = __NR_openat2,
   ppoll = __NR_ppoll,
+  pread64 = __NR_pread64,
   pwrite64 = __NR_pwrite64,
   read = __NR_read,
   readlinkat = __NR_readlinkat,
@@ -68,6 +69,9 @@ enum class Call : long {
   setgroups = __NR_setgroups,
   setresgid = __NR_setresgid,
   setresuid = __NR_setresuid,
+  landlock_add_rule = __NR_landlock_add_rule,
+  landlock_create_ruleset = __NR_landlock_create_ruleset,
+  landlock_restrict_self = __NR_landlock_restrict_self,
   // attributes
   chdir = __NR_chdir,
   fchdir = __NR_fchdir,

@@ -34,6 +34,8 @@ void make_time_namespace(Job& job);
 void join_time_namespace(Job& job);    // payload
 void make_cgroup_namespace(Job& job);  // payload
 
+// attributes.cpp
+void take_login_uid(Job& job);
 // network.cpp: another process than a job's init
 [[noreturn]] void run_network(Job& job);
 // rules.cpp: in the network namespace that it has made
@@ -67,6 +69,13 @@ void keep_only(Job& job, Step step, uint64_t powers);  // bounding set and all o
 void make_ambient(Job& job, Step step, uint64_t powers);
 void raise_late_powers(Job& job);    // payload
 void drop_groups_and_ids(Job& job);  // payload
+// capabilities.cpp
+struct Sets {
+  uint64_t effective, permitted, inheritable;
+};
+Sets sets_now(Job& job, Step step);
+long set_sets(const Sets& sets);
+void settle_capabilities(Job& job);  // payload: what "all" means, while all is there
 void set_capabilities(Job& job);     // payload
 
 // fork.cpp
@@ -90,6 +99,9 @@ void perform_actions(Job& job);
 // limits.cpp
 void raise_descriptor_limit(Job& job);  // init
 void set_limits(Job& job);
+// landlock.cpp
+void prepare_landlock(Job& job);
+void enter_landlock(Job& job);
 // exec.cpp
 void reset_signals(Job& job);
 [[noreturn]] void execute(Job& job);

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <string>
 
+#include "capabilities.hpp"
 #include "sys/words.hpp"
 
 namespace cloister::monitor {
@@ -76,7 +77,7 @@ class Judge {
 
   Decision<Approved> decide() {
     if (consistent() && outbound() && namespaces() && no_new_privs() && identity() &&
-        scheduling() && limits() && id_maps() && lifetime())
+        scheduling() && limits() && capabilities() && id_maps() && lifetime())
       return std::move(finish());
     return refusal_;
   }
@@ -113,6 +114,11 @@ class Judge {
           std::strncmp(plan_.c_str(plan_.at(h_.sysctls, i).path), "net/ipv4/", 9) != 0 ||
           std::strstr(plan_.c_str(plan_.at(h_.sysctls, i).path), ".."))
         return invalid("sysctls", "needs-new-net");
+    if (h_.caller_cgroup) {
+      refusal_ = refusal(RefusalKind::unsupported, "cgroup",
+                         "jobs below the caller's own cgroup are not built yet", 0, 0, rule_.name);
+      return false;
+    }
     if (h_.unshare & ~kUnshare) return invalid("unshare", "not-a-namespace");
     return true;
   }
@@ -266,6 +272,12 @@ class Judge {
     return deny("lifetime.on_disconnect", rule_.member("detach"));
   }
 
+  bool capabilities() {
+    refusal_ =
+        authorise_capabilities(peer_, rule_, plan_, rootless(), approved_.order_.capabilities);
+    return refusal_.kind == RefusalKind::none;
+  }
+
   // Both sides of a map lie within the client's ids.
   bool id_maps() {
     plan::Order& order = approved_.order_;
@@ -323,12 +335,6 @@ class Judge {
     if (fresh(Namespace::pid) && !user_joined) {
       order.flags |= plan::kFreshPid;
       approved_.clone_flags_ |= CLONE_NEWPID;
-    }
-    // Capabilities are a later field; until then a payload has none, but for
-    // root that asked for a plain process.
-    if (h_.flags & plan::kKeepCapabilities) {
-      order.permitted = peer_.permitted;
-      order.bounding = peer_.bounding;
     }
     return approved_;
   }

@@ -20,7 +20,7 @@ inline constexpr int kRecordFd = 6;       // kRecordBytes, writable
 inline constexpr int kPayloadCgroupFd = 7;  // directory of the payload's leaf (v2); -1 in Order if none
 inline constexpr int kCgroupKillFd = 8;     // cgroup.kill of that leaf, write-only
 inline constexpr int kFirstJoinFd = 9;      // namespaces of other jobs, then v1 `tasks` files
-inline constexpr uint32_t kMaxTasksFds = 4;
+inline constexpr uint32_t kMaxTasksFds = 16;
 inline constexpr int kPastaFd = kPassedFd;  // kNetworkProcess: the program, instead of a front
 // With the Order come the plan, the joins and the tasks: the kernel puts each
 // at the lowest number that is free, and those are the numbers above.
@@ -34,9 +34,15 @@ inline constexpr uint32_t kFreshPid = 4;       // init is PID 1 of a new pid nam
 inline constexpr uint32_t kFreshUser = 8;      // rootless: init was cloned with CLONE_NEWUSER and waits for its maps
 inline constexpr uint32_t kForceNoNewPrivs = 16;  // the caller has no_new_privs: so has its payload
 inline constexpr uint32_t kFixedGroups = 32;      // setgroups(2) is denied here; groups stay as they are
+inline constexpr uint32_t kSetLoginUid = 64;      // the caller's, which is not ours
+inline constexpr uint32_t kSetLabel = 128;        // the payload gets Order::label at its exec
+
+// What goes into /proc/self/attr/exec, NUL included: the label of a security
+// module as it wants it (AppArmor: "exec PROFILE").
+inline constexpr uint32_t kMaxLabel = 512;
 // Not a job's init but its network process: it makes the network namespace,
 // connects it with pasta, and lasts as long as the job (daemon/init/network.cpp).
-inline constexpr uint32_t kNetworkProcess = 64;
+inline constexpr uint32_t kNetworkProcess = 256;
 
 struct Order {
   uint32_t version;
@@ -45,10 +51,12 @@ struct Order {
   uint32_t join_count;   // descriptors from kFirstJoinFd, in the order of Namespace
   uint32_t join_of[kNamespaces];  // Namespace of each
   uint32_t tasks_count;  // v1 `tasks` or v2 `cgroup.procs` files after those; the payload writes "0" to each
-  uint64_t bounding;     // capability sets of the payload, as a mask of 1 << CAP_*
-  uint64_t permitted;    // permitted, effective; inheritable and ambient are empty
+  Capabilities capabilities;  // of the payload; kEveryCapability: each that init holds
   uint64_t rlimit_hard[kRlimits];  // ceilings for the limits that are constants of ours
   uint32_t mapped_uid, mapped_gid; // the id inside a fresh user namespace that init takes on
+  uint32_t login_uid;              // for /proc/self/loginuid; kNone: none
+  uint32_t reserved;
+  char label[kMaxLabel];
   // kNetworkProcess: the uid that shall own the user namespace which owns the
   // network. Nobody of the payload's: the owner has every power over it.
   uint32_t network_owner;

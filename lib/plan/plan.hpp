@@ -29,6 +29,8 @@ inline constexpr uint32_t kMaxMapLines = 340;  // user_namespaces(7), Linux 4.15
 inline constexpr uint32_t kMaxMounts = 8192;
 inline constexpr uint32_t kMaxTags = 64;
 inline constexpr uint32_t kMaxSysctls = 64;
+inline constexpr uint32_t kMaxLandlockPaths = 1024;
+inline constexpr uint32_t kMaxLandlockPorts = 4096;  // to bind, and to connect to
 inline constexpr uint32_t kMaxPublished = 64;
 inline constexpr uint32_t kMaxHostname = 64;  // __NEW_UTS_LEN
 inline constexpr uint32_t kMaxName = 128;     // name, idempotency_key, tag keys and values
@@ -187,6 +189,30 @@ struct Scheduler {
   uint64_t runtime_ns, deadline_ns, period_ns;  // SCHED_DEADLINE
 };
 
+// capabilities(7) of the payload; bit n is CAP_ n.
+inline constexpr uint64_t kEveryCapability = UINT64_MAX;  // each that is there
+struct Capabilities {
+  uint64_t bounding, effective, permitted, inheritable, ambient;
+  uint32_t securebits;  // SECBIT_*
+  uint32_t set;         // 0: nobody asked; no capability, or the caller's own (kKeepCapabilities)
+};
+
+struct LandlockPath {
+  Text path;        // inside the new root, opened with the payload's rights
+  uint32_t access;  // LANDLOCK_ACCESS_FS_*
+  uint32_t reserved;
+};
+// struct landlock_ruleset_attr and its rules; all zero: no Landlock.
+struct Landlock {
+  uint32_t handled_fs;   // LANDLOCK_ACCESS_FS_*: what is refused without a rule
+  uint32_t handled_net;  // LANDLOCK_ACCESS_NET_*
+  uint32_t scoped;       // LANDLOCK_SCOPE_*
+  uint32_t reserved;
+  Span<LandlockPath> paths;
+  Span<uint32_t> bind_tcp, connect_tcp;  // ports
+  bool any() const { return (handled_fs | handled_net | scoped) != 0; }
+};
+
 enum class OnDisconnect : uint32_t { kill, stop, keep, count_ };
 
 inline constexpr uint32_t kSearchPath = 1, kNoNewPrivs = 2, kSetsid = 4, kResetIds = 8,
@@ -232,10 +258,12 @@ struct Header {
 
   Identity identity;
   Rlimit rlimits[kRlimits];
+  Capabilities capabilities;
+  Landlock landlock;
 
   NamespaceChoice namespaces[kNamespaces];
   uint32_t unshare;  // CLONE_FS, CLONE_FILES, CLONE_SYSVSEM, ...
-  uint32_t reserved0;
+  uint32_t caller_cgroup;  // 1: the payload is placed below the caller's own cgroup
   Span<IdMap> uid_map, gid_map;
   Text hostname, domainname;
   int64_t monotonic_offset_ns, boottime_offset_ns;

@@ -23,6 +23,7 @@ enum class Stage : uint32_t { none, monitor, init, payload };
   X(plan, "plan", init, "")                                     \
   X(descriptors, "descriptors", init, "")                       \
   X(facts, "facts", init, "")                                   \
+  X(loginuid, "loginuid", init, "")                             \
   X(join, "setns", init, "namespaces")                          \
   X(sources, "open_tree", init, "mounts")                       \
   X(mount_namespace, "unshare_mnt", init, "namespaces.mnt")     \
@@ -59,6 +60,7 @@ enum class Stage : uint32_t { none, monitor, init, payload };
   X(personality, "personality", payload, "personality")         \
   X(timer_slack, "timer_slack", payload, "timer_slack_ns")      \
   X(keyring, "keyring", payload, "keyring")                     \
+  X(lsm_label, "lsm_label", payload, "")                        \
   X(setgroups, "setgroups", payload, "identity.groups")         \
   X(setresgid, "setresgid", payload, "identity")                \
   X(setresuid, "setresuid", payload, "identity")                \
@@ -69,9 +71,13 @@ enum class Stage : uint32_t { none, monitor, init, payload };
   X(umask, "umask", payload, "umask")                           \
   X(file_action, "file_action", payload, "file_actions")        \
   X(pty, "pty", payload, "terminal")                            \
+  X(landlock_rules, "landlock_rules", payload, "landlock")      \
   X(rlimit, "setrlimit", payload, "rlimits")                    \
+  X(ambient, "ambient", payload, "capabilities.ambient")        \
+  X(securebits, "securebits", payload, "capabilities.securebits") \
   X(capabilities, "capabilities", payload, "capabilities")      \
   X(no_new_privs, "no_new_privs", payload, "no_new_privs")      \
+  X(landlock, "landlock", payload, "landlock")                  \
   X(signals, "signals", payload, "setsigdef")                   \
   X(exec, "execve", payload, "executable")
 

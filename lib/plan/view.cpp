@@ -140,6 +140,19 @@ void check_numbers(Checker& is, const View& plan) {
               Flaw::range);
     }
   }
+  is.range(h.caller_cgroup, 0, 1);
+  const Capabilities& sets = h.capabilities;
+  is.range(sets.set, 0, 1);
+  is.range(sets.securebits, 0, 0xff);
+  is.that(sets.set || !(sets.bounding | sets.effective | sets.permitted | sets.inheritable |
+                        sets.ambient | sets.securebits),
+          Flaw::range);
+  if (is.span(h.landlock.paths, kMaxLandlockPaths))
+    for (uint32_t i = 0; i < h.landlock.paths.count; ++i)
+      is.text(plan.at(h.landlock.paths, i).path, kMaxPath);
+  for (Span<uint32_t> ports : {h.landlock.bind_tcp, h.landlock.connect_tcp})
+    if (is.span(ports, kMaxLandlockPorts))
+      for (uint32_t i = 0; i < ports.count; ++i) is.range(plan.at(ports, i), 0, UINT16_MAX);
   for (const Rlimit& limit : h.rlimits) is.that(limit.soft <= limit.hard, Flaw::range);
   if (is.span(h.sysctls, kMaxSysctls))
     for (uint32_t i = 0; i < h.sysctls.count; ++i) {

@@ -120,6 +120,10 @@ std::optional<Problem> broken_combination(const Request& request) {
     return broken("no_new_privs", "can be false only as the caller's own, in the profile \"none\"",
                   "true");
 
+  if (request.landlock && request.no_new_privs == false)
+    return broken("landlock", "needs no_new_privs, landlock_restrict_self(2)",
+                  "no_new_privs true");
+
   const bool pty = is_pty(request.standard_input) || is_pty(request.standard_output) ||
                    is_pty(request.standard_error);
   if (request.terminal && (request.terminal->rows || request.terminal->columns) && !pty)

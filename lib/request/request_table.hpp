@@ -166,17 +166,19 @@ struct Table<LandlockPath> {
       kRequired(Field{"path", &LandlockPath::path, kAbsolutePath, "inside the new root"}),
       kRequired(Field{"access", &LandlockPath::access, Mask{landlock_accesses, "an access"},
                       "what is allowed there and below"})};
+  static const char* broken(const LandlockPath& path);
 };
 template <>
 struct Table<Landlock> {
-  static constexpr List<Integer> kPorts{kPort, 0, 4096};
+  static constexpr List<Integer> kPorts{kPort, 0, plan::kMaxLandlockPorts};
   static constexpr auto fields = std::tuple{
-      Field{"paths", &Landlock::paths, List<Object<LandlockPath>>{{}, 0, 1024},
+      Field{"paths", &Landlock::paths, List<Object<LandlockPath>>{{}, 0, plan::kMaxLandlockPaths},
             "files: all that no rule allows is refused"},
       Field{"bind_tcp", &Landlock::bind_tcp, kPorts, "ports that may be bound, ABI 4"},
       Field{"connect_tcp", &Landlock::connect_tcp, kPorts, "ports that may be connected to, ABI 4"},
       Field{"scopes", &Landlock::scopes, Mask{landlock_scopes, "a scope"},
             "what is shut in, ABI 6"}};
+  static const char* broken(const Landlock& landlock);
 };
 template <>
 struct Table<Secret> {
@@ -236,10 +238,12 @@ struct Table<Lifetime> {
                        "from acceptance to exec", Merge::replace, R"("10s")"}};
 };
 
-struct CgroupChoice : Choice<CgroupPlace, 2> {
-  const char* later(CgroupPlace place) const {
-    return place == CgroupPlace::caller ? "jobs below the caller's own cgroup are not built yet"
-                                        : nullptr;
+// prctl(2), PR_SET_DUMPABLE: execve(2) sets it anew for every program that its
+// user may read, so nothing that comes before the exec can take it away.
+struct Dumpable : Boolean {
+  const char* later(bool dumpable) const {
+    return dumpable ? nullptr
+                    : "execve(2) makes a program dumpable again; give its file no read permission";
   }
 };
 
@@ -357,13 +361,12 @@ struct Table<Request> {
 
       Field{"network", &R::network, kNetwork,
             "none: a namespace of its own, loopback up; host: the host's"},
-      later(Field{"capabilities", &R::capabilities, Object<Capabilities>{}, "capabilities(7)"},
-            "capability sets are not built yet"),
+      Field{"capabilities", &R::capabilities, Object<Capabilities>{},
+            "of the payload after its exec, capabilities(7); none if absent"},
       Field{"no_new_privs", &R::no_new_privs, kBoolean, "prctl(2)", kReplace, "true"},
       later(Field{"seccomp", &R::seccomp, Opaque{}, "seccomp(2)"},
             "seccomp filters are not built yet"),
-      later(Field{"landlock", &R::landlock, Object<Landlock>{}, "landlock(7)"},
-            "Landlock is not built yet"),
+      Field{"landlock", &R::landlock, Object<Landlock>{}, "landlock(7); needs no_new_privs"},
 
       Field{"rlimits", &R::rlimits, Map<Object<Rlimit>>{rlimit_rule, {}, plan::kRlimits},
             "setrlimit(2)", kByKey, kRlimitConstants},
@@ -374,11 +377,10 @@ struct Table<Request> {
       Field{"timer_slack_ns", &R::timer_slack_ns, Integer{1, INT64_MAX}, "PR_SET_TIMERSLACK",
             kReplace, "50000"},
       Field{"keyring", &R::keyring, kKeyring, "keyrings(7)", kReplace, R"("new")"},
-      later(Field{"dumpable", &R::dumpable, kBoolean, "PR_SET_DUMPABLE"},
-            "exec decides it; not built yet"),
+      Field{"dumpable", &R::dumpable, Dumpable{}, "PR_SET_DUMPABLE, as execve(2) leaves it"},
 
       Field{"limits", &R::limits, Object<Limits>{}, "of the whole job", kByKey},
-      Field{"cgroup", &R::cgroup, CgroupChoice{kCgroupPlace}, "whose cgroup the job is below",
+      Field{"cgroup", &R::cgroup, kCgroupPlace, "whose cgroup the job is below",
             kReplace, R"("service")"},
       Field{"best_effort", &R::best_effort, kPaths,
             "fields that may be given up where they are unsupported", Merge::own},

@@ -1,6 +1,7 @@
 // Rules of the table's rows that are more than a range: keys of maps, members
 // that go together, and the codecs that only one field has.
 #include <fcntl.h>
+#include <linux/securebits.h>
 #include <sched.h>
 
 #include "request_table.hpp"
@@ -169,7 +170,19 @@ const char* Table<Capabilities>::broken(const Capabilities& sets) {
   if (sets.effective.value_or(0) & ~permitted) return "effective has more than permitted";
   if (sets.ambient.value_or(0) & ~(permitted & inheritable))
     return "ambient has more than permitted and inheritable both have, capabilities(7)";
+  const uint32_t bits = sets.securebits.value_or(0);
+  if (bits & SECBIT_KEEP_CAPS) return "SECBIT_KEEP_CAPS is cleared by execve(2)";
   return nullptr;
+}
+
+const char* Table<LandlockPath>::broken(const LandlockPath& path) {
+  return path.access == 0 ? "an empty access allows nothing; leave the path out" : nullptr;
+}
+
+const char* Table<Landlock>::broken(const Landlock& landlock) {
+  const bool governs = landlock.paths || landlock.bind_tcp || landlock.connect_tcp ||
+                       landlock.scopes.value_or(0) != 0;
+  return governs ? nullptr : "governs nothing: say paths, bind_tcp, connect_tcp or scopes";
 }
 
 const char* Table<Directory>::broken(const Directory& directory) {

@@ -80,6 +80,15 @@ Subject subject_of(const plan::Failure& failure, const plan::View* job) {
     case Step::join:
       if (index >= plan::kNamespaces) return {field, {}};
       return {std::string(field) + "." + std::string(kNamespaceNames[index]), {}};
+    case Step::landlock_rules:
+      if (job == nullptr || index >= job->header().landlock.paths.count) return {field, {}};
+      return {indexed("landlock.paths", index),
+              quoted(*job, job->at(job->header().landlock.paths, index).path)};
+    case Step::capabilities:
+    case Step::ambient: {
+      const char* name = request::name_of(request::capabilities(), index);
+      return {field, index == plan::kNone || name == nullptr ? "" : name};
+    }
     case Step::rlimit: {
       const char* name = request::name_of(request::rlimits(), index);
       if (index == plan::kNone || name == nullptr) return {field, {}};
@@ -158,6 +167,12 @@ std::string_view doing(Step step) {
     case Step::pty: return "making the terminal";
     case Step::rlimit: return "setting a resource limit";
     case Step::capabilities: return "setting the capabilities";
+    case Step::ambient: return "raising the ambient capabilities";
+    case Step::securebits: return "setting the securebits";
+    case Step::landlock_rules: return "making the Landlock rules";
+    case Step::landlock: return "entering the Landlock domain";
+    case Step::loginuid: return "taking on the caller's login uid";
+    case Step::lsm_label: return "taking on the caller's security label";
     case Step::no_new_privs: return "setting no_new_privs";
     case Step::signals: return "setting the signal dispositions";
     case Step::exec: return "executing the program";
@@ -304,6 +319,17 @@ std::string_view advice(Step step, int error) {
         return "The host's limit of namespaces is reached (user.max_*_namespaces)";
       if (error == EINVAL) return "This kernel was built without it";
       return "";
+    case Step::landlock_rules:
+      if (error == ENOENT) return "The paths of Landlock rules are opened inside the sandbox";
+      return error == EACCES ? "The paths of Landlock rules are opened with the payload's ids" : "";
+    case Step::capabilities:
+    case Step::ambient:
+    case Step::securebits:
+      return error == EPERM ? "The service itself lacks what it should give" : "";
+    case Step::loginuid:
+      return error == EPERM
+                 ? "The service was started in another login; it needs CAP_AUDIT_CONTROL"
+                 : "";
     case Step::record: return error == ENOSPC ? "The runtime directory is full" : "";
     case Step::verify_ids:
     case Step::plan: return "This is a fault of cloister: please report it";

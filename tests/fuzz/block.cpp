@@ -134,7 +134,7 @@ void as_monitor(View plan) {
       require(line.count <= 2 && (line.outside == 1000 || line.outside == 1001),
               "a map leads to ids of the caller");
   require(plan->nice >= 0 && plan->oom_score_adj >= 0, "nobody raises what needs a capability");
-  require(approved->order().permitted == 0, "nobody gains a capability");
+  require(approved->order().capabilities.permitted == 0, "nobody gains a capability");
 }
 
 void as_front(View plan, uint32_t step, uint32_t index) {

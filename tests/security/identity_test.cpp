@@ -290,7 +290,6 @@ TEST_CASE("ID-06 maps that overlap, wrap, are empty, too long or foreign are ref
 
 TEST_CASE("ID-07 inheritable and ambient sets are empty, securebits are 0, nothing is regained") {
   NEEDS_ROOT();
-  not_run("sets that are asked for are not built yet");
   World& world = World::get();
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
@@ -300,6 +299,14 @@ TEST_CASE("ID-07 inheritable and ambient sets are empty, securebits are 0, nothi
       CHECK(report["status"]["CapInh"] == "0000000000000000");
       CHECK(report["status"]["CapAmb"] == "0000000000000000");
       CHECK(report["securebits"] == 0);
+      request["argv"] = {"probe", "threads"};
+      const Json threads = Json::parse(client.run(request).out, nullptr, false);
+      REQUIRE(threads.size() == 4);
+      for (const auto& thread : threads) {
+        for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"}) {
+          CHECK(thread[set] == report["status"][set]);
+        }
+      }
       if (way == Way::root) continue;
       CHECK(report["status"]["CapPrm"] == "0000000000000000");
       CHECK(report["status"]["CapEff"] == "0000000000000000");

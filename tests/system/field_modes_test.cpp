@@ -38,7 +38,8 @@ void leaves(const Json& schema, const std::string& path, std::set<std::string>& 
   } else if (schema.contains("additionalProperties") &&
              schema["additionalProperties"].is_object()) {
     leaves(schema["additionalProperties"], path + ".*", out);
-  } else if (!path.ends_with(".base64") || path == "stdin.base64") {
+  } else if (!path.ends_with(".base64") || path == "stdin.base64" ||
+             path == "mounts[].file.base64") {
     out.insert(path);
   }
 }

@@ -151,7 +151,7 @@ std::string name_of(Way way) {
 }
 
 Service::Service(const Who& who, const std::string& directory,
-                 const std::vector<std::string>& options)
+                 const std::vector<std::string>& options, const std::function<void()>& before)
     : socket_(directory + "/socket"), journal_(listen_as_journal(directory + "/journal")) {
   // Everybody may connect: who may do what is what is tested.
   std::vector<std::string> arguments = {"--socket", socket_,         "--socket-mode",
@@ -163,6 +163,7 @@ Service::Service(const Who& who, const std::string& directory,
     if (who.uid != 0) become(who);
     const std::string home = "HOME=" + directory;
     putenv(const_cast<char*>(home.c_str()));
+    before();
     return execute(World::get().program("cloisterd"), arguments);
   });
   const bool answers = eventually([&] { return !alive(pid_) || connect_to(socket_); });

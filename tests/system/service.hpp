@@ -6,6 +6,7 @@
 // gone when the program ends.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,8 +30,10 @@ std::string name_of(Way way);
 class Service {
  public:
   // Runs cloisterd as `who` on DIRECTORY/socket and returns once it answers.
-  Service(const Who& who, const std::string& directory,
-          const std::vector<std::string>& options = {});
+  // `before` runs in its process before its exec.
+  Service(
+      const Who& who, const std::string& directory, const std::vector<std::string>& options = {},
+      const std::function<void()>& before = [] {});
   ~Service();
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;

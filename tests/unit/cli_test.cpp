@@ -406,6 +406,52 @@ TEST_CASE("all remaining options reach their fields") {
   CHECK(request.umask == 027u);
 }
 
+TEST_CASE("options of the box reach their fields") {
+  const File secret("hush");
+  const File filter(R"({"defaultAction": "SCMP_ACT_ALLOW"})");
+  const Job job = job_of({"--tmpfs",
+                          "/x/:1M",
+                          "--tmpfs",
+                          "~/y",
+                          "--device",
+                          "/dev/kvm",
+                          "--root",
+                          "/srv/debian",
+                          "--root-access",
+                          "overlay",
+                          "--secret",
+                          "token=" + secret.path,
+                          "--publish",
+                          "8080:80",
+                          "--publish",
+                          "[::1]:5353:53/udp",
+                          "--publish",
+                          "443",
+                          "--seccomp",
+                          filter.path,
+                          "x"});
+  const Request& request = job.request;
+  REQUIRE(request.mounts.size() == 2);
+  CHECK(request.mounts[0].tmpfs->size == 1u << 20);
+  CHECK(request.mounts[1].at == "~/y");
+  CHECK(request.devices->at(0).path == "/dev/kvm");
+  CHECK(std::get<std::string>(*request.root) == "/srv/debian");
+  CHECK(request.root_access == RootAccess::overlay);
+  CHECK(request.secrets.at("token").passed_fd == 0);
+  CHECK(job.opened.size() == 1);
+  const auto& ports = std::get<Outbound>(*request.network).publish;
+  REQUIRE(ports.size() == 3);
+  CHECK(ports[0] == PublishedPort{80, 8080, {}, {}});
+  CHECK(ports[1] == PublishedPort{53, 5353, "::1", Protocol::udp});
+  CHECK(ports[2] == PublishedPort{443, {}, {}, {}});
+  CHECK(says(request.seccomp->json, "SCMP_ACT_ALLOW"));
+  CHECK(job_of({"--seccomp", "none", "x"}).request.seccomp->json == "\"none\"");
+  CHECK(std::holds_alternative<EmptyRoot>(*job_of({"--root", "empty", "x"}).request.root));
+  CHECK(std::holds_alternative<Outbound>(*job_of({"--net", "outbound", "x"}).request.network));
+  CHECK(says(trouble_of({"--publish", "http", "x"}), "publish[0].port"));
+  CHECK(says(trouble_of({"--secret", "token", "x"}), "--secret"));
+}
+
 TEST_CASE("exit codes of sysexits have their names in the line") {
   Verdict verdict;
   verdict.ending = Ending::exited;

@@ -157,6 +157,7 @@ std::string Driver::finish_plan() {
   h.mounts = plan.span(mounts);
   h.descriptors = plan.span(descriptors);
   h.sysctls = plan.span(sysctls);
+  h.landlock.paths = plan.span(landlock_paths);
   h.published = plan.span(published);
   h.identity.groups = plan.span(groups);
   h.uid_map = plan.span(uid_map);

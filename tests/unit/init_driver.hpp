@@ -38,6 +38,7 @@ class Driver {
   std::vector<plan::Mount> mounts;
   std::vector<plan::Descriptor> descriptors;
   std::vector<plan::Sysctl> sysctls;
+  std::vector<plan::LandlockPath> landlock_paths;
   std::vector<plan::Published> published;
   std::vector<uint32_t> groups;
   std::vector<plan::IdMap> uid_map, gid_map;  // the plan's own; empty: none

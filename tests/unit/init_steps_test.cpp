@@ -3,7 +3,9 @@
 // that answers one system call with an error.
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
+#include <linux/securebits.h>
 #include <seccomp.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -15,6 +17,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <set>
 
 #include "init_driver.hpp"
@@ -351,7 +354,81 @@ const std::vector<Case>& cases() {
                     {SCMP_A0_64(SCMP_CMP_EQ, PR_CAPBSET_DROP), SCMP_A1_64(SCMP_CMP_EQ, 3)});
        }},
       {Step::capabilities, EPERM, kNone, "a capability that nobody has",
-       [](Driver& job) { job.order.permitted = uint64_t{1} << 62; }},
+       [](Driver& job) { job.order.capabilities.permitted = uint64_t{1} << 62; }},
+      {Step::capabilities, EPERM, CAP_SYS_RESOURCE, "a bounding set with more than there is",
+       [](Driver& job) {
+         job.plan->capabilities.set = 1;
+         job.order.capabilities.bounding = uint64_t{1} << CAP_SYS_RESOURCE;
+         job.before_exec = answer(SCMP_SYS(prctl), 0,
+                                  {SCMP_A0_64(SCMP_CMP_EQ, PR_CAPBSET_READ),
+                                   SCMP_A1_64(SCMP_CMP_EQ, CAP_SYS_RESOURCE)});
+       }},
+      {Step::capabilities, EPERM, kNone, "a capset that lies",
+       [](Driver& job) { job.before_exec = answer(SCMP_SYS(capset), 0); }},
+      {Step::capabilities, EPERM, kNone, "capset",
+       [](Driver& job) { job.before_exec = answer(SCMP_SYS(capset), EPERM); }},
+      {Step::ambient, EPERM, CAP_CHOWN, "an ambient capability that is not inheritable",
+       [](Driver& job) {
+         job.order.capabilities.permitted = job.order.capabilities.ambient = 1;
+       }},
+      {Step::ambient, EPERM, CAP_CHOWN, "an ambient capability that is not raised",
+       [](Driver& job) {
+         plan::Capabilities& sets = job.order.capabilities;
+         sets.permitted = sets.inheritable = sets.ambient = 1;
+         job.before_exec = answer(SCMP_SYS(prctl), 0, first_is(PR_CAP_AMBIENT));
+       }},
+      {Step::securebits, EPERM, kNone, "PR_SET_SECUREBITS",
+       [](Driver& job) {
+         job.order.capabilities.securebits = SECBIT_NOROOT;
+         job.before_exec = answer(SCMP_SYS(prctl), EPERM, first_is(PR_SET_SECUREBITS));
+       }},
+      {Step::securebits, EPERM, kNone, "securebits that are locked otherwise",
+       [](Driver& job) {
+         job.plan->capabilities.set = 1;
+         job.order.capabilities.securebits = SECBIT_NO_SETUID_FIXUP;
+         job.before_exec = [] {
+           if (::prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP_LOCKED) < 0) ::_exit(119);
+         };
+       }},
+      {Step::landlock_rules, ENOSYS, kNone, "a kernel without Landlock",
+       [](Driver& job) {
+         job.plan->landlock.handled_fs = 1;
+         job.before_exec = answer(SCMP_SYS(landlock_create_ruleset), ENOSYS);
+       }},
+      {Step::landlock_rules, E2BIG, kNone, "a kernel that knows less of it",
+       [](Driver& job) {
+         job.plan->landlock.scoped = 1;
+         job.before_exec = answer(SCMP_SYS(landlock_create_ruleset), E2BIG);
+       }},
+      {Step::landlock_rules, ENOENT, 1, "a rule about what is not there",
+       [](Driver& job) {
+         job.plan->landlock.handled_fs = 15;
+         job.landlock_paths = {{job.plan.text("/usr"), 15, 0}, {job.plan.text("/nowhere"), 15, 0}};
+       }},
+      {Step::landlock, EPERM, kNone, "Landlock without no_new_privs",
+       [](Driver& job) {
+         job.plan->landlock.handled_net = 1;
+         job.before_exec = answer(SCMP_SYS(landlock_restrict_self), EPERM);
+       }},
+      {Step::loginuid, EACCES, kNone, "a login uid that is not there to be written",
+       [](Driver& job) {
+         job.order.flags |= plan::kSetLoginUid;
+         job.before_exec =
+             answer(SCMP_SYS(openat), EACCES, {SCMP_A2_64(SCMP_CMP_EQ, O_RDWR | O_CLOEXEC)});
+       }},
+      {Step::loginuid, EPERM, kNone, "a login uid that is not taken on",
+       [](Driver& job) {
+         job.order.flags |= plan::kSetLoginUid;
+         job.order.login_uid = 4242;
+         job.before_exec = answer(SCMP_SYS(pread64), 0);
+       }},
+      {Step::lsm_label, EACCES, kNone, "a label that may not be taken on",
+       [](Driver& job) {
+         job.order.flags |= plan::kSetLabel;
+         std::strcpy(job.order.label, "exec no-such-profile");
+         // oom_score_adj is written before it, with three bytes at most.
+         job.before_exec = answer(SCMP_SYS(write), EACCES, {SCMP_A2_64(SCMP_CMP_EQ, 20)});
+       }},
       {Step::no_new_privs, EINVAL, kNone, "PR_SET_NO_NEW_PRIVS",
        [](Driver& job) {
          job.order.flags |= plan::kForceNoNewPrivs;

@@ -18,7 +18,7 @@ expect() {
 }
 
 # A sanitizer or coverage build of the rest must not have reached it either.
-allowed='cloister::(init|plan)::|mem(cpy|move|set|cmp)$|_start$|cloister_init$|_end$|_edata$|__bss_start$'
+allowed='(bool )?cloister::(init|plan)::|mem(cpy|move|set|cmp)$|_start$|cloister_init$|_end$|_edata$|__bss_start$'
 symbols=$(nm -C "$init" | sed -E 's/^[0-9a-f]* *//')
 expect "the program has symbols to look at" \
   "$(printf '%s\n' "$symbols" | grep -c 'T cloister::init::fail(')" 1

@@ -142,9 +142,7 @@ TEST_CASE("a field without a room is unsupported by name, wherever it stands") {
   unsupported(R"("secrets": {"token": {"passed_fd": 0}})", "secrets");
   unsupported(R"("masked_paths": ["/proc/kcore"])", "masked_paths");
   unsupported(R"("readonly_paths": ["/usr"])", "readonly_paths");
-  unsupported(R"("capabilities": {})", "capabilities");
   unsupported(R"("seccomp": {})", "seccomp");
-  unsupported(R"("landlock": {})", "landlock");
   unsupported(R"("devices": [])", "devices");
   unsupported(R"("dumpable": false)", "dumpable");
   unsupported(R"("limits": {"memory": 0})", "limits.memory");
@@ -154,7 +152,6 @@ TEST_CASE("a field without a room is unsupported by name, wherever it stands") {
   unsupported(R"("limits": {"wall_time": "1s"})", "limits.wall_time");
   unsupported(R"("limits": {"cpu_time": "1s"})", "limits.cpu_time");
   unsupported(R"("limits": {"on_oom": "kill_job"})", "limits.on_oom");
-  unsupported(R"("cgroup": "caller")", "cgroup");
   unsupported(R"("stdout": {"capture": {}})", "stdout");
   unsupported(R"("stderr": {"capture": {"max": 1}})", "stderr");
   unsupported(R"("identity": "dynamic")", "identity");

@@ -513,7 +513,13 @@ TEST_CASE("fields without a room are checked all the same") {
           "network.outbound.publish[0].port");
   refuses(R"("landlock": {"paths": [{"path": "/a", "access": ["all"]}]})",
           "landlock.paths[0].access[0]");
+  refuses(R"("landlock": {"paths": [{"path": "/a", "access": []}]})", "landlock.paths[0]");
+  refuses(R"("landlock": {})", "landlock");
+  refuses(R"("landlock": {"scopes": []})", "landlock");
   refuses(R"("capabilities": {"effective": ["CAP_KILL"]})", "capabilities");
+  refuses(R"("capabilities": {"ambient": ["CAP_KILL"], "permitted": ["CAP_KILL"]})",
+          "capabilities");
+  refuses(R"("capabilities": {"securebits": ["SECBIT_KEEP_CAPS"]})", "capabilities");
   refuses(R"("secrets": {"a/b": {"passed_fd": 0}})", "secrets.a/b");
   refuses(R"("secrets": {"..": {"passed_fd": 0}})", "secrets...");
   refuses(R"("mounts": [{"at": "/a", "file": {"text": "", "base64": ""}}])", "mounts[0].file");

@@ -24,6 +24,7 @@
 
 #include "outcome.hpp"
 #include "plan/view.hpp"
+#include "resolve/landlock.hpp"
 
 using namespace cloister;
 using namespace cloister::front;
@@ -762,7 +763,7 @@ TEST_CASE("numbers reach the plan as they are") {
       "setsigmask": ["SIGHUP", 64], "setsigdef": ["SIGPIPE"], "nice": -3, "oom_score_adj": 7,
       "scheduler": {"policy": "SCHED_FIFO", "priority": 9, "reset_on_fork": true},
       "ioprio": {"class": "best_effort", "level": 2}, "personality": ["ADDR_NO_RANDOMIZE"],
-      "timer_slack_ns": 77, "setsid": true, "resetids": true, "setpgroup": 0, "affinity": [0],
+      "setsid": true, "resetids": true, "setpgroup": 0, "affinity": [0],
       "unshare": ["CLONE_FS"], "tags": {"k": "v"}, "idempotency_key": "key",
       "lifetime": {"stop_signal": "SIGINT", "stop_timeout": "250ms", "setup_timeout": "1m"})"));
   CHECK(made->signal_mask == ((uint64_t{1} << 63) | 1));
@@ -773,7 +774,8 @@ TEST_CASE("numbers reach the plan as they are") {
   CHECK((made->scheduler.policy == SCHED_FIFO && made->scheduler.priority == 9));
   CHECK(made->ioprio == IOPRIO_PRIO_VALUE(IOPRIO_CLASS_BE, 2));
   CHECK(made->personality == 0x0040000);
-  CHECK(made->timer_slack_ns == 77);
+  CHECK(made->timer_slack_ns == 50'000);
+  CHECK(make(R"("timer_slack_ns": 77)")->timer_slack_ns == 77);
   CHECK((made->flags & plan::kSetsid) != 0);
   CHECK((made->flags & plan::kResetIds) != 0);
   CHECK((made->flags & plan::kSetpgroup) != 0);
@@ -846,4 +848,95 @@ TEST_CASE("a request too large for a Plan is refused, one that fits is not") {
     request.argv.push_back(std::string(plan::kMaxArgumentBytes - 1, 'x'));
   const auto too_large = complete(request, profiles(), self());
   CHECK(resolve(*too_large, {}, self(), {}).has_error());
+}
+
+// --- what the exec makes of it ------------------------------------------------------
+
+TEST_CASE("capabilities that the exec would not leave as they are asked for are refused") {
+  const auto field = [](const std::string& members) {
+    const auto resolved = try_resolve("\"profile\": \"none\", " + members);
+    return resolved ? std::string("none") : resolved.error().field;
+  };
+  const std::string user = R"("identity": {"ruid": 4000, "rgid": 4000, "groups": []}, )";
+  const std::string root = R"("identity": {"ruid": 0, "rgid": 0, "groups": []}, )";
+  const std::string sealed = R"("no_new_privs": true, )";
+  CHECK(field(user + R"("capabilities": {})") == "none");
+  CHECK(field(user + R"("capabilities": {"bounding": "all", "inheritable": ["CAP_KILL"]})") ==
+        "none");
+  CHECK(field(user + R"("capabilities": {"permitted": ["CAP_KILL"]})") ==
+        "capabilities.permitted");
+  CHECK(field(user + R"("capabilities": {"permitted": ["CAP_KILL"], "inheritable": ["CAP_KILL"],
+                                         "ambient": ["CAP_KILL"]})") == "none");
+  CHECK(field(user + R"("capabilities": {"permitted": ["CAP_KILL"], "inheritable": ["CAP_KILL"],
+                                         "ambient": ["CAP_KILL"], "effective": []})") ==
+        "capabilities.effective");
+  CHECK(field(root + R"("capabilities": {"bounding": ["CAP_KILL"], "permitted": ["CAP_KILL"]})") ==
+        "none");
+  CHECK(field(root + R"("capabilities": {"permitted": ["CAP_KILL"]})") ==
+        "capabilities.permitted");
+  // Without no_new_privs an exec of uid 0 raises permitted to bounding.
+  const std::string more = R"("capabilities": {"bounding": "all", "permitted": ["CAP_KILL"]})";
+  CHECK(field(root + more) == "capabilities.permitted");
+  CHECK(field(root + sealed + more) == "none");
+  CHECK(field(root + R"("capabilities": {"bounding": "all", "securebits": ["SECBIT_NOROOT"]})") ==
+        "none");
+  CHECK(field(R"("identity": {"ruid": 0, "euid": 4000, "rgid": 0, "groups": []},
+                 "capabilities": {"bounding": ["CAP_KILL"], "permitted": ["CAP_KILL"]})") ==
+        "capabilities.effective");
+}
+
+TEST_CASE("what the exec clears is refused by name") {
+  const auto refused = [](std::string_view members) {
+    const auto resolved = try_resolve(members);
+    REQUIRE(!resolved.has_value());
+    return resolved.error().field;
+  };
+  CHECK(refused(R"("personality": ["READ_IMPLIES_EXEC"])") == "personality");
+  CHECK(refused(R"("scheduler": {"policy": "SCHED_FIFO", "priority": 1}, "timer_slack_ns": 5)") ==
+        "timer_slack_ns");
+  CHECK(refused(R"("dumpable": true, "identity": {"euid": 4000})") == "dumpable");
+  CHECK(make(R"("personality": ["PER_LINUX32"], "dumpable": true)")->personality == 8);
+}
+
+// --- Landlock -------------------------------------------------------------------------
+
+TEST_CASE("a Landlock that the kernel is too old for is refused by name, on each ABI") {
+  const auto field = [](const std::string& landlock, int abi) {
+    const auto request = parse(R"({"argv": ["prog"], "landlock": )" + landlock + '}');
+    REQUIRE_MESSAGE(request.has_value(), request.error().field, ' ', request.error().reason);
+    const Caller caller = self();
+    const auto effective = complete(*request, profiles(), caller);
+    REQUIRE(effective.has_value());
+    Draft draft{*effective, effective->request, caller, Descriptors({}), {}, {}, {}};
+    const auto problem = resolve_landlock(draft, abi);
+    if (!problem) return std::to_string(draft.plan->landlock.handled_fs);
+    CHECK(problem->kind == Problem::Kind::unsupported);
+    CHECK(!problem->reason.empty());
+    return problem->field;
+  };
+  const std::string read = R"({"paths": [{"path": "/", "access": ["read"]}]})";
+  const std::string write = R"({"paths": [{"path": "/", "access": ["write"]}]})";
+  const std::string refer =
+      R"({"paths": [{"path": "/", "access": ["LANDLOCK_ACCESS_FS_REFER"]}]})";
+  const std::string ioctl =
+      R"({"paths": [{"path": "/", "access": ["LANDLOCK_ACCESS_FS_IOCTL_DEV"]}]})";
+  CHECK(field(read, -ENOSYS) == "landlock");
+  CHECK(field(read, -EOPNOTSUPP) == "landlock");
+  // All that the ABI has is governed.
+  CHECK(field(read, 1) == "8191");
+  CHECK(field(read, 2) == "16383");
+  CHECK(field(read, 3) == "32767");
+  CHECK(field(read, 5) == "65535");
+  CHECK(field(read, 7) == "65535");
+  CHECK(field(refer, 1) == "landlock.paths[0].access");
+  CHECK(field(refer, 2) == "16383");
+  CHECK(field(write, 2) == "landlock.paths[0].access");
+  CHECK(field(write, 3) == "32767");
+  CHECK(field(ioctl, 4) == "landlock.paths[0].access");
+  CHECK(field(ioctl, 5) == "65535");
+  CHECK(field(R"({"bind_tcp": []})", 3) == "landlock.bind_tcp");
+  CHECK(field(R"({"connect_tcp": [80]})", 3) == "landlock.connect_tcp");
+  CHECK(field(R"({"bind_tcp": [], "connect_tcp": [80]})", 4) == "0");
+  CHECK(field(R"({"scopes": ["LANDLOCK_SCOPE_SIGNAL"]})", 5) == "landlock.scopes");
+  CHECK(field(R"({"scopes": ["LANDLOCK_SCOPE_SIGNAL"]})", 6) == "0");
 }

@@ -32,6 +32,8 @@ MaybeProblem resolve_mounts(Draft& draft);   // and the workspace
 MaybeProblem resolve_streams(Draft& draft);  // and file_actions
 MaybeProblem resolve_program(Draft& draft);  // executable, argv, env, cwd
 MaybeProblem resolve_numbers(Draft& draft);  // signals, scheduling, limits, lifetime
+MaybeProblem resolve_privileges(Draft& draft);  // capabilities, dumpable; after the numbers
+MaybeProblem resolve_landlock(Draft& draft);
 
 // Of whom the payload runs as, for "~"; empty if there is none.
 inline const std::string& home_of(const Draft& draft) {

@@ -116,6 +116,7 @@ MaybeProblem resolve_numbers(Draft& draft) {
   header.oom_score_adj = *request.oom_score_adj;
   header.personality = *request.personality;
   header.timer_slack_ns = *request.timer_slack_ns;
+  header.caller_cgroup = *request.cgroup == CgroupPlace::caller;
   header.ioprio = static_cast<uint32_t>(request.ioprio->io_class) << kIoprioClassShift;
   if (request.ioprio->io_class == IoClass::realtime ||
       request.ioprio->io_class == IoClass::best_effort)

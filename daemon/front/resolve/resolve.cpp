@@ -111,7 +111,8 @@ request::Result<Resolved> resolve(const request::Effective& effective,
   Draft draft{effective, effective.request, caller, Descriptors(std::move(passed)), {}, {}, {}};
   resolve_labels(draft, asked);
   for (const auto part : {resolve_identity, resolve_namespaces, resolve_mounts, resolve_streams,
-                          resolve_program, resolve_numbers})
+                          resolve_program, resolve_numbers, resolve_privileges,
+                          resolve_landlock})
     if (auto problem = part(draft)) return *std::move(problem);
   if (auto problem = draft.descriptors.unused()) return *std::move(problem);
   draft.plan->descriptors = draft.plan.span(draft.descriptors.list());
