@@ -245,8 +245,9 @@ class Mapping {
       const bool taken_away = std::find(unset.begin(), unset.end(), "env." + name) != unset.end();
       // JSON's keys are text; a variable that cannot be named there is none of the usual ones.
       if (taken_away || !request::is_utf8(name)) continue;
-      if (!document_.contains("env") || !document_["env"].contains(name))
-        document_["env"][name] = bytes(value);
+      if (document_.contains("env") && document_["env"].contains(name)) continue;
+      document_["env"][name] = bytes(value);
+      document_["implied"].push_back("env." + name);
     }
   }
 
@@ -394,8 +395,7 @@ class Mapping {
 
   bool host_mounts() const {
     const auto namespaces = document_.find("namespaces");
-    return document_.value("profile", "") == "none" ||
-           (namespaces != document_.end() && namespaces->contains("mnt") &&
+    return (namespaces != document_.end() && namespaces->contains("mnt") &&
             (*namespaces)["mnt"] != "new");
   }
 
@@ -404,6 +404,7 @@ class Mapping {
         around_.directory.empty())
       return;
     document_["workspace"]["path"] = bytes(around_.directory);
+    document_["implied"].push_back("workspace");
     job_.implied_workspace = true;
   }
 

@@ -39,7 +39,7 @@ std::string for_people(const DryRun& dry, const Job& job) {
   text += steps.text();
   for (const std::string& field : dry.degraded)
     text += "given up, as best_effort allows: " + printable(field) + "\n";
-  if (const std::string note = repository_note(job.request); !note.empty())
+  if (const std::string note = repository_note(job.request, dry.effective); !note.empty())
     text += "note: " + printable(note) + "\n";
   return text;
 }
@@ -58,7 +58,7 @@ int plan(const CommandLine& line) {
     return 0;
   }
   Json notes = Json::array();
-  if (const std::string note = repository_note(job.request); !note.empty()) notes.push_back(note);
+  if (const std::string note = repository_note(job.request, dry->effective); !note.empty()) notes.push_back(note);
   const Json object = {{"effective", parsed(dry->effective)},
                        {"origins", origins_of(*dry, job)},
                        {"steps", dry->steps},

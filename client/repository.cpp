@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "json.hpp"
+
 namespace cloister::command {
 namespace {
 
@@ -56,6 +58,10 @@ std::string repository_note(const Request& request) {
            ", outside the workspace: git does not find them inside, or cannot write them; --rw "
            "binds what it needs";
   return {};
+}
+
+std::string repository_note(const Request& request, const std::string& effective) {
+  return parsed(effective).contains("workspace") ? repository_note(request) : "";
 }
 
 }  // namespace cloister::command

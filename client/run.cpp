@@ -25,7 +25,7 @@ Ending carry_through(const CommandLine& line, Job& job) {
   const bool quiet = line.has(Opt::quiet);
   auto client = connect(line);
   if (!client) return {verdict_of(client.error(), Mode::unknown), client.error().message(), ""};
-  std::string note = repository_note(job.request);
+  std::string note;
   auto verdict = Session(*client, job, quiet).run();
   if (const Error error = verdict ? Error() : verdict.error();
       !verdict && drop_workspace(job, error)) {
@@ -33,6 +33,9 @@ Ending carry_through(const CommandLine& line, Job& job) {
            "; --workspace DIR gives it one";
     verdict = Session(*client, job, quiet).run();
   }
+  if (verdict && !verdict->ok && note.empty() && !repository_note(job.request).empty())
+    if (const auto dry = client->plan(job.request, job.descriptors))
+      note = repository_note(job.request, dry->effective);
   if (verdict) return {*verdict, line_of(*verdict), note};
   const auto mode = client->mode();
   return {verdict_of(verdict.error(), mode ? *mode : Mode::unknown), verdict.error().message(),

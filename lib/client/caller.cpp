@@ -56,27 +56,33 @@ bool lies_in(const std::string& path, const std::string& directory) {
 }  // namespace
 
 void fill_from_caller(Request& request) {
-  // `none` takes the caller's own from the kernel's view of it, and another
-  // profile may want values of its own, which these would override.
-  if (request.profile && *request.profile != "default") return;
-
-  if (!request.umask) request.umask = own_umask();
-  if (!request.nice) request.nice = own_nice();
-  if (!request.affinity) request.affinity = own_affinity();
+  // It takes the caller's own from the kernel's view of it.
+  if (request.profile == "none") return;
+  const auto fill = [&](auto& field, auto value, const char* name) {
+    if (field || !value) return;
+    field = std::move(value);
+    request.implied.emplace_back(name);
+  };
+  fill(request.umask, own_umask(), "umask");
+  fill(request.nice, own_nice(), "nice");
+  fill(request.affinity, own_affinity(), "affinity");
+  const bool every = request.rlimits.empty();
+  if (every) request.implied.emplace_back("rlimits");
   for (const auto& [name, resource] : request::rlimits()) {
-    // These two are the profile's, as for a service.
-    if (resource == RLIMIT_NOFILE || resource == RLIMIT_CORE) continue;
     rlimit64 limit{};
     if (request.rlimits.contains(name) ||
         ::prlimit64(0, static_cast<__rlimit_resource>(resource), nullptr, &limit) != 0)
       continue;
     request.rlimits[name] = {limit.rlim_cur, limit.rlim_max};
+    if (!every) request.implied.push_back("rlimits." + std::string(name));
   }
   // Outside the workspace the caller's directory need not exist in the sandbox.
   if (!request.cwd && request.workspace) {
     char path[PATH_MAX];
-    if (::getcwd(path, sizeof path) != nullptr && lies_in(path, request.workspace->path))
+    if (::getcwd(path, sizeof path) != nullptr && lies_in(path, request.workspace->path)) {
       request.cwd = std::string(path);
+      request.implied.emplace_back("cwd");
+    }
   }
 }
 

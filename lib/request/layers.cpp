@@ -1,6 +1,7 @@
 #include "layers.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "request_table.hpp"
 
@@ -20,9 +21,10 @@ using Origins = std::map<std::string, std::string>;
 
 // --- taking away ----------------------------------------------------------------
 
-// False if `path` names nothing a request could have.
+// Moves what is at `path` to `into`, or drops it. False if `path` names nothing
+// a request could have.
 template <class S>
-bool take_away(S& out, std::string_view path) {
+bool take_away(S& out, std::string_view path, S* into = nullptr) {
   bool known = false;
   const size_t dot = path.find('.');
   const std::string_view first = path.substr(0, dot);
@@ -30,21 +32,26 @@ bool take_away(S& out, std::string_view path) {
     if (first != field.name) return;
     auto& member = out.*field.member;
     using M = std::remove_reference_t<decltype(member)>;
+    M* const kept = into ? &(into->*field.member) : nullptr;
     if (dot == std::string_view::npos) {
-      member = M{};
+      M taken = std::exchange(member, M{});
+      if (kept) *kept = std::move(taken);
       known = true;
       return;
     }
     const std::string_view rest = path.substr(dot + 1);
     if constexpr (std::is_same_v<M, std::vector<Mount>>) {
-      std::erase_if(member, [at = normal_path(rest)](const Mount& each) { return each.at == at; });
+      std::erase_if(member, [&, at = normal_path(rest)](const Mount& each) {
+        if (each.at == at && kept) kept->push_back(each);
+        return each.at == at;
+      });
       known = rest.starts_with('/') || rest.starts_with('~');
     } else if constexpr (requires { typename M::mapped_type; }) {
-      const auto found = member.find(std::string(rest));
-      if (found != member.end()) member.erase(found);
+      auto taken = member.extract(std::string(rest));
+      if (taken && kept) kept->insert(std::move(taken));
       known = field.codec.rule(rest) == nullptr;
     } else if constexpr (Tabled<M>) {
-      known = take_away(member, rest);
+      known = take_away(member, rest, kept);
     }
   });
   return known;
@@ -237,6 +244,13 @@ std::string normal_path(std::string_view path) {
     at = slash + 1;
   }
   return normal.empty() && path.starts_with('/') ? "/" : normal;
+}
+
+Result<Request> take_implied(Request& request) {
+  Request implied;
+  for (const std::string& path : std::exchange(request.implied, {}))
+    if (!take_away(request, path, &implied)) return unknown_path("implied", path);
+  return implied;
 }
 
 Result<Effective> merge(std::span<const Layer> layers) {

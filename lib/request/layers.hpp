@@ -16,7 +16,8 @@
 
 namespace cloister::request {
 
-enum class Kind { request, profile };  // `env_pass` and `defaults` belong in profiles
+// `env_pass` and `defaults` belong in profiles, `implied` in requests.
+enum class Kind { request, profile };
 
 // The request member of a Varlink call, parsed already.
 Result<Request> read_layer(const json& document, Kind kind);
@@ -45,6 +46,10 @@ struct Effective {
 inline constexpr const char* kFromConstant = "constant";
 inline constexpr const char* kFromCaller = "caller";
 inline constexpr const char* kFromRequest = "request";
+
+// Moves what the request calls implied into one of its own, a layer for below
+// the profiles. Unknown paths are refused.
+Result<Request> take_implied(Request& request);
 
 // Lowest layer first; the constants are below them all. A field without a room is refused as
 // unsupported, or given up where `best_effort` of its own or a higher layer names it; unknown paths

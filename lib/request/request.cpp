@@ -65,6 +65,8 @@ Result<Request> read_layer(const json& document, Kind kind) {
     return invalid("env_pass", "belongs in a profile", "no env_pass", "");
   if (kind == Kind::request && request.defaults)
     return invalid("defaults", "belongs in a profile", "no defaults", "");
+  if (kind == Kind::profile && !request.implied.empty())
+    return invalid("implied", "belongs in a request", "no implied", "");
   if (auto problem = broken_element(request)) return *std::move(problem);
   return request;
 }

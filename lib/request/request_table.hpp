@@ -301,6 +301,10 @@ struct Table<Request> {
             "profiles only: globs of the caller's variables that pass", Merge::gather},
       Field{"unset", &R::unset, kPaths, "fields and keys of lower layers that are taken away",
             Merge::own},
+      Field{"implied", &R::implied, kPaths,
+            "requests only: its fields and keys that nobody asked for; what a profile says or "
+            "unsets goes before them",
+            Merge::own},
       Field{"cwd", &R::cwd, kAbsoluteOrFd, "inside the new root; the workspace, else /, if absent"},
       Field{"umask", &R::umask, Octal{0777}, "umask(2)", kReplace, R"("0022")"},
 

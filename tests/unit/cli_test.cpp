@@ -285,12 +285,17 @@ TEST_CASE("the current directory is the workspace where nothing else is said") {
   const Job job = job_of({"x"});
   CHECK(job.implied_workspace);
   CHECK(job.request.workspace->path == "/src/project");
-  for (const std::vector<std::string>& words :
-       {std::vector<std::string>{"--workspace", "none", "x"}, {"--profile", "none", "x"}}) {
-    const Job other = job_of(words);
-    CHECK_FALSE(other.implied_workspace);
-    CHECK_FALSE(other.request.workspace);
-  }
+  const auto implies = [](const Job& made, const char* path) {
+    const auto& paths = made.request.implied;
+    return std::find(paths.begin(), paths.end(), path) != paths.end();
+  };
+  CHECK(implies(job, "workspace"));
+  CHECK(implies(job, "env.HOME"));
+  CHECK_FALSE(implies(job_of({"-e", "HOME", "--workspace", "/w", "x"}), "env.HOME"));
+  CHECK_FALSE(implies(job_of({"--workspace", "/w", "x"}), "workspace"));
+  const Job other = job_of({"--workspace", "none", "x"});
+  CHECK_FALSE(other.implied_workspace);
+  CHECK_FALSE(other.request.workspace);
   CHECK_FALSE(job_of({"--workspace", "/w", "x"}).implied_workspace);
   const File file(R"({"namespaces": {"mnt": "host"}})");
   CHECK_FALSE(job_of({"--request", file.path, "x"}).request.workspace);

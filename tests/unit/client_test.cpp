@@ -309,8 +309,20 @@ TEST_CASE("the caller's own attributes fill what a request leaves open, and no m
   rlimit stack{};
   REQUIRE(::getrlimit(RLIMIT_STACK, &stack) == 0);
   CHECK(request.rlimits["RLIMIT_STACK"] == Rlimit{stack.rlim_cur, stack.rlim_max});
-  CHECK_FALSE(request.rlimits.contains("RLIMIT_NOFILE"));
+  const auto implies = [](const Request& filled, const char* path) {
+    return std::count(filled.implied.begin(), filled.implied.end(), path) == 1;
+  };
+  for (const char* path : {"umask", "affinity", "rlimits.RLIMIT_STACK", "rlimits.RLIMIT_NOFILE"})
+    CHECK_MESSAGE(implies(request, path), path);
+  for (const char* path : {"nice", "rlimits", "rlimits.RLIMIT_FSIZE", "cwd"})
+    CHECK_FALSE_MESSAGE(implies(request, path), path);
   CHECK_FALSE(request.cwd.has_value());
+
+  Request plain = job();
+  plain.profile = "build";
+  fill_from_caller(plain);
+  CHECK(plain.umask.has_value());
+  CHECK(implies(plain, "rlimits"));
 
   Request other = job();
   other.profile = "none";

@@ -66,6 +66,26 @@ TEST_CASE("scalars replace: request over profile over constant, each with its or
   CHECK_FALSE(all.request.hostname.has_value());
 }
 
+TEST_CASE("what a request implies goes below the profiles, path by path") {
+  Request said = *parse(R"({"argv": ["a"], "umask": "0027", "nice": 7, "cwd": "/c",
+      "workspace": {"path": "/w"}, "env": {"A": "a", "B": "b", "C.D": "c"},
+      "rlimits": {"RLIMIT_CORE": {"soft": 1, "hard": 1}, "RLIMIT_AS": {"soft": 2, "hard": 2}},
+      "lifetime": {"stop_timeout": "9s"}, "mounts": [{"at": "/m", "dir": {}}, {"at": "/n", "dir": {}}],
+      "implied": ["umask", "workspace", "env.A", "env.C.D", "env.X", "rlimits", "hostname",
+                  "lifetime.stop_timeout", "mounts./m"]})");
+  const auto implied = request::take_implied(said);
+  REQUIRE(implied.has_value());
+  CHECK(*implied == *parse(R"({"umask": "0027", "workspace": {"path": "/w"},
+      "env": {"A": "a", "C.D": "c"}, "lifetime": {"stop_timeout": "9s"},
+      "rlimits": {"RLIMIT_CORE": {"soft": 1, "hard": 1}, "RLIMIT_AS": {"soft": 2, "hard": 2}},
+      "mounts": [{"at": "/m", "dir": {}}]})"));
+  CHECK(said == *parse(R"({"argv": ["a"], "nice": 7, "cwd": "/c", "env": {"B": "b"},
+      "mounts": [{"at": "/n", "dir": {}}]})"));
+  Request wrong;
+  wrong.implied = {"nicest"};
+  CHECK(request::take_implied(wrong).error().field == "implied");
+}
+
 TEST_CASE("env, tags, rlimits, sysctls, namespaces and lifetime merge by key") {
   const Effective all = effective(kBox, asking(R"(
       "env": {"B": "request", "C": "request"}, "tags": {"u": "2"},

@@ -163,6 +163,7 @@ Request everything() {
       OnOom::kill_job};
   r.cgroup = CgroupPlace::caller;
   r.best_effort = {"limits.pids"};
+  r.implied = {"umask"};
   r.lifetime = {OnDisconnect::stop, 15, std::chrono::seconds(5), std::chrono::milliseconds(1)};
   r.tags = {{"pipeline", "123"}, {"empty", ""}};
   return r;
@@ -528,6 +529,7 @@ TEST_CASE("fields without a room are checked all the same") {
 
 TEST_CASE("what belongs in a profile is refused in a request, and comments too") {
   refuses(R"("env_pass": ["LC_*"])", "env_pass");
+  CHECK(request::parse_profile(R"({"implied": ["nice"]})").error().field == "implied");
   refuses(R"("defaults": "caller")", "defaults");
   CHECK_FALSE(reading("{\"argv\": [\"a\"] /* no */}").accepted);
   const auto profile = request::parse_profile(

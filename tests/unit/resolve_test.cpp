@@ -407,6 +407,34 @@ TEST_CASE("a caller's own profiles add names and never take one of root's") {
   CHECK(broken == "build loop wrong ");
 }
 
+TEST_CASE("a profile's word goes before what a request implies, and its unset takes it") {
+  const TempDir at;
+  at.write("default.json", R"({"umask": "0077", "env": {"HOME": "/work"},
+                               "unset": ["workspace", "env.USER"]})");
+  const auto loaded = load({at.path()});
+  REQUIRE(loaded.has_value());
+  Request request = *parse(R"({"argv": ["a"], "umask": "0027", "nice": 7,
+      "workspace": {"path": "/w"}, "env": {"HOME": "/h", "USER": "u", "TZ": "UTC", "A": "a"},
+      "implied": ["umask", "nice", "workspace", "env.HOME", "env.USER", "env.TZ"]})");
+  const auto effective = complete(request, *loaded, self());
+  REQUIRE_MESSAGE(effective.has_value(), effective.error().reason);
+  CHECK(effective->request.umask == 077u);
+  CHECK(effective->request.nice == 7);
+  CHECK(effective->origins.at("nice") == request::kFromCaller);
+  CHECK_FALSE(effective->request.workspace.has_value());
+  CHECK(effective->request.env ==
+        std::map<std::string, std::string>{{"HOME", "/work"}, {"TZ", "UTC"}, {"A", "a"}});
+  // Said outright, all of it holds.
+  request.implied.clear();
+  request.workspace.reset();
+  const auto outright = complete(request, *loaded, self());
+  REQUIRE_MESSAGE(outright.has_value(), outright.error().reason);
+  CHECK(outright->request.umask == 027u);
+  CHECK(outright->request.env.at("HOME") == "/h");
+  CHECK(outright->request.env.at("USER") == "u");
+  CHECK(outright->origins.at("nice") == request::kFromRequest);
+}
+
 TEST_CASE("env_pass takes the caller's variables by glob, below the request's own") {
   const TempDir at;
   at.write("default.json", R"({"env_pass": ["CLOISTER_T*"]})");

@@ -39,7 +39,7 @@ chown "$user:$user" "$directory/home"
 # serve [OPTION...]: as root.
 serve() {
   "$directory/bin/cloisterd" --socket "$directory/socket" --socket-mode 0666 \
-    --runtime-dir "$directory/run" "$@" &
+    --runtime-dir "$directory/run" "$@" 2>"$directory/service.log" &
   service=$!
   tries=0
   until [ -S "$directory/socket" ]; do

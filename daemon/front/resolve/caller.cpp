@@ -232,6 +232,10 @@ request::Result<request::Effective> complete(const Request& request, const Profi
     if (layer.request.defaults) defaults = layer.request.defaults;
     globs.insert(globs.end(), layer.request.env_pass.begin(), layer.request.env_pass.end());
   }
+  Request said = request;
+  auto implied = request::take_implied(said);
+  if (!implied) return implied.error();
+  layers->insert(layers->begin(), {*std::move(implied), request::kFromCaller});
   if (defaults == Defaults::caller) {
     auto own = read_caller(caller, request);
     if (!own) return own.error();
@@ -245,7 +249,7 @@ request::Result<request::Effective> complete(const Request& request, const Profi
     if (lacks_env && !optional) return passed.error();
     if (passed) layers->push_back({*std::move(passed), request::kFromCaller});
   }
-  layers->push_back({request, request::kFromRequest});
+  layers->push_back({std::move(said), request::kFromRequest});
   auto effective = request::merge(*layers);
   if (effective && lacks_env)
     effective->degraded.insert(

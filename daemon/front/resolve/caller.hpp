@@ -36,8 +36,8 @@ struct Caller {
 // From the kernel's word.
 Caller make_caller(const plan::Peer& peer, std::vector<uint32_t> groups);
 
-// Constants <- the caller's own values, if the profile says so <- profile <-
-// request. Reads the profile's env_pass from the caller's environment.
+// Constants <- the caller's own values, if the profile says so <- what the
+// request implies <- profile <- request. Reads the profile's env_pass from the caller's environment.
 request::Result<request::Effective> complete(const Request& request, const Profiles& profiles,
                                              const Caller& caller);
 

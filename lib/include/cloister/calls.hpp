@@ -98,7 +98,7 @@ struct Answer {
 };
 
 // Fills what the request leaves open with the caller's own: cwd, umask, nice,
-// affinity and rlimits.
+// affinity and rlimits; as implied, so that a profile's own values hold.
 void fill_from_caller(Request& request);
 
 }  // namespace cloister

@@ -384,6 +384,7 @@ struct Request {
   std::map<std::string, std::string> env;  // names are UTF-8
   std::vector<std::string> env_pass;       // profiles only: globs of the caller's variables
   std::vector<std::string> unset;          // paths of fields and keys: "env.LD_PRELOAD"
+  std::vector<std::string> implied;        // paths of what nobody asked for: profiles go before it
   std::optional<PathOrFd> cwd;
   std::optional<uint32_t> umask;
 
