@@ -24,9 +24,10 @@ struct Act {
 };
 
 // Ways out of the sandbox (probe_attacks.cpp), and ways to others in sandboxes
-// of their own (probe_neighbours.cpp).
+// of their own (probe_neighbours.cpp), and a few bytes over a network (probe_network.cpp).
 std::span<const Act> attacks();
 std::span<const Act> neighbours();
+std::span<const Act> networks();
 
 inline void say(std::string_view text) {
   while (!text.empty()) {

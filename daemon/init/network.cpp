@@ -1,8 +1,8 @@
 // The network process of an outbound job: cloister-init again, in another role.
 //
-// It runs as the client, in the job's cgroup and outside the job's pid
+// It runs as the client, in the leaf of the job's init and outside the job's pid
 // namespace, where no signal of the payload's reaches it, and works as an init
-// whose payload is pasta(1):
+// whose payload is pasta(1), in the payload's leaf:
 //
 //   monitor -- cloister-init (here) in the network namespace, waiting
 //                   \-- pasta       in the host's network namespace
@@ -14,6 +14,7 @@
 // the payload is inside, where only capabilities count: we join that one.
 #include <asm/errno.h>
 #include <asm/ioctls.h>
+#include <asm/siginfo.h>
 #include <linux/capability.h>
 #include <linux/fcntl.h>
 #include <linux/in.h>
@@ -21,7 +22,6 @@
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <linux/wait.h>
-#include <asm/siginfo.h>
 
 #include "kernel.hpp"
 #include "text.hpp"
@@ -128,14 +128,14 @@ const char** arguments(Job& job, int32_t network) {
   static Word path, ports[plan::kMaxPublished];
   const plan::Header& h = job.header();
   path << "/proc/" << network << "/ns/net";
-  static const char* const kAlways[] = {
-      "pasta", "--foreground", "--quiet", "--config-net", "--ns-ifname", "net0",
-      "--no-netns-quit", "--no-dhcp", "--no-dhcpv6", "--no-ra",
-      // Or the gateway's address is the host's loopback,
-      "--no-map-gw",
-      // and so are ports of the namespace's own loopback.
-      "-T", "none", "-U", "none",
-      "--dns-forward", plan::kDnsAddress, "--dns-forward", plan::kDnsAddress6};
+  static const char* const kAlways[] = {"pasta", "--foreground", "--quiet", "--config-net",
+                                        "--ns-ifname", "net0", "--no-netns-quit", "--no-dhcp",
+                                        "--no-dhcpv6", "--no-ra",
+                                        // Or the gateway's address is the host's loopback,
+                                        "--no-map-gw",
+                                        // and so are ports of the namespace's own loopback.
+                                        "-T", "none", "-U", "none", "--dns-forward",
+                                        plan::kDnsAddress, "--dns-forward", plan::kDnsAddress6};
   for (const char* word : kAlways) all.add(word);
   bool tcp = false, udp = false;
   for (uint32_t i = 0; i < h.published.count; ++i) {
@@ -161,11 +161,11 @@ const char** arguments(Job& job, int32_t network) {
   char go = 0;
   if (must(job, step, call(Call::recvfrom, job.status_write, &go, 1, 0)) != 1)
     fail(job, step, ECANCELED);
+  enter_v1_cgroups(job);
   must(job, step, call(Call::prctl, PR_SET_PDEATHSIG, kSigKill));
   if (call(Call::getppid) != parent) fail(job, step, ESRCH);
   // What pasta would fail at without a word.
-  close(must_fd(job, Step::tun,
-                call(Call::openat, AT_FDCWD, "/dev/net/tun", O_RDWR | O_CLOEXEC)));
+  close(must_fd(job, Step::tun, call(Call::openat, AT_FDCWD, "/dev/net/tun", O_RDWR | O_CLOEXEC)));
   const char** argv = arguments(job, parent);
   make_ambient(job, step, kPowers);
   const plan::Failure ready{};
@@ -192,7 +192,8 @@ int filters_of(Job& job, int32_t pid) {
   for (const char* at = text; *at; ++at) {
     if (!starts_with(at, kLabel)) continue;
     int filters = 0;
-    for (at += sizeof kLabel - 1; *at >= '0' && *at <= '9'; ++at) filters = filters * 10 + *at - '0';
+    for (at += sizeof kLabel - 1; *at >= '0' && *at <= '9'; ++at)
+      filters = filters * 10 + *at - '0';
     return filters;
   }
   return -1;

@@ -272,10 +272,23 @@ plan::Failure Job::start_network(pid_t user_namespace_of) {
       [weak](const plan::Failure& why) {
         if (const auto self = weak.lock()) self->on_network_gone(why);
       });
-  const bool as_root = shop_.mode == plan::Mode::system && ::geteuid() == 0;
-  const plan::Failure failure = network_->start(
-      {shop_.init, shop_.pasta, plan_.borrow(), leaves_, owner_.uid, owner_.gid, owner_.groups,
-       as_root, network_owner_, user_namespace ? user_namespace.borrow() : -1});
+  NetworkProcess::Recipe recipe{.init = shop_.init, .pasta = shop_.pasta, .plan = plan_.borrow()};
+  recipe.uid = owner_.uid;
+  recipe.gid = owner_.gid;
+  recipe.groups = owner_.groups;
+  recipe.set_groups = shop_.mode == plan::Mode::system && ::geteuid() == 0;
+  recipe.owner = network_owner_;
+  if (user_namespace) recipe.user_namespace = user_namespace.borrow();
+  sys::UniqueFd tasks;
+  if (leaves_.kill) {  // v2
+    tasks.reset(::openat(leaves_.payload.borrow(), "cgroup.procs", O_WRONLY | O_CLOEXEC));
+    if (!tasks) return {plan::Step::cgroup, plan::kNone, errno, 0};
+    recipe.init_leaf = leaves_.init.borrow();
+    recipe.tasks = tasks.borrow();
+  } else if (leaves_.tasks) {
+    recipe.tasks = leaves_.tasks.borrow();
+  }
+  const plan::Failure failure = network_->start(recipe);
   if (failure.error) network_.reset();
   return failure;
 }

@@ -47,8 +47,7 @@ Failure NetworkProcess::start(const Recipe& recipe) {
                           {null.borrow(), plan::kPayloadCgroupFd},
                           {null.borrow(), plan::kCgroupKillFd}};
   Spawn request{recipe.init, "cloister-network", moves};
-  // With cgroup v1, and none: see below.
-  request.cgroup = recipe.leaves.kill ? recipe.leaves.payload.borrow() : -1;
+  request.cgroup = recipe.init_leaf;
   request.groups = recipe.groups;
   request.set_groups = recipe.set_groups;
   Child child = spawn(request);
@@ -67,10 +66,11 @@ Failure NetworkProcess::start(const Recipe& recipe) {
     order.join_of[0] = static_cast<uint32_t>(plan::Namespace::user);
     descriptors.push_back(recipe.user_namespace);
   }
-  const std::string number = std::to_string(pid_);
-  const bool placed = recipe.leaves.kill || !recipe.leaves.tasks ||
-                      ::write(recipe.leaves.tasks.borrow(), number.data(), number.size()) > 0;
-  if (!placed || !sys::send_rights(ours.borrow(), &order, sizeof order, descriptors)) {
+  if (recipe.tasks >= 0) {
+    order.tasks_count = 1;
+    descriptors.push_back(recipe.tasks);
+  }
+  if (!sys::send_rights(ours.borrow(), &order, sizeof order, descriptors)) {
     const Failure failure = failed();
     ::syscall(SYS_pidfd_send_signal, child.pidfd.borrow(), SIGKILL, nullptr, 0);
     ::waitpid(pid_, nullptr, 0);
@@ -84,17 +84,17 @@ Failure NetworkProcess::start(const Recipe& recipe) {
 }
 
 void NetworkProcess::read_reports() {
-  control_.async_wait(stream_descriptor::wait_read,
-                      [self = shared_from_this()](boost::system::error_code error) {
-                        if (error) return;
-                        plan::Report report;
-                        const ssize_t size = ::recv(self->control_.native_handle(), &report,
-                                                    sizeof report, MSG_DONTWAIT);
-                        const bool nothing = size < 0 && (errno == EAGAIN || errno == EINTR);
-                        if (!nothing && size != sizeof report) return;  // its end: see its pidfd
-                        if (!nothing) self->on_report(report);
-                        if (self->control_.is_open()) self->read_reports();
-                      });
+  control_.async_wait(
+      stream_descriptor::wait_read, [self = shared_from_this()](boost::system::error_code error) {
+        if (error) return;
+        plan::Report report;
+        const ssize_t size =
+            ::recv(self->control_.native_handle(), &report, sizeof report, MSG_DONTWAIT);
+        const bool nothing = size < 0 && (errno == EAGAIN || errno == EINTR);
+        if (!nothing && size != sizeof report) return;  // its end: see its pidfd
+        if (!nothing) self->on_report(report);
+        if (self->control_.is_open()) self->read_reports();
+      });
 }
 
 void NetworkProcess::on_report(const plan::Report& report) {
@@ -104,8 +104,8 @@ void NetworkProcess::on_report(const plan::Report& report) {
     ::send(control_.native_handle(), &proceed, sizeof proceed, MSG_DONTWAIT | MSG_NOSIGNAL);
   } else if (report.kind == plan::ReportKind::started) {
     // Our child, not reaped yet: the number is its own.
-    sys::UniqueFd network(::open(("/proc/" + std::to_string(pid_) + "/ns/net").c_str(),
-                                 O_RDONLY | O_CLOEXEC));
+    sys::UniqueFd network(
+        ::open(("/proc/" + std::to_string(pid_) + "/ns/net").c_str(), O_RDONLY | O_CLOEXEC));
     if (!network) return kill();
     up_(std::move(network));
   }
@@ -127,8 +127,7 @@ void NetworkProcess::watch() {
 }
 
 void NetworkProcess::kill() {
-  if (end_.is_open())
-    ::syscall(SYS_pidfd_send_signal, end_.native_handle(), SIGKILL, nullptr, 0);
+  if (end_.is_open()) ::syscall(SYS_pidfd_send_signal, end_.native_handle(), SIGKILL, nullptr, 0);
 }
 
 void NetworkProcess::end() {
@@ -147,9 +146,9 @@ Failure NetworkProcess::why_it_ended() const {
   const bool whole = ::pread(record_.borrow(), &record, sizeof record, 0) == sizeof record &&
                      record.commit == plan::kRecordCommitted;
   if (whole && record.ending == plan::Ending::not_started) return record.failure;
-  const uint32_t signal =
-      whole && WIFSIGNALED(record.wait_status) ? static_cast<uint32_t>(WTERMSIG(record.wait_status))
-                                               : 0;
+  const uint32_t signal = whole && WIFSIGNALED(record.wait_status)
+                              ? static_cast<uint32_t>(WTERMSIG(record.wait_status))
+                              : 0;
   return {Step::pasta, plan::kNone, ENETDOWN, signal};
 }
 

@@ -3,7 +3,8 @@
 //
 // Owned by its Job. It is not below the job's init: in the job's pid namespace
 // every payload could signal it, and each end of a job would have to tell it
-// from what the payload left behind. It lives in the payload's leaf.
+// from what the payload left behind. It lives in the init's leaf, pasta in the
+// payload's: so it outlives pasta, and its own end says that pasta is no more.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -24,12 +25,13 @@ class NetworkProcess : public std::enable_shared_from_this<NetworkProcess> {
   // All borrowed, for the call alone.
   struct Recipe {
     int init, pasta, plan;
-    const Leaves& leaves;
-    uint32_t uid, gid;             // the client's: who pasta runs as
-    std::span<const gid_t> groups; // the same, where they can be set
-    bool set_groups;
-    uint32_t owner;     // of the user namespace that will own the network
-    int user_namespace; // to join instead of making one, or -1
+    int init_leaf = -1;         // where it lives, and
+    int tasks = -1;             // the file by which pasta enters the payload's
+    uint32_t uid = 0, gid = 0;  // the client's: who pasta runs as
+    std::span<const gid_t> groups{};
+    bool set_groups = false;  // false where they are ours already
+    uint32_t owner = 0;       // of the user namespace that will own the network
+    int user_namespace = -1;  // to join instead of making one
   };
   using OnUp = std::function<void(sys::UniqueFd network)>;
   using OnGone = std::function<void(const plan::Failure& why)>;  // reaped

@@ -12,8 +12,7 @@ Pasta open_pasta(const std::string& path, uid_t owner) {
   sys::UniqueFd program(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!program) return {{}, "pasta (package passt) is not installed"};
   struct stat info {};
-  if (::fstat(program.borrow(), &info) < 0 || !S_ISREG(info.st_mode) ||
-      !(info.st_mode & S_IXOTH))
+  if (::fstat(program.borrow(), &info) < 0 || !S_ISREG(info.st_mode) || !(info.st_mode & S_IXOTH))
     return {{}, "pasta is no program that everybody may run"};
   if ((info.st_uid != 0 && info.st_uid != owner) || (info.st_mode & (S_IWGRP | S_IWOTH)))
     return {{}, "pasta could be written by others than root"};

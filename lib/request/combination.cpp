@@ -53,17 +53,23 @@ std::optional<Problem> broken_map(const char* field, const std::optional<IdMap>&
   return std::nullopt;
 }
 
-std::optional<Problem> published_twice(const Outbound& outbound) {
+std::optional<Problem> broken_publish(const Outbound& outbound) {
   const auto place = [](const PublishedPort& port) {
     return std::tuple(port.host_port.value_or(port.port), port.address.value_or("127.0.0.1"),
                       port.protocol.value_or(Protocol::tcp));
   };
   const auto& list = outbound.publish;
-  for (size_t i = 0; i < list.size(); ++i)
+  for (size_t i = 0; i < list.size(); ++i) {
+    // It takes the port and loses what comes; Debian 13 has one that does not.
+    if (list[i].protocol == Protocol::udp && list[i].port < list[i].host_port.value_or(0))
+      return broken("network.outbound.publish[" + std::to_string(i) + "].port",
+                    "is below host_port, where the pasta of Debian 12 loses UDP packets",
+                    "the same port, or a higher one");
     for (size_t k = 0; k < i; ++k)
       if (place(list[i]) == place(list[k]))
         return broken("network.outbound.publish[" + std::to_string(i) + "]",
                       "names the host's port of element " + std::to_string(k));
+  }
   return std::nullopt;
 }
 
@@ -89,10 +95,11 @@ std::optional<Problem> broken_box(const Request& request) {
     // Whose members could change it: the network belongs to a user namespace of
     // the service's making.
     const auto& user = namespaces.user;
-    if (user && (std::holds_alternative<PassedFd>(*user) || std::holds_alternative<JobNamespace>(*user)))
+    if (user &&
+        (std::holds_alternative<PassedFd>(*user) || std::holds_alternative<JobNamespace>(*user)))
       return broken("network.outbound", "cannot be had in a joined user namespace",
                     "namespaces.user \"auto\", \"new\" or \"host\"");
-    if (auto problem = published_twice(std::get<Outbound>(*request.network))) return problem;
+    if (auto problem = broken_publish(std::get<Outbound>(*request.network))) return problem;
   }
   if (!request.sysctls.empty() && !is_new(namespaces.net))
     return broken("sysctls." + request.sysctls.begin()->first, "needs a new network namespace",

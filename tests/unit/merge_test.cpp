@@ -263,6 +263,9 @@ TEST_CASE("combinations that no kernel has are refused by their rule") {
           "network.outbound", "joined user namespace");
   refuses("{}", R"("network": {"outbound": {"publish": [{"port": 1, "host_port": 9}, {"port": 9}]}})",
           "network.outbound.publish[1]", "of element 0");
+  refuses("{}",
+          R"("network": {"outbound": {"publish": [{"port": 1, "host_port": 9, "protocol": "udp"}]}})",
+          "network.outbound.publish[0].port", "loses UDP packets");
   refuses("{}", R"("time_offsets": {"boottime_ns": 1})", "time_offsets", "time namespace");
   refuses(kBox, R"("uid_map": [])", "uid_map", "user namespace");
   refuses("{}", R"("gid_map": [{"inside": 0, "outside": 0, "count": 1}])", "gid_map",
