@@ -18,6 +18,11 @@ struct Hint {
 constexpr Hint kHints[] = {
     {"own-uid", "you may run as yourself; other uids need a grant in cloisterd.json"},
     {"own-groups", "you may use your own groups; others need a grant in cloisterd.json"},
+    {"a-lease-is-for-both-maps", "uid_map and gid_map are leased together: say both or neither"},
+    {"leased-ids-leave-nothing",
+     "the next job gets these ids: new mnt, pid and ipc namespaces, and nothing writable of the host"},
+    {"leased-ids-are-the-hosts", "a dynamic identity has no user namespace of its own"},
+    {"340-lines", "a map has at most 340 lines, user_namespaces(7)"},
     {"groups-are-not-shed",
      "a group can be there to keep you out of files, so the list must name all groups you have"},
     {"namespaces-need-no-new-privs",
@@ -81,15 +86,10 @@ varlink::Reply reply_to(const Problem& problem) {
 varlink::Reply reply_to(const plan::Refusal& refusal, const std::string& id) {
   using plan::RefusalKind;
   switch (refusal.kind) {
-    case RefusalKind::denied: {
-      // Two zeros: this rule compares no numbers.
-      const auto number = [&](uint64_t value) -> std::optional<int64_t> {
-        if (refusal.limit == 0 && refusal.requested == 0) return {};
-        return static_cast<int64_t>(value);
-      };
-      return varlink::denied(refusal.field, refusal.rule, number(refusal.limit),
-                             number(refusal.requested), hint_for(refusal.rule), refusal.policy);
-    }
+    case RefusalKind::denied:
+      return varlink::denied(refusal.field, refusal.rule, static_cast<int64_t>(refusal.limit),
+                             static_cast<int64_t>(refusal.requested), hint_for(refusal.rule),
+                             refusal.policy);
     case RefusalKind::busy:
       return varlink::busy(refusal.detail ? refusal.detail : 100, refusal.requested, 0,
                            refusal.limit, refusal.rule);

@@ -64,16 +64,20 @@ void serve(Job& job) {
 // has put them where lib/plan/order.hpp says.
 void receive_order(Job& job) {
   PassedFds<plan::kMaxOrderFds> passed{};
-  IoVec bytes{&job.order, sizeof job.order};
+  IoVec bytes[] = {{&job.order, sizeof job.order}, {job.map_lines, sizeof job.map_lines}};
   Message message{};
-  message.vector = &bytes;
-  message.vector_length = 1;
+  message.vector = bytes;
+  message.vector_length = 2;
   message.control = &passed;
   message.control_length = sizeof passed;
   const long got = call(Call::recvmsg, plan::kControlFd, &message, kMsgCmsgCloexec);
-  if (got != sizeof job.order || (message.flags & kMsgCtrunc) ||
-      job.order.version != plan::kOrderVersion || job.order.join_count > plan::kNamespaces ||
-      job.order.tasks_count > plan::kMaxTasksFds)
+  const plan::Order& order = job.order;
+  if (got < long{sizeof order} || (message.flags & kMsgCtrunc) ||
+      order.version != plan::kOrderVersion || order.join_count > plan::kNamespaces ||
+      order.tasks_count > plan::kMaxTasksFds || order.uid_lines > plan::kMaxMapLines ||
+      order.gid_lines > plan::kMaxMapLines ||
+      got != long{sizeof order} + long{order.uid_lines + order.gid_lines} *
+                                      long{sizeof(plan::IdMap)})
     fail(job, Step::start, got < 0 ? -got : EPROTO);
 }
 

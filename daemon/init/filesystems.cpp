@@ -57,11 +57,11 @@ class Filesystem {
   long error_ = 0;
 };
 
-uint32_t outer(const Job& job, plan::Span<plan::IdMap> map, uint32_t id, uint32_t own) {
+// `own` where the map has no such id, and nothing can be owned by it.
+uint32_t outer(const Job& job, Job::Lines map, uint32_t id, uint32_t own) {
   if (!job.fresh(Namespace::user)) return id;
-  if (map.count == 0) return own;
   for (uint32_t i = 0; i < map.count; ++i) {
-    const plan::IdMap& line = job.plan().at(map, i);
+    const plan::IdMap& line = map.begin[i];
     if (id - line.inside < line.count) return line.outside + (id - line.inside);
   }
   return own;
@@ -101,9 +101,8 @@ int remember(Job& job, uint32_t index, long tree) {
 }  // namespace
 
 Owner payload_outside(const Job& job) {
-  const plan::Header& h = job.header();
-  return {outer(job, h.uid_map, h.identity.ruid, job.order.mapped_uid),
-          outer(job, h.gid_map, h.identity.rgid, job.order.mapped_gid)};
+  return {outer(job, job.uid_map(), job.identity.ruid, job.order.mapped_uid),
+          outer(job, job.gid_map(), job.identity.rgid, job.order.mapped_gid)};
 }
 
 // tmpfs, scratch and the body of /dev. Read-only comes later, when what is

@@ -29,7 +29,7 @@ bool in_groups(uint32_t group, uint32_t count) {
 }
 
 void verify(Job& job) {
-  const plan::Identity& want = job.header().identity;
+  const plan::Identity& want = job.identity;
   const bool reset = (job.header().flags & plan::kResetIds) != 0;
   uint32_t r = 0, e = 0, s = 0;
   must(job, Step::verify_ids, call(Call::getresuid, &r, &e, &s));
@@ -81,7 +81,7 @@ void make_ambient(Job& job, Step step, uint64_t powers) {
 }
 
 void drop_groups_and_ids(Job& job) {
-  const plan::Identity& want = job.header().identity;
+  const plan::Identity& want = job.identity;
   must(job, Step::setresuid, call(Call::prctl, PR_SET_DUMPABLE, 0));
   must(job, Step::setresuid, call(Call::prctl, PR_SET_KEEPCAPS, 1));
   settle_capabilities(job);

@@ -18,7 +18,9 @@ using plan::Step;
 
 struct Job {
   plan::Order order;
+  plan::IdMap map_lines[2 * plan::kMaxMapLines];  // came with the Order: uids, then gids
   const void* block;  // the Plan's pages, accepted by plan::check()
+  plan::Identity identity;  // the Plan's, or the leased one
   plan::ExitRecord record;
 
   int proc;         // O_PATH on the procfs that init was started with
@@ -49,6 +51,12 @@ struct Job {
 
   plan::View plan() const { return plan::View(block); }
   const plan::Header& header() const { return plan().header(); }
+  struct Lines {
+    const plan::IdMap* begin;
+    uint32_t count;
+  };
+  Lines uid_map() const { return {map_lines, order.uid_lines}; }
+  Lines gid_map() const { return {map_lines + order.uid_lines, order.gid_lines}; }
   bool has(uint32_t order_flag) const { return (order.flags & order_flag) != 0; }
   plan::Join join(Namespace which) const {
     return header().namespaces[static_cast<uint32_t>(which)].join;

@@ -82,6 +82,12 @@ void read_plan(Job& job) {
   const plan::Flaw flaw = plan::check(block, bytes);
   if (flaw != plan::Flaw::none) fail(job, Step::plan, EINVAL, static_cast<uint32_t>(flaw));
   job.block = block;
+  job.identity = job.header().identity;
+  if (const uint32_t id = job.order.leased_id) {
+    job.identity.ruid = job.identity.euid = job.identity.suid = id;
+    job.identity.rgid = job.identity.egid = job.identity.sgid = id;
+    job.identity.groups = {};
+  }
 }
 
 [[noreturn]] void launch(Job& job) {

@@ -45,27 +45,63 @@ void write_file(Job& job, Step step, const char* path, const char* text, size_t 
   close(fd);
 }
 
-// An id map has to arrive in one write(2), user_namespaces(7). Without lines
-// of the plan's the one id that init has is mapped to the payload's.
-void write_map(Job& job, const char* path, plan::Span<plan::IdMap> map, uint32_t inside,
-               uint32_t outside) {
-  static Line<plan::kMaxMapLines * 33 + 1> text;
-  text = {};
-  if (map.count == 0) text << inside << " " << outside << " 1\n";
-  for (uint32_t i = 0; i < map.count; ++i) {
-    const plan::IdMap& line = job.plan().at(map, i);
-    text << line.inside << " " << line.outside << " " << line.count << "\n";
-  }
-  write_file(job, Step::user_namespace, path, text.c_str(), text.size());
-}
-
 // The id to go on as: the namespace's root if it has one, so that init is not
 // the payload's equal.
-uint32_t id_of(const Job& job, plan::Span<plan::IdMap> map, uint32_t own) {
-  if (map.count == 0) return own;
+uint32_t id_of(Job::Lines map) {
   for (uint32_t i = 0; i < map.count; ++i)
-    if (job.plan().at(map, i).inside == 0) return 0;
-  return job.plan().at(map, 0).inside;
+    if (map.begin[i].inside == 0) return 0;
+  return map.count ? map.begin[0].inside : 0;
+}
+
+// 0 or -errno. A map has to arrive in one write(2), user_namespaces(7).
+long write_map(int process, const char* file, Job::Lines map) {
+  static Line<plan::kMaxMapLines * 33 + 1> text;
+  text = {};
+  for (uint32_t i = 0; i < map.count; ++i)
+    text << map.begin[i].inside << " " << map.begin[i].outside << " " << map.begin[i].count << "\n";
+  const long fd = call(Call::openat, process, file, O_WRONLY | O_CLOEXEC);
+  const long written =
+      fd < 0 ? fd : call(Call::write, static_cast<int>(fd), text.c_str(), text.size());
+  return written < 0 ? written : 0;
+}
+
+long deny_setgroups(int process) {
+  const long fd = call(Call::openat, process, "setgroups", O_WRONLY | O_CLOEXEC);
+  const long written = fd < 0 ? fd : call(Call::write, static_cast<int>(fd), "deny", 4);
+  return written < 0 ? written : 0;
+}
+
+// Only who stayed in the parent namespace, with CAP_SETUID there, may map more
+// than one id: a child that init leaves behind.
+[[noreturn]] void map_parent(Job& job, int process, int channel) {
+  char unshared;
+  if (call(Call::read, channel, &unshared, sizeof unshared) != 1) exit(ECANCELED);
+  long result = job.has(plan::kFixedGroups) ? deny_setgroups(process) : 0;
+  if (result == 0) result = write_map(process, "gid_map", job.gid_map());
+  if (result == 0) result = write_map(process, "uid_map", job.uid_map());
+  exit(static_cast<int>(-result));
+}
+
+void make_nested_user_namespace(Job& job) {
+  constexpr Step step = Step::user_namespace;
+  const int self =
+      must_fd(job, step, call(Call::openat, job.proc, "self", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  int ends[2];
+  must(job, step, call(Call::socketpair, kAfUnix, kSockSeqpacket | kSockCloexec, 0, ends));
+  const long child = must(job, step, fork_process(0));
+  if (child == 0) {
+    close(ends[0]);
+    map_parent(job, self, ends[1]);
+  }
+  close(ends[1]);
+  make_one(job, Namespace::user, step);
+  const char unshared = 1;
+  must(job, step, call(Call::write, ends[0], &unshared, sizeof unshared));
+  siginfo_t info{};
+  must(job, step, call(Call::waitid, P_PID, child, &info, WEXITED, nullptr));
+  must(job, step, info.si_code == CLD_EXITED ? -long{info.si_status} : -EINTR);
+  close(ends[0]);
+  close(self);
 }
 
 }  // namespace
@@ -87,7 +123,7 @@ void join_namespaces(Job& job) {
                                    Namespace::net,    Namespace::pid, Namespace::mnt};
   for (const Namespace which : kOthers) join_one(job, which);
   if (job.joined(Namespace::user))
-    become_mapped(job, job.header().identity.ruid, job.header().identity.rgid);
+    become_mapped(job, job.identity.ruid, job.identity.rgid);
 }
 
 void join_time_namespace(Job& job) {
@@ -125,18 +161,14 @@ void make_mount_namespace(Job& job) {
 // locked against the payload.
 void make_user_namespace(Job& job) {
   if (!job.fresh(Namespace::user)) return;
-  make_one(job, Namespace::user, Step::user_namespace);
-  if (!job.has(plan::kFreshUser)) {
+  if (job.has(plan::kFreshUser)) {
+    make_nested_user_namespace(job);
+  } else {
+    make_one(job, Namespace::user, Step::user_namespace);
     report(job, plan::ReportKind::maps);
     await_proceed(job, Step::user_namespace);
-    return become_mapped(job, job.order.mapped_uid, job.order.mapped_gid);
   }
-  const plan::Header& h = job.header();
-  write_file(job, Step::user_namespace, "self/setgroups", "deny", 4);
-  write_map(job, "self/gid_map", h.gid_map, h.identity.rgid, job.order.mapped_gid);
-  write_map(job, "self/uid_map", h.uid_map, h.identity.ruid, job.order.mapped_uid);
-  become_mapped(job, id_of(job, h.uid_map, h.identity.ruid),
-                id_of(job, h.gid_map, h.identity.rgid));
+  become_mapped(job, id_of(job.uid_map()), id_of(job.gid_map()));
 }
 
 // An outbound network is made by a process of its own (network.cpp), in a user

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <string>
 
@@ -37,33 +36,7 @@ constexpr uint32_t kUnshare =
     CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD | CLONE_VM;
 constexpr int kIoprioRealtime = 1;  // IOPRIO_CLASS_RT, ioprio_set(2)
 constexpr int kIoprioShift = 13;
-constexpr uint64_t kLongestGoodbyeMs = 60'000;  // of a job that must end with its connection
 constexpr uint32_t kNobody = 65534;
-
-// `kind` none: this namespace may be left as the host's.
-Refusal sharing_refused(const Rule& rule, Namespace which) {
-  const auto denied = [&](const char* field, const char* member) {
-    return refusal(RefusalKind::denied, field, rule.member(member), 0, 0, rule.name);
-  };
-  if (which == Namespace::net && !rule.allows_network(Network::host))
-    return denied("network", "network");
-  if (!rule.may_share(which))
-    return denied(kNamespaceFields[static_cast<uint32_t>(which)], "namespaces_host");
-  return {};
-}
-
-// A descriptor of a namespace that the daemon itself is in.
-bool is_the_hosts(const plan::Fact& fact, uint32_t which) {
-  static const auto own = [] {
-    std::array<struct stat, plan::kNamespaces> all{};
-    for (uint32_t i = 0; i < plan::kNamespaces; ++i) {
-      const std::string name = std::strchr(kNamespaceFields[i], '.') + 1;
-      ::stat(("/proc/self/ns/" + name).c_str(), &all[i]);
-    }
-    return all;
-  }();
-  return fact.device == own[which].st_dev && fact.inode == own[which].st_ino;
-}
 
 // They do not change while the daemon runs.
 Rlimits daemon_hard_limits() {
@@ -134,7 +107,8 @@ class Judge {
       return invalid("network", "needs-new-net");
     if ((h_.flags & plan::kTimeOffsets) && !fresh(Namespace::time))
       return invalid("time_offsets", "needs-new-time");
-    if ((h_.uid_map.count || h_.gid_map.count) && !fresh(Namespace::user))
+    const uint32_t chosen_maps = h_.id_choices & (plan::kSubordinateUids | plan::kSubordinateGids);
+    if ((h_.uid_map.count || h_.gid_map.count || chosen_maps) && !fresh(Namespace::user))
       return invalid("uid_map", "needs-new-user");
     for (uint32_t i = 0; i < h_.sysctls.count; ++i)
       if (!fresh(Namespace::net) ||
@@ -176,7 +150,7 @@ class Judge {
     for (uint32_t i = 0; i < plan::kNamespaces; ++i) {
       const plan::NamespaceChoice& choice = h_.namespaces[i];
       const auto which = static_cast<Namespace>(i);
-      bool fresh = choice.join == Join::fresh, shared = choice.join == Join::host;
+      bool fresh = choice.join == Join::fresh;
       if (choice.join == Join::job) {
         const Joinable of = setting_.joinable(choice.job, peer_);
         if (of.init == 0) {
@@ -185,15 +159,16 @@ class Judge {
           return false;
         }
         fresh = of.fresh & bit(which);
-        shared = !fresh;  // it may be older than the rule
         approved_.job_joins_.push_back({which, of});
       }
       // What a descriptor leads to may be the host's.
       if (!fresh && rule_.requires_new(which))
         return deny(kNamespaceFields[i], rule_.member("require.namespaces"));
-      if (!shared) continue;
-      refusal_ = sharing_refused(rule_, which);
-      if (refusal_.kind != RefusalKind::none) return false;
+      if (choice.join != Join::host) continue;
+      if (which == Namespace::net && !rule_.allows_network(Network::host))
+        return deny("network", rule_.member("network"));
+      if (!rule_.may_share(which))
+        return deny(kNamespaceFields[i], rule_.member("namespaces_host"));
     }
     return true;
   }
@@ -225,6 +200,8 @@ class Judge {
   bool identity() {
     // Ids inside a user namespace of its own: bounded by its map, see id_maps().
     if (join(Namespace::user) != Join::host) return true;
+    // A leased id is nobody's.
+    if (h_.id_choices & plan::kDynamicIds) return true;
     const plan::Identity& id = h_.identity;
     for (uint32_t uid : {id.ruid, id.euid, id.suid})
       if (!may_be_user(uid, uid)) return deny("identity.uid", "own-uid", peer_.uid, uid);
@@ -294,14 +271,8 @@ class Judge {
   }
 
   bool lifetime() {
-    if (rule_.detach) return true;
-    if (h_.on_disconnect == plan::OnDisconnect::keep)
-      return deny("lifetime.on_disconnect", rule_.member("detach"));
-    // One that is asked to stop and has a year for it is kept as well.
-    if (h_.on_disconnect == plan::OnDisconnect::stop && h_.stop_timeout_ms > kLongestGoodbyeMs)
-      return deny("lifetime.stop_timeout", rule_.member("detach"), kLongestGoodbyeMs,
-                  h_.stop_timeout_ms);
-    return true;
+    if (h_.on_disconnect != plan::OnDisconnect::keep || rule_.detach) return true;
+    return deny("lifetime.on_disconnect", rule_.member("detach"));
   }
 
   bool capabilities() {
@@ -310,50 +281,18 @@ class Judge {
     return refusal_.kind == RefusalKind::none;
   }
 
-  // Both sides of a map lie within the client's ids.
+  // Both sides of a map lie within the client's ids, or root has given them.
   bool id_maps() {
     plan::Order& order = approved_.order_;
-    if (rootless()) return own_ids_only() && rootless_maps();
-    if (join(Namespace::user) != Join::host && !peer_.holds(CAP_SETGID))
-      order.flags |= plan::kFixedGroups;
-    if (!fresh(Namespace::user)) return true;
-    const auto lines = [&](plan::Span<plan::IdMap> map, uint32_t inside, uint32_t own) {
-      std::vector<plan::IdMap> all(plan_.begin(map), plan_.begin(map) + map.count);
-      if (all.empty()) all.push_back({inside, own, 1});
-      return all;
-    };
-    approved_.uid_map_ = lines(h_.uid_map, h_.identity.ruid, peer_.uid);
-    approved_.gid_map_ = lines(h_.gid_map, h_.identity.rgid, peer_.gid);
-    order.mapped_uid = approved_.uid_map_.front().inside;
-    order.mapped_gid = approved_.gid_map_.front().inside;
-    return own_ids_only();
-  }
-
-  bool own_ids_only() {
-    for (uint32_t i = 0; i < h_.uid_map.count; ++i)
-      if (const plan::IdMap& line = plan_.at(h_.uid_map, i);
-          !may_be_user(line.outside, line.outside + line.count - 1))
-        return deny("uid_map", "own-uid", peer_.uid, line.outside);
-    for (uint32_t i = 0; i < h_.gid_map.count; ++i)
-      if (const plan::IdMap& line = plan_.at(h_.gid_map, i);
-          !may_be_group(line.outside, line.outside + line.count - 1))
-        return deny("gid_map", "own-groups", peer_.gid, line.outside);
-    return true;
-  }
-
-  bool rootless_maps() {
-    plan::Order& order = approved_.order_;
-    order.flags |= plan::kFixedGroups;
-    bool needed = false;
-    for (uint32_t i = 0; i < plan::kNamespaces; ++i)
-      needed |= h_.namespaces[i].join == Join::fresh;
-    if (!needed || join(Namespace::user) == Join::descriptor || join(Namespace::user) == Join::job)
-      return true;
+    IdDecision& ids = approved_.ids_;
+    refusal_ = decide_ids(peer_, rule_, plan_, setting_.ids, rootless(), ids);
+    if (refusal_.kind != RefusalKind::none) return false;
+    order.leased_id = ids.leased_id;
+    if (ids.fixed_groups) order.flags |= plan::kFixedGroups;
+    if (ids.birth.uids.empty()) return true;
     order.flags |= plan::kFreshUser;
     order.mapped_uid = peer_.uid;
     order.mapped_gid = peer_.gid;
-    approved_.uid_map_ = {{peer_.uid, peer_.uid, 1}};
-    approved_.gid_map_ = {{peer_.gid, peer_.gid, 1}};
     approved_.clone_flags_ |= CLONE_NEWUSER;
     return true;
   }
@@ -402,7 +341,6 @@ Refusal authorise_fact(const Peer& peer, const Rule& rule, plan::View plan, cons
           !rule.grants_join(static_cast<Namespace>(i)))
         return refusal(RefusalKind::denied, kNamespaceFields[i], "namespace-owner", peer.uid,
                        fact.namespace_owner, rule.name);
-      if (is_the_hosts(fact, i)) return sharing_refused(rule, static_cast<Namespace>(i));
     }
     return {};
   }

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "authorise_ids.hpp"
 #include "peer.hpp"
 #include "plan/messages.hpp"
 #include "plan/view.hpp"
@@ -33,6 +34,7 @@ struct Setting {
   plan::Mode mode;
   FindJob joinable;
   const char* no_pasta;  // why there are no outbound networks; null: there are
+  IdSources ids;
 };
 
 template <class T>
@@ -53,16 +55,10 @@ class Approved {
   // CLONE_NEWPID, CLONE_NEWUSER: what init must be born with.
   uint64_t clone_flags() const { return clone_flags_; }
   const std::vector<JobJoin>& job_joins() const { return job_joins_; }
-  // Lines for /proc/PID/uid_map and gid_map; empty when init is in no new
-  // user namespace that the monitor has to map.
-  const std::vector<plan::IdMap>& uid_map() const { return uid_map_; }
-  const std::vector<plan::IdMap>& gid_map() const { return gid_map_; }
   // The uid that shall own the user namespace which owns an outbound network:
   // none of the payload's, for the owner has every power over it.
   uint32_t network_owner() const { return network_owner_; }
-  // setgroups(2) is switched off in the new user namespace, so that nobody
-  // sheds a group that is there to keep them out (user_namespaces(7)).
-  bool setgroups_denied() const { return (order_.flags & plan::kFixedGroups) != 0; }
+  const IdDecision& ids() const { return ids_; }
 
  private:
   friend class Judge;
@@ -74,7 +70,7 @@ class Approved {
   uint64_t clone_flags_ = 0;
   uint32_t network_owner_ = 0;
   std::vector<JobJoin> job_joins_;
-  std::vector<plan::IdMap> uid_map_, gid_map_;
+  IdDecision ids_;
 };
 
 // `plan` has passed plan::check().

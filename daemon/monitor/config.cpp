@@ -90,6 +90,7 @@ constexpr Member<Settings> kSettings[] = {
      [](auto& at, auto& value, Settings& all) { all.config.confined_callers = truth(at, value); }},
     {"pasta",
      [](auto& at, auto& value, Settings& all) { all.config.pasta = absolute(at, value); }},
+    {"lease", [](auto& at, auto& value, Settings& all) { all.config.lease = pool(at, value); }},
     {"cgroup",
      [](auto& at, auto& value, Settings& all) { all.config.cgroup = cgroup(at, value); }},
 };

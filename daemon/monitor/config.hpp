@@ -10,7 +10,9 @@
 #include <string>
 #include <string_view>
 
+#include "lease.hpp"
 #include "policy.hpp"
+#include "subordinate.hpp"
 
 namespace cloister::monitor {
 
@@ -25,6 +27,8 @@ struct Config {
   bool confined_callers = false;
   CgroupChoice cgroup = CgroupChoice::automatic;
   std::string pasta = "/usr/bin/pasta";  // for outbound networks
+  Pool lease;
+  SubordinateIds subordinate;  // of its own files, see read_subordinate()
 };
 
 // Fills `config` from `path`. An empty string, or the sentence that says what
@@ -33,5 +37,11 @@ struct Config {
 std::string read_config(const std::string& path, uid_t owner, Config& config);
 // The same of a text.
 std::string parse_config(std::string_view text, Config& config);
+
+// Adds what /etc/subuid and /etc/subgid say; lines that make no sense are told
+// on standard error. An empty string, or why the service cannot run by them: in
+// the service of root others can write them, or the pool of leases has ids that
+// are somebody's there.
+std::string read_subordinate(bool of_root, Config& config);
 
 }  // namespace cloister::monitor

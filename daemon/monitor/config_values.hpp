@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "lease.hpp"
 #include "policy.hpp"
 
 namespace cloister::monitor {
@@ -62,6 +63,9 @@ void read_members(const std::string& member, const json& object, const Member<T>
     known->read(at, value, into);
   }
 }
+
+// config_ids.cpp
+Pool pool(const std::string& member, const json& value);
 
 // config_rules.cpp
 Quota quota(const std::string& member, const json& value, Quota unless_said);

@@ -225,6 +225,7 @@ bool Fronts::assign(sys::UniqueFd connection, Peer peer, plan::Mode mode,
   hello.peer.group_count = static_cast<uint32_t>(peer.groups.size());
   hello.peer.no_new_privs = peer.no_new_privs;
   hello.peer.mode = static_cast<uint32_t>(mode);
+  hello.peer.ids = peer.ids;
   hello.peer.refuse = static_cast<uint32_t>(refuse.kind);
   hello.peer.limit = static_cast<uint32_t>(refuse.limit);
   hello.peer.in_use = static_cast<uint32_t>(refuse.requested);

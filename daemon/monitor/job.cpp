@@ -155,10 +155,10 @@ void Job::on_report(const plan::Report& report, const plan::Fact* facts, pid_t s
     case plan::ReportKind::facts:
       return on_facts(facts, report.count);
     case plan::ReportKind::maps:
-      failure_ = write_id_maps(init_, uid_map_, gid_map_, setgroups_denied_);
-      // A rootless job is in its user namespace from its birth: the network is made in it.
-      if (!failure_.error && outbound() && !network_) failure_ = start_network(init_);
-      return failure_.error ? kill(Cause::setup, 0) : proceed();
+      return write_id_maps(shop_.io, {init_, owner_.uid, owner_.gid, maps_, setgroups_denied_},
+                           [self = shared_from_this()](const plan::Failure& failure) {
+                             if (self->running()) self->on_mapped(failure);
+                           });
     case plan::ReportKind::forked:
       state_.pid = sender;  // of the child that sent it, as the kernel translates it for us
       return;
@@ -176,10 +176,19 @@ void Job::on_report(const plan::Report& report, const plan::Fact* facts, pid_t s
   }
 }
 
+void Job::on_mapped(const plan::Failure& failure) {
+  failure_ = failure;
+  // A rootless job is in its user namespace from its birth: the network is made in it.
+  if (!failure_.error && outbound() && !network_) failure_ = start_network(init_);
+  failure_.error ? kill(Cause::setup, 0) : proceed();
+}
+
 void Job::on_facts(const plan::Fact* facts, uint32_t count) {
   const plan::Header& header = plan().header();
   for (uint32_t i = 0; i < count && facts[i].index < header.descriptors.count; ++i, ++facts_seen_) {
-    const plan::Refusal refusal = authorise_fact(owner_, *rule_, plan(), facts[i], shop_.mode);
+    plan::Refusal refusal = authorise_fact(owner_, *rule_, plan(), facts[i], shop_.mode);
+    if (refusal.kind == plan::RefusalKind::none && lease_)
+      refusal = authorise_leased_fact(*rule_, facts[i]);
     if (refusal.kind == plan::RefusalKind::none) continue;
     kill(Cause::setup, 0);
     return on_refused_(*this, refusal);
@@ -379,6 +388,8 @@ void Job::reclaim() {
     });
     return;
   }
+  // No process of the job's is left, so its ids are free.
+  lease_.reset();
   if (on_gone_) on_gone_(*this);
 }
 

@@ -50,6 +50,7 @@ struct Workshop {
   plan::Mode mode;
   int init, pasta;       // programs, borrowed; -1: there is none
   const char* no_pasta;  // why
+  Leases& leases;
 };
 
 class Job : public std::enable_shared_from_this<Job> {
@@ -91,6 +92,7 @@ class Job : public std::enable_shared_from_this<Job> {
  private:
   void read_reports();
   void on_report(const plan::Report& report, const plan::Fact* facts, pid_t sender);
+  void on_mapped(const plan::Failure& failure);
   void on_facts(const plan::Fact* facts, uint32_t count);
   void on_deadline();
   void watch_init();
@@ -110,7 +112,8 @@ class Job : public std::enable_shared_from_this<Job> {
   std::shared_ptr<const Rule> rule_;
   MappedPlan plan_;
   plan::JobState state_{};
-  std::vector<plan::IdMap> uid_map_, gid_map_;
+  IdMaps maps_;  // of the first user namespace that init reports
+  Leases::Held lease_;
   bool setgroups_denied_ = false;
   boost::asio::posix::stream_descriptor control_, end_;  // socket and pidfd of init
   boost::asio::steady_timer deadline_;

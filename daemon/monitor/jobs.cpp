@@ -140,7 +140,7 @@ void Jobs::submit(Front& front, const Ask& ask) {
   const Setting setting{config_.policy, shop_.mode, [this](const auto& id, const Peer& asking) {
                           return joinable(id, asking);
                         },
-                        shop_.no_pasta};
+                        shop_.no_pasta, id_sources()};
   const Decision<Approved> approved = authorise(peer, view, setting);
   if (!approved) return refuse_submit(front, ask, view, approved.error());
   const Rule& rule = *approved->rule();
@@ -179,6 +179,12 @@ void Jobs::submit(Front& front, const Ask& ask) {
   tell.state = job->state();
   front.tell(tell, {front.plan(), passed.borrow()});
   subscribe(front, ask, *job);
+}
+
+// A user's service has no ids to give away.
+IdSources Jobs::id_sources() const {
+  return {&config_.subordinate, shop_.mode == plan::Mode::system ? &shop_.leases : nullptr,
+          shop_.cgroups.version() != 0};
 }
 
 void Jobs::refuse_submit(Front& front, const Ask& ask, plan::View plan, const Refusal& refusal) {
@@ -411,9 +417,7 @@ void Jobs::describe(Front& front, const Ask& ask) {
   Tell tell = make_tell(TellKind::described, ask.sequence);
   tell.host.mode = static_cast<uint32_t>(shop_.mode);
   tell.host.cgroup_version = static_cast<uint32_t>(shop_.cgroups.version());
-  const std::shared_ptr<const Rule> rule = config_.policy.rule_for(front.peer());
-  const Quota& quota = rule->quota;
-  rule->name.copy(tell.host.policy, sizeof tell.host.policy - 1);
+  const Quota& quota = config_.policy.rule_for(front.peer())->quota;
   tell.host.jobs_running = quotas_.jobs(front.peer().uid);
   tell.host.jobs_kept = kept_[front.peer().uid];
   tell.host.jobs_limit = quota.jobs;

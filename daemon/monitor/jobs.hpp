@@ -31,6 +31,9 @@ class Jobs {
   void remove(Front& front, const plan::Ask& ask);
   void describe(Front& front, const plan::Ask& ask);
 
+  // plan::kSubuids | ...
+  uint32_t ids_of(uid_t uid) const { return monitor::ids_of(id_sources(), uid); }
+
   // The connection is gone: on_disconnect of its jobs, its waits forgotten.
   void disconnected(Front& front);
   // Kills all; `idle` is called when the last init is reaped.
@@ -52,6 +55,7 @@ class Jobs {
 
   static bool may_see(const Peer& peer, const Job& job);
   Entry* find(const uint8_t (&id)[16], const Peer& peer);
+  IdSources id_sources() const;
   Joinable joinable(const uint8_t (&id)[16], const Peer& peer);
   Entry* known_key(const Peer& peer, plan::View plan);
   bool selects(const plan::Ask& ask, const Peer& peer, const Job& job) const;

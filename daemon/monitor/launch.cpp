@@ -51,9 +51,13 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
   const auto failed = [](plan::Step step) { return plan::Failure{step, plan::kNone, errno, 0}; };
   plan::Order order = approved.order();
   rule_ = approved.rule();
-  uid_map_ = approved.uid_map();
-  gid_map_ = approved.gid_map();
-  setgroups_denied_ = approved.setgroups_denied();
+  const IdDecision& ids = approved.ids();
+  lease_ = ids.lease;
+  const bool born_mapped = !ids.birth.uids.empty();
+  maps_ = born_mapped ? ids.birth : ids.job;
+  setgroups_denied_ = ids.fixed_groups;
+  order.uid_lines = static_cast<uint32_t>(ids.job.uids.size());
+  order.gid_lines = static_cast<uint32_t>(ids.job.gids.size());
   network_owner_ = approved.network_owner();
 
   // What the init has not had since its birth, for the numbers from kPlanFd on
@@ -69,7 +73,7 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
 
   Birth birth{.namespaces = approved.clone_flags(),
               .ambient = (order.flags & plan::kFreshUser) != 0};
-  birth.set_groups = approved.setgroups_denied() && shop_.mode == plan::Mode::system;
+  birth.set_groups = ids.fixed_groups && shop_.mode == plan::Mode::system;
   birth.groups = owner_.groups;
   Slot slot;
   if (const plan::Failure failure = shop_.slots.take(birth, slot); failure.error) return failure;
@@ -105,7 +109,10 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
     order.tasks_count = 1;
     descriptors.push_back(leaves_.tasks.borrow());
   }
-  if (!sys::send_rights(control_.native_handle(), &order, sizeof order, descriptors))
+  std::string message(reinterpret_cast<const char*>(&order), sizeof order);
+  for (const auto* map : {&ids.job.uids, &ids.job.gids})
+    message.append(reinterpret_cast<const char*>(map->data()), map->size() * sizeof(plan::IdMap));
+  if (!sys::send_rights(control_.native_handle(), message.data(), message.size(), descriptors))
     return give_up(plan::Step::clone);
   if (outbound() && !(order.flags & plan::kFreshUser))
     if (failure_ = start_network(0); failure_.error) {

@@ -234,6 +234,7 @@ void reload(const Options& options, Monitor& monitor, bool& configured) {
     problem = read_config(path, ::geteuid(), fresh);
   else if (configured)
     problem = "the configuration is not there any more";
+  if (problem.empty()) problem = read_subordinate(!options.user && options.private_fd < 0, fresh);
   if (problem.empty() && fresh.cgroup != monitor.config().cgroup)
     problem = path + ": cgroup: cannot change while the service runs";
   if (!problem.empty()) {
@@ -275,6 +276,9 @@ int run(int argc, char** argv) {
     const std::string problem = read_config(path, ::geteuid(), config);
     if (!problem.empty()) fail(EX_CONFIG, problem);
   }
+  const bool of_root = !only && !options.user;
+  if (const std::string problem = read_subordinate(of_root, config); !problem.empty())
+    fail(EX_CONFIG, problem);
   if (only) config.spare_fronts = 1;
 
   sigset_t heard;

@@ -44,7 +44,7 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       pasta_(open_pasta(config_.pasta, ::geteuid())),
       shop_{io,   cgroups_,                slots_,
             mode, programs_.init.borrow(), pasta_.program.borrow(),
-            pasta_.why_not},
+            pasta_.why_not, leases_},
       jobs_(shop_, config_, quotas_, audit_),
       fronts_(io, std::move(programs_.front), config_.spare_fronts,
               {[this](Front& front, const plan::Ask& ask) { on_ask(front, ask); },
@@ -52,6 +52,7 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       pause_(io),
       refill_(io) {
   surroundings_.jobs_below(cgroups_.path());
+  leases_.configure(config_.lease);
   fronts_.replenish();
   slots_.replenish();
 }
@@ -130,6 +131,7 @@ void Monitor::hand_over(sys::UniqueFd connection, Peer peer, plan::Refusal refus
   const uid_t uid = peer.uid;
   if (refuse.kind != RefusalKind::none)
     audit_.refused(uid, refuse);
+  peer.ids = jobs_.ids_of(uid);
   if (!fronts_.assign(std::move(connection), std::move(peer), mode_, refuse)) uncount(uid);
   replenish_soon();
 }
@@ -167,6 +169,7 @@ void Monitor::uncount(uid_t uid) {
 
 void Monitor::adopt(Config config) {
   config_ = std::move(config);
+  leases_.configure(config_.lease);
   fronts_.keep(config_.spare_fronts);
   replenish_soon();
 }

@@ -63,6 +63,7 @@ class Monitor {
   Quotas quotas_;
   Audit audit_;
   Pasta pasta_;
+  Leases leases_;
   Workshop shop_;
   Jobs jobs_;
   Fronts fronts_;

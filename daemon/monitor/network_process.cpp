@@ -23,7 +23,7 @@ using plan::Failure;
 using plan::Step;
 
 NetworkProcess::NetworkProcess(boost::asio::io_context& io, OnUp up, OnGone gone)
-    : control_(io), end_(io), patience_(io), up_(std::move(up)), gone_(std::move(gone)) {}
+    : io_(io), control_(io), end_(io), patience_(io), up_(std::move(up)), gone_(std::move(gone)) {}
 
 Failure NetworkProcess::start(const Recipe& recipe) {
   const auto failed = [] { return Failure{Step::pasta, plan::kNone, errno, 0}; };
@@ -99,9 +99,14 @@ void NetworkProcess::read_reports() {
 
 void NetworkProcess::on_report(const plan::Report& report) {
   if (report.kind == plan::ReportKind::maps) {
-    if (write_id_maps(pid_, {{uid_, uid_, 1}}, {{gid_, gid_, 1}}, true).error) return kill();
-    const plan::Command proceed{plan::CommandKind::proceed, 0, plan::Scope::main, 0};
-    ::send(control_.native_handle(), &proceed, sizeof proceed, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const IdMaps own{{{uid_, uid_, 1}}, {{gid_, gid_, 1}}};
+    write_id_maps(io_, {pid_, uid_, gid_, own, true},
+                  [self = shared_from_this()](const plan::Failure& failure) {
+                    if (failure.error) return self->kill();
+                    const plan::Command proceed{plan::CommandKind::proceed, 0, plan::Scope::main, 0};
+                    ::send(self->control_.native_handle(), &proceed, sizeof proceed,
+                           MSG_DONTWAIT | MSG_NOSIGNAL);
+                  });
   } else if (report.kind == plan::ReportKind::started) {
     // Our child, not reaped yet: the number is its own.
     sys::UniqueFd network(

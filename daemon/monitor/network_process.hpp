@@ -50,6 +50,7 @@ class NetworkProcess : public std::enable_shared_from_this<NetworkProcess> {
   void kill();
   plan::Failure why_it_ended() const;
 
+  boost::asio::io_context& io_;
   boost::asio::posix::stream_descriptor control_, end_;  // socket and pidfd
   boost::asio::steady_timer patience_;
   sys::UniqueFd record_;

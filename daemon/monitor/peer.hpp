@@ -29,6 +29,7 @@ struct Peer {
   bool no_new_privs = false;
   uint64_t permitted = 0;        // capabilities; 0 unless every uid of the peer is 0
   uint64_t bounding = 0;
+  uint32_t ids = 0;              // plan::kSubuids | ...: what its front is told
 
   bool holds(int capability) const { return (permitted >> capability) & 1; }
   bool in_group(gid_t group) const;

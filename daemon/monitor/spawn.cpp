@@ -97,7 +97,8 @@ CHILD_CODE int child(void* argument) {
   if (request.ambient && !raise_ambient()) return 127;
   const char* argv[] = {request.name, nullptr};
   const char* env[] = {nullptr};
-  call(SYS_execveat, request.executable, pointer(""), pointer(argv), pointer(env), AT_EMPTY_PATH);
+  call(SYS_execveat, request.executable, pointer(""),
+       request.argv ? pointer(request.argv) : pointer(argv), pointer(env), AT_EMPTY_PATH);
   return 127;
 }
 

@@ -38,6 +38,7 @@ struct Spawn {
   bool ambient = false;            // raise all capabilities to ambient: they survive the exec
   std::span<const gid_t> groups{}; // setgroups(2) before the exec when `set_groups`
   bool set_groups = false;
+  const char* const* argv = nullptr;  // all of it, a null at its end, instead of `name` alone
 };
 
 struct Child {

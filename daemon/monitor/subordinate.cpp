@@ -93,8 +93,8 @@ void SubordinateFile::read(std::string_view text, const FindUser& find,
     if (!user) continue;
     const IdSpan span{static_cast<uint32_t>(*first), static_cast<uint32_t>(*count)};
     std::vector<IdSpan>& all = spans_[*user];
-    const auto other =
-        std::find_if(all.begin(), all.end(), [&](const IdSpan& each) { return overlap(each, span); });
+    const auto other = std::find_if(all.begin(), all.end(),
+                                    [&](const IdSpan& each) { return overlap(each, span); });
     if (other == all.end())
       all.push_back(span);
     else if (!within(span, *other))  // once by name and once by number is usual

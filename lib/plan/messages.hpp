@@ -63,6 +63,10 @@ enum class TellKind : uint32_t {
   described, // Host
 };
 
+// Ids that a caller may have beside its own: ranges in subuid(5) and subgid(5),
+// leases of whole blocks and of single ids.
+inline constexpr uint32_t kSubuids = 1, kSubgids = 2, kLeasedBlocks = 4, kLeasedIds = 8;
+
 // The kernel's word on who is connected.
 struct Peer {
   uint32_t uid, gid;
@@ -72,7 +76,7 @@ struct Peer {
   uint32_t mode;  // Mode
   uint32_t refuse;  // RefusalKind: tell the client so, then hang up
   uint32_t limit, in_use;  // busy
-  uint32_t reserved;
+  uint32_t ids;  // kSubuids | ...
   char rule[64];    // denied, busy
 };
 
@@ -135,7 +139,6 @@ struct Host {
   uint32_t jobs_running, jobs_kept;
   uint32_t jobs_limit, connections_limit;
   uint64_t features;  // reserved for the monitor's own probes
-  char policy[kMaxRuleName];  // the rule of root's configuration that speaks of the peer
 };
 
 struct Tell {

@@ -26,7 +26,7 @@ inline constexpr int kPastaFd = kPassedFd;  // kNetworkProcess: the program, ins
 // at the lowest number that is free, and those are the numbers above.
 inline constexpr uint32_t kMaxOrderFds = 1 + kNamespaces + kMaxTasksFds;
 
-inline constexpr uint32_t kOrderVersion = 1;
+inline constexpr uint32_t kOrderVersion = 2;
 
 inline constexpr uint32_t kPayloadCgroup = 1;  // kPayloadCgroupFd is open: clone the payload into it, unless it enters by tasks_count
 inline constexpr uint32_t kCgroupKill = 2;     // kCgroupKillFd is open
@@ -53,13 +53,17 @@ struct Order {
   uint32_t tasks_count;  // v1 `tasks` or v2 `cgroup.procs` files after those; the payload writes "0" to each
   Capabilities capabilities;  // of the payload; kEveryCapability: each that init holds
   uint64_t rlimit_hard[kRlimits];  // ceilings for the limits that are constants of ours
-  uint32_t mapped_uid, mapped_gid; // the id inside a fresh user namespace that init takes on
   uint32_t login_uid;              // for /proc/self/loginuid; kNone: none
-  uint32_t reserved;
-  char label[kMaxLabel];
+  uint32_t mapped_uid, mapped_gid;  // with kFreshUser: the ids that init takes on in it
+  uint32_t leased_id;               // uid and gid of the payload instead of the Plan's, or 0
+  // That many IdMaps follow in the same message: those of the user namespace
+  // that the job asked for, as the monitor decided. Outside means outside of that
+  // one; where init was born in one, kFreshUser, ids there are the host's.
+  uint32_t uid_lines, gid_lines;
   // kNetworkProcess: the uid that shall own the user namespace which owns the
   // network. Nobody of the payload's: the owner has every power over it.
   uint32_t network_owner;
+  char label[kMaxLabel];
 };
 
 // init -> monitor

@@ -213,6 +213,12 @@ struct Landlock {
   bool any() const { return (handled_fs | handled_net | scoped) != 0; }
 };
 
+// Ids that the front cannot know. Of a map that is chosen there are no lines in
+// the Plan: 0 and up inside are the caller's subordinate ids, or a block leased
+// for the job. A chosen identity is one leased id, uid and gid.
+inline constexpr uint32_t kSubordinateUids = 1, kSubordinateGids = 2, kDynamicIds = 4,
+                          kAllIdChoices = 7;
+
 enum class OnDisconnect : uint32_t { kill, stop, keep, count_ };
 
 inline constexpr uint32_t kSearchPath = 1, kNoNewPrivs = 2, kSetsid = 4, kResetIds = 8,
@@ -264,6 +270,8 @@ struct Header {
   NamespaceChoice namespaces[kNamespaces];
   uint32_t unshare;  // CLONE_FS, CLONE_FILES, CLONE_SYSVSEM, ...
   uint32_t caller_cgroup;  // 1: the payload is placed below the caller's own cgroup
+  uint32_t id_choices;  // ids that the monitor chooses: kSubordinateUids | ...
+  uint32_t reserved0;
   Span<IdMap> uid_map, gid_map;
   Text hostname, domainname;
   int64_t monotonic_offset_ns, boottime_offset_ns;

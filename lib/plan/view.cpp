@@ -125,6 +125,9 @@ void check_numbers(Checker& is, const View& plan) {
   is.one_of(h.on_disconnect);
   is.that(h.stop_timeout_ms <= kMaxTimeoutMs && h.setup_timeout_ms <= kMaxTimeoutMs, Flaw::range);
   is.that(h.unshare <= INT32_MAX, Flaw::range);
+  is.range(h.id_choices, 0, kAllIdChoices);
+  is.that(!(h.id_choices & kSubordinateUids) || h.uid_map.count == 0, Flaw::count);
+  is.that(!(h.id_choices & kSubordinateGids) || h.gid_map.count == 0, Flaw::count);
   const Identity& id = h.identity;
   for (uint32_t value : {id.ruid, id.euid, id.suid, id.rgid, id.egid, id.sgid})
     is.that(value != kNone, Flaw::range);

@@ -114,6 +114,20 @@ void give_up_roomless(S& out, const std::string& above, GivingUp& doing) {
   });
 }
 
+template <class T, class Choice>
+void give_up_choice(std::optional<Choice>& choice, const char* path, const std::string& reason,
+                    GivingUp& doing) {
+  if (!reason.empty() && choice && std::holds_alternative<T>(*choice) &&
+      doing.give_up(path, reason))
+    choice.reset();
+}
+
+void give_up_lacking(Request& layer, const Lacks& lacks, GivingUp& doing) {
+  give_up_choice<SubordinateIds>(layer.uid_map, "uid_map", lacks.subordinate_uids, doing);
+  give_up_choice<SubordinateIds>(layer.gid_map, "gid_map", lacks.subordinate_gids, doing);
+  give_up_choice<DynamicIdentity>(layer.identity, "identity", lacks.leased_ids, doing);
+}
+
 void give_up_sysctls(Request& request, GivingUp& doing) {
   std::erase_if(request.sysctls, [&](const auto& entry) {
     return !is_net_sysctl(entry.first) &&
@@ -253,7 +267,7 @@ Result<Request> take_implied(Request& request) {
   return implied;
 }
 
-Result<Effective> merge(std::span<const Layer> layers) {
+Result<Effective> merge(std::span<const Layer> layers, const Lacks& lacks) {
   Effective effective;
   // What may be given up in a layer is said there or above it, never below: a
   // profile must not weaken what a request asks for by name.
@@ -275,6 +289,7 @@ Result<Effective> merge(std::span<const Layer> layers) {
     }
     GivingUp doing{allowed[i], effective.degraded, std::nullopt};
     give_up_roomless(layer, "", doing);
+    give_up_lacking(layer, lacks, doing);
     give_up_sysctls(layer, doing);
     if (doing.problem) return *std::move(doing.problem);
 

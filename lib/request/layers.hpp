@@ -43,6 +43,12 @@ struct Effective {
   std::vector<std::string> degraded;
 };
 
+// Why this host has not for this caller what no field table can know; "" where it has.
+struct Lacks {
+  std::string subordinate_uids, subordinate_gids;  // for "subordinate" maps
+  std::string leased_ids;                          // for the identity "dynamic"
+};
+
 inline constexpr const char* kFromConstant = "constant";
 inline constexpr const char* kFromCaller = "caller";
 inline constexpr const char* kFromRequest = "request";
@@ -51,10 +57,11 @@ inline constexpr const char* kFromRequest = "request";
 // the profiles. Unknown paths are refused.
 Result<Request> take_implied(Request& request);
 
-// Lowest layer first; the constants are below them all. A field without a room is refused as
-// unsupported, or given up where `best_effort` of its own or a higher layer names it; unknown paths
-// in `unset` and `best_effort` are refused. The result satisfies broken_combination().
-Result<Effective> merge(std::span<const Layer> layers);
+// Lowest layer first; the constants are below them all. A field without a room, or that the host
+// lacks, is refused as unsupported, or given up where `best_effort` of its own or a higher layer
+// names it; unknown paths in `unset` and `best_effort` are refused. The result satisfies
+// broken_combination().
+Result<Effective> merge(std::span<const Layer> layers, const Lacks& lacks = {});
 
 // The rules that span fields, by the words of the rule. Of effective requests.
 std::optional<Problem> broken_combination(const Request& effective);

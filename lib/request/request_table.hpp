@@ -272,7 +272,7 @@ inline constexpr const char* kRlimitConstants = R"({
 inline constexpr List<Signal> kSignals{{}, 0, 64};
 inline constexpr List<Text> kPaths{Text{4096}, 0, 4096};
 inline constexpr OneOf kIdMapChoice{
-    Bareword<SubordinateIds>{"subordinate", "subordinate ids are not built yet"},
+    Bareword<SubordinateIds>{"subordinate"},
     plain<std::vector<IdMapping>>(kIdMap, "an array of {\"inside\", \"outside\", \"count\"}")};
 
 template <>

@@ -201,7 +201,7 @@ struct Table<Ids> {
 };
 inline constexpr OneOf kIdentity{
     Bareword<CallerIdentity>{"caller"},
-    Bareword<DynamicIdentity>{"dynamic", "leased ids are not built yet"},
+    Bareword<DynamicIdentity>{"dynamic"},
     keyed<User>("user", Through{&User::name, Text{256}}),
     plain<Ids>(Object<Ids>{}, "{\"ruid\": ..., \"rgid\": ..., \"groups\": ...}")};
 

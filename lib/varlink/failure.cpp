@@ -77,6 +77,10 @@ Subject subject_of(const plan::Failure& failure, const plan::View* job) {
       }
       return subject;
     }
+    case Step::id_map:
+      if (index == 0) return {"uid_map", "newuidmap(1)"};
+      if (index == 1) return {"gid_map", "newgidmap(1)"};
+      return {field, {}};
     case Step::join:
       if (index >= plan::kNamespaces) return {field, {}};
       return {std::string(field) + "." + std::string(kNamespaceNames[index]), {}};
@@ -237,7 +241,14 @@ std::string_view advice(Step step, int error) {
       if (error == EAGAIN) return "The limit of processes is reached (RLIMIT_NPROC or pids cgroup)";
       return "";
     case Step::id_map:
-      return error == EPERM ? "Each side of a map must lie within the caller's own ids" : "";
+      if (error == ENOENT)
+        return "Without root, more than one's own id is mapped by newuidmap(1) and newgidmap(1): "
+               "install them (Debian: uidmap)";
+      if (error == EPERM)
+        return "Each side of a map must lie within the caller's own ids, or those of /etc/subuid "
+               "and /etc/subgid. newuidmap(1), where it is asked, tells why on the standard error "
+               "of the service; it must be set-uid root, and the service without no_new_privs";
+      return "";
     case Step::join:
       if (error == EPERM)
         return "Joining needs privilege over the namespace and over the user namespace it "

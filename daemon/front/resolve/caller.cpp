@@ -218,7 +218,48 @@ Caller make_caller(const plan::Peer& peer, std::vector<uint32_t> groups) {
   caller.pid = peer.pid;
   caller.no_new_privs = peer.no_new_privs != 0;
   caller.mode = static_cast<plan::Mode>(peer.mode);
+  caller.ids = peer.ids;
   return caller;
+}
+
+// Why "subordinate" and "dynamic" cannot be had, where a layer asks for them.
+static request::Lacks lacks_of(const Caller& caller, const std::vector<request::Layer>& layers) {
+  request::Lacks lacks;
+  bool dynamic = false, uids = false, gids = false;
+  for (const request::Layer& layer : layers) {
+    const auto& identity = layer.request.identity;
+    dynamic |= identity && std::holds_alternative<DynamicIdentity>(*identity);
+    uids |= is_subordinate(layer.request.uid_map);
+    gids |= is_subordinate(layer.request.gid_map);
+  }
+  const bool of_root = caller.mode == plan::Mode::system;
+  if (dynamic && !(caller.ids & plan::kLeasedIds))
+    lacks.leased_ids = of_root
+                           ? "no ids are set aside to be leased, see lease in cloisterd.json(5)"
+                           : "only the system service has ids that it can lease";
+  const bool rootless = !of_root && caller.uid != 0;
+  const auto subordinate = [&](uint32_t own, const char* file, const char* option,
+                               const char* program) -> std::string {
+    if (caller.ids & plan::kLeasedBlocks) return {};
+    if (!(caller.ids & own)) {
+      const passwd* entry = ::getpwuid(caller.uid);
+      const std::string name = entry ? entry->pw_name : std::to_string(caller.uid);
+      return std::string(file) + " had no entry for " + name + " when the service read it" +
+             (of_root ? ", and no ids are set aside to be leased" : "") + "; see " + option +
+             " of usermod(8), and reload the service";
+    }
+    if (rootless && ::access(program, X_OK) != 0)
+      return std::string(program) +
+             " is missing, without which a user maps no id but its own (Debian: uidmap)";
+    return {};
+  };
+  if (uids)
+    lacks.subordinate_uids =
+        subordinate(plan::kSubuids, "/etc/subuid", "--add-subuids", "/usr/bin/newuidmap");
+  if (gids)
+    lacks.subordinate_gids =
+        subordinate(plan::kSubgids, "/etc/subgid", "--add-subgids", "/usr/bin/newgidmap");
+  return lacks;
 }
 
 request::Result<request::Effective> complete(const Request& request, const Profiles& profiles,
@@ -250,7 +291,7 @@ request::Result<request::Effective> complete(const Request& request, const Profi
     if (passed) layers->push_back({*std::move(passed), request::kFromCaller});
   }
   layers->push_back({std::move(said), request::kFromRequest});
-  auto effective = request::merge(*layers);
+  auto effective = request::merge(*layers, lacks_of(caller, *layers));
   if (effective && lacks_env)
     effective->degraded.insert(
         std::lower_bound(effective->degraded.begin(), effective->degraded.end(), kEnvPass),

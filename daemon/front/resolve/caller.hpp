@@ -24,6 +24,7 @@ struct Caller {
   pid_t pid = 0;
   bool no_new_privs = false;
   plan::Mode mode = plan::Mode::system;
+  uint32_t ids = 0;  // plan::kSubuids | ...
   mutable std::optional<std::string> known_home;
 
   // Of the user database (NSS), asked when first wanted; empty if there is none.
@@ -40,5 +41,9 @@ Caller make_caller(const plan::Peer& peer, std::vector<uint32_t> groups);
 // request implies <- profile <- request. Reads the profile's env_pass from the caller's environment.
 request::Result<request::Effective> complete(const Request& request, const Profiles& profiles,
                                              const Caller& caller);
+
+inline bool is_subordinate(const std::optional<IdMap>& map) {
+  return map && std::holds_alternative<SubordinateIds>(*map);
+}
 
 }  // namespace cloister::front

@@ -29,6 +29,7 @@ MaybeProblem resolve_identity(Draft& draft);  // first: it sets named_home
 MaybeProblem resolve_namespaces(Draft& draft);
 MaybeProblem resolve_outbound(Draft& draft, const Outbound& outbound);  // of resolve_namespaces
 MaybeProblem resolve_mounts(Draft& draft);   // and the workspace
+MaybeProblem check_leased(Draft& draft);     // what a job with leased ids must not do
 MaybeProblem resolve_streams(Draft& draft);  // and file_actions
 MaybeProblem resolve_program(Draft& draft);  // executable, argv, env, cwd
 MaybeProblem resolve_numbers(Draft& draft);  // signals, scheduling, limits, lifetime

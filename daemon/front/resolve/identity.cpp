@@ -76,8 +76,8 @@ class Resolver {
  public:
   explicit Resolver(Draft& draft)
       : draft_(draft),
-        uid_(Inside(draft.request, lines_of(draft.request.uid_map))(draft.caller.uid)),
-        gid_(Inside(draft.request, lines_of(draft.request.gid_map))(draft.caller.gid)) {}
+        uid_(own(draft.request, draft.request.uid_map, draft.caller.uid)),
+        gid_(own(draft.request, draft.request.gid_map, draft.caller.gid)) {}
 
   MaybeProblem operator()(const CallerIdentity&) {
     set(uid_, gid_);
@@ -85,9 +85,15 @@ class Resolver {
     return std::nullopt;
   }
 
-  // merge() gives leased ids up or refuses them.
+  // The monitor puts the leased id in their place, and no groups.
   MaybeProblem operator()(const DynamicIdentity&) {
-    return refused("identity", "cannot be leased");
+    if (!std::holds_alternative<HostNamespace>(*draft_.request.namespaces.user) &&
+        !std::holds_alternative<AutoNamespace>(*draft_.request.namespaces.user))
+      return refused("identity", "a leased id is one of the host's", "namespaces.user \"host\"",
+                     "dynamic");
+    set(uid_, gid_);
+    draft_.plan->id_choices |= plan::kDynamicIds;
+    return std::nullopt;
   }
 
   MaybeProblem operator()(const User& user) {
@@ -133,6 +139,11 @@ class Resolver {
   }
 
  private:
+  // Of subordinate ids none is the caller's own, and 0 is the first.
+  static uint32_t own(const Request& request, const std::optional<IdMap>& map, uint32_t id) {
+    return is_subordinate(map) ? 0 : Inside(request, lines_of(map))(id);
+  }
+
   static request::Result<uint32_t> number_of(const std::string& field, const Id& id, bool is_user) {
     if (const auto* number = std::get_if<uint32_t>(&id)) return *number;
     const std::string& name = std::get<std::string>(id);
@@ -173,6 +184,7 @@ class Resolver {
 
   // Those without a number in a user namespace of its own cannot be named there.
   void use_callers_groups() {
+    if (is_subordinate(draft_.request.gid_map)) return;
     const bool fresh = std::holds_alternative<NewNamespace>(*draft_.request.namespaces.user);
     const std::vector<IdMapping> own = {{gid_, draft_.caller.gid, 1}};
     const std::optional<std::vector<IdMapping>> map =

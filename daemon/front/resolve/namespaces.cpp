@@ -185,6 +185,8 @@ MaybeProblem resolve_namespaces(Draft& draft) {
   plan::Header& header = draft.plan.header();
   header.uid_map = lines(request.uid_map);
   header.gid_map = lines(request.gid_map);
+  if (is_subordinate(request.uid_map)) header.id_choices |= plan::kSubordinateUids;
+  if (is_subordinate(request.gid_map)) header.id_choices |= plan::kSubordinateGids;
   header.unshare = *request.unshare;
   header.hostname = draft.plan.text(request.hostname.value_or(""));
   header.domainname = draft.plan.text(request.domainname.value_or(""));

@@ -110,8 +110,8 @@ request::Result<Resolved> resolve(const request::Effective& effective,
   const auto start = std::chrono::steady_clock::now();
   Draft draft{effective, effective.request, caller, Descriptors(std::move(passed)), {}, {}, {}};
   resolve_labels(draft, asked);
-  for (const auto part : {resolve_identity, resolve_namespaces, resolve_mounts, resolve_streams,
-                          resolve_program, resolve_numbers, resolve_privileges,
+  for (const auto part : {resolve_identity, resolve_namespaces, resolve_mounts, check_leased,
+                          resolve_streams, resolve_program, resolve_numbers, resolve_privileges,
                           resolve_landlock})
     if (auto problem = part(draft)) return *std::move(problem);
   if (auto problem = draft.descriptors.unused()) return *std::move(problem);

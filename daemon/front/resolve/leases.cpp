@@ -1,0 +1,48 @@
+// Ids that are leased for a job go to another one after it, which must find
+// nothing that is theirs. The monitor refuses by the same rule; here it is said
+// in the words of the request.
+#include "resolve/draft.hpp"
+
+namespace cloister::front {
+namespace {
+
+bool is_new(const std::optional<NamespaceChoice>& choice) {
+  return choice && std::holds_alternative<NewNamespace>(*choice);
+}
+
+Problem outlasts(std::string field, const char* what, const char* expected, const char* got) {
+  return refused(std::move(field),
+                 std::string(what) + " would outlast the ids that are leased for this job",
+                 expected, got);
+}
+
+}  // namespace
+
+MaybeProblem check_leased(Draft& draft) {
+  const Request& request = draft.request;
+  const bool dynamic = std::holds_alternative<DynamicIdentity>(*request.identity);
+  const bool uids = is_subordinate(request.uid_map) && !(draft.caller.ids & plan::kSubuids);
+  const bool gids = is_subordinate(request.gid_map) && !(draft.caller.ids & plan::kSubgids);
+  if (!dynamic && !uids && !gids) return std::nullopt;
+  if (!dynamic && !(is_subordinate(request.uid_map) && is_subordinate(request.gid_map)))
+    return refused(uids ? "gid_map" : "uid_map", "a lease is for both maps", "\"subordinate\"");
+  if (!is_new(request.namespaces.mnt))
+    return outlasts("namespaces.mnt", "what is written on the host", "\"new\"", "");
+  if (!is_new(request.namespaces.ipc))
+    return outlasts("namespaces.ipc", "a SysV object", "\"new\"", "");
+  for (const Mount& mount : request.mounts)
+    if (mount.bind && mount.access == Access::rw)
+      return outlasts("mounts." + mount.at, "what is written there",
+                      "access \"ro\", or a tmpfs or scratch", "rw");
+  if (request.workspace && request.workspace->access != Access::ro)
+    return outlasts("workspace.access", "what is written there", "\"ro\"", "rw");
+  if (request.file_actions)
+    for (size_t i = 0; i < request.file_actions->size(); ++i)
+      if (const auto* receive = std::get_if<ReceiveAction>(&(*request.file_actions)[i]);
+          receive && receive->directory.value_or(false))
+        return outlasts("file_actions[" + std::to_string(i) + "].receive.directory",
+                        "what is written there", "no directory", "true");
+  return std::nullopt;
+}
+
+}  // namespace cloister::front

@@ -1,0 +1,61 @@
+// Leases: ids out of root's pool that belong to one job at a time. A block of
+// them is mapped into a user namespace; a single one is uid and gid of a job
+// whose identity is "dynamic".
+//
+// A lease ends with its last holder, which is a job of which no process is left.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+
+namespace cloister::monitor {
+
+// `count` ids from `first` on, a multiple of `block`. The last block serves
+// single ids, those before it are leased whole. Nothing configured: count 0.
+struct Pool {
+  uint32_t first = 0, count = 0, block = 65536;
+  bool operator==(const Pool&) const = default;
+};
+
+struct Lease {
+  const uint32_t first, count;
+};
+
+class Leases {
+ public:
+  using Held = std::shared_ptr<const Lease>;
+
+  // Leases that are out stay so, wherever they lie. Ids of the pool that a
+  // process has now, left by a service before this one, count as leased.
+  void configure(const Pool& pool);
+
+  bool has_blocks() const { return pool_.count > pool_.block; }
+  bool has_ids() const { return pool_.count > 0; }
+
+  // Null: all are out.
+  Held take_block();
+  Held take_id();
+
+  uint32_t blocks() const { return has_ids() ? pool_.count / pool_.block - 1 : 0; }
+  uint32_t ids() const { return has_ids() ? pool_.block : 0; }
+
+ private:
+  using Out = std::map<uint32_t, uint32_t>;  // first -> count
+  struct Shelf {
+    uint32_t first = 0, end = 0;  // of the pool; an end may be 2^32 - 1, never more
+    uint32_t step = 1;
+    uint32_t next = 0;  // not the id that was given back last
+  };
+
+  Held take(Shelf& shelf);
+  Held search(Shelf& shelf);
+  void find_living();
+
+  Pool pool_;
+  Shelf blocks_, ids_;
+  std::shared_ptr<Out> out_ = std::make_shared<Out>();
+  Out living_;
+};
+
+}  // namespace cloister::monitor
