@@ -57,7 +57,7 @@ install_missing() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $missing
 }
 install_missing g++ meson ninja-build pkg-config libboost1.81-dev nlohmann-json3-dev \
-  libseccomp-dev libcli11-dev scdoc doctest-dev jq socat bubblewrap strace binutils procps passt \
+  libseccomp-dev libcli11-dev scdoc doctest-dev jq socat uidmap bubblewrap strace binutils procps passt \
   iproute2
 if $all; then
   install_missing clang libclang-rt-14-dev python3

@@ -129,7 +129,8 @@ void as_monitor(View plan) {
     for (uint32_t i = 0; i < id.groups.count; ++i)
       require(peer.in_group(plan.at(id.groups, i)), "without a grant nobody enters a group");
   }
-  for (const auto& map : {approved->uid_map(), approved->gid_map()})
+  const monitor::IdMaps& maps = approved->ids().job;
+  for (const auto& map : {maps.uids, maps.gids})
     for (const plan::IdMap& line : map)
       require(line.count <= 2 && (line.outside == 1000 || line.outside == 1001),
               "a map leads to ids of the caller");

@@ -213,7 +213,8 @@ TEST_CASE("the table names every field of the published schema, and no other") {
   leaves(Json::parse(read_file(REQUEST_SCHEMA)), "", fields);
   CHECK(fields.size() > 100);
   const Json all = table();
-  for (const auto& [name, row] : all.items()) rows.insert(name);
+  // "identity (dynamic)" is another value of "identity".
+  for (const auto& [name, row] : all.items()) rows.insert(name.substr(0, name.find(" (")));
   for (const auto& field : fields) {
     CAPTURE(field);
     CHECK(rows.contains(field));

@@ -267,7 +267,9 @@ Service& World::system() {
   if (!system_) {
     const std::string directory = directory_ + "/system";
     fs::create_directory(directory);
-    write_file(directory + "/cloisterd.json", "{}\n");
+    write_file(directory + "/cloisterd.json",
+               R"({"lease": {"first": 1879048192, "count": 16777216}})"
+               "\n");
     system_ = std::make_unique<Service>(
         root_, directory, std::vector<std::string>{"--config", directory + "/cloisterd.json"});
   }

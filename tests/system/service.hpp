@@ -70,7 +70,8 @@ class World {
   const std::string& name_of(const Who& who) const;
   const Who& who(Way way) const { return way == Way::root ? root_ : alice_; }
 
-  Service& system();    // root's, with a configuration that grants nobody anything
+  // Root's, with a configuration that grants nobody anything but leases.
+  Service& system();
   Service& rootless();  // alice's
 
   Client connect(Way way);

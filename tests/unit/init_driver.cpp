@@ -160,8 +160,6 @@ std::string Driver::finish_plan() {
   h.landlock.paths = plan.span(landlock_paths);
   h.published = plan.span(published);
   h.identity.groups = plan.span(groups);
-  h.uid_map = plan.span(uid_map);
-  h.gid_map = plan.span(gid_map);
   std::string block = plan.finish();
   if (spoil) spoil(block);
   return block;
@@ -180,7 +178,13 @@ void Driver::start() {
   const sys::UniqueFd program(
       static_cast<int>(checked(::open(init_program(), O_PATH | O_CLOEXEC), "init")));
   order.join_count = static_cast<uint32_t>(joins.size()) - order.tasks_count;
-  checked(::send(control_.borrow(), &order, sizeof order, 0), "order");
+  order.uid_lines = static_cast<uint32_t>(uid_map.size());
+  order.gid_lines = static_cast<uint32_t>(gid_map.size());
+  std::string message(reinterpret_cast<const char*>(&order), sizeof order);
+  for (const auto* map : {&uid_map, &gid_map})
+    message.append(reinterpret_cast<const char*>(map->data()), map->size() * sizeof(plan::IdMap));
+  if (spoil_order) spoil_order(message);
+  checked(::send(control_.borrow(), message.data(), message.size(), 0), "order");
 
   std::vector<std::pair<int, int>> moves = {{null.borrow(), 0},
                                             {null.borrow(), 1},

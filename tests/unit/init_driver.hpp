@@ -41,7 +41,7 @@ class Driver {
   std::vector<plan::LandlockPath> landlock_paths;
   std::vector<plan::Published> published;
   std::vector<uint32_t> groups;
-  std::vector<plan::IdMap> uid_map, gid_map;  // the plan's own; empty: none
+  std::vector<plan::IdMap> uid_map, gid_map;  // of the job's own user namespace
   std::vector<int> joins;                     // at kFirstJoinFd
   uint64_t clone_flags = 0;                   // CLONE_NEWPID, CLONE_NEWUSER
   uid_t uid = 0;                              // of init, before the clone
@@ -51,6 +51,7 @@ class Driver {
   bool silent = false;                      // never answers a report
   std::function<void()> before_exec;        // in init's process, e.g. a filter
   std::function<void(std::string&)> spoil;  // the finished block
+  std::function<void(std::string&)> spoil_order;  // the message with the order
 
   void shell(const std::string& script);
   void fresh(plan::Namespace which);

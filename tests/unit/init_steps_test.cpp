@@ -208,9 +208,21 @@ const std::vector<Case>& cases() {
       {Step::become_mapped, EINVAL, kNone, "an id that the map does not have",
        [](Driver& job) {
          job.fresh(Namespace::user);
-         job.uid_map = job.gid_map = {{0, 100000, 10}};
-         job.order.mapped_gid = 11;
+         job.uid_map = job.gid_map = {{5, 100000, 10}};
+         job.before_exec = answer(SCMP_SYS(setresgid), EINVAL, first_is(5));
        }},
+      {Step::user_namespace, EPERM, kNone, "rootless: an id that is not init's to map",
+       [](Driver& job) {
+         job.uid = 65534;
+         job.clone_flags = CLONE_NEWUSER;
+         job.order.flags |= plan::kFreshUser | plan::kFixedGroups;
+         job.order.mapped_uid = job.order.mapped_gid = 65534;
+         job.fresh(Namespace::user);
+         job.gid_map = {{0, 65534, 1}};
+         job.uid_map = {{0, 100000, 1}};
+       }},
+      {Step::start, EPROTO, kNone, "an order with more lines than came along",
+       [](Driver& job) { job.spoil_order = [](std::string& message) { message.resize(message.size() - 1); }; }},
       {Step::net_namespace, ENOSPC, kNone, "no more network namespaces",
        [](Driver& job) { unshare_fails(job, Namespace::net, CLONE_NEWNET); }},
       {Step::ipc_namespace, ENOSPC, kNone, "no more IPC namespaces",

@@ -150,6 +150,41 @@ TEST_CASE("unset takes away what a lower layer gave, and the constant is back") 
     CHECK(problem(kBox, asking("\"unset\": [\"" + std::string(path) + "\"]")).field == "unset");
 }
 
+TEST_CASE("ids that the host lacks are unsupported with its reason, or given up where that is said") {
+  const request::Lacks lacks{"no subuids", "no subgids", "no leases"};
+  const std::string user = R"("namespaces": {"user": "new"}, )";
+  struct Row {
+    const char *members, *field;
+    const std::string& reason;
+  };
+  for (const Row& row :
+       {Row{R"("uid_map": "subordinate")", "uid_map", lacks.subordinate_uids},
+        Row{R"("gid_map": "subordinate")", "gid_map", lacks.subordinate_gids},
+        Row{R"("identity": "dynamic")", "identity", lacks.leased_ids}}) {
+    CAPTURE(std::string(row.members));
+    const std::vector<request::Layer> layers = {
+        {*request::parse_profile("{}"), "profile"},
+        {*parse(R"({"argv": ["a"], )" + user + row.members + '}'), request::kFromRequest}};
+    const auto refused = request::merge(layers, lacks);
+    REQUIRE(refused.has_error());
+    CHECK(refused.error().kind == Problem::Kind::unsupported);
+    CHECK(refused.error().field == row.field);
+    CHECK(refused.error().reason == row.reason);
+    CHECK(request::merge(layers).has_value());
+
+    const std::vector<request::Layer> willing = {
+        {*request::parse_profile("{}"), "profile"},
+        {*parse(R"({"argv": ["a"], "best_effort": [")" + std::string(row.field) + "\"], " + user +
+                row.members + '}'),
+         request::kFromRequest}};
+    const auto given_up = request::merge(willing, lacks);
+    REQUIRE(given_up.has_value());
+    CHECK(given_up->degraded == std::vector<std::string>{row.field});
+    CHECK(!given_up->request.uid_map);
+    CHECK(given_up->request.identity == Identity(CallerIdentity{}));
+  }
+}
+
 TEST_CASE("a field without a room is unsupported by name, wherever it stands") {
   const auto unsupported = [](std::string_view members, std::string_view feature) {
     CAPTURE(members);
@@ -174,7 +209,6 @@ TEST_CASE("a field without a room is unsupported by name, wherever it stands") {
   unsupported(R"("limits": {"on_oom": "kill_job"})", "limits.on_oom");
   unsupported(R"("stdout": {"capture": {}})", "stdout");
   unsupported(R"("stderr": {"capture": {"max": 1}})", "stderr");
-  unsupported(R"("identity": "dynamic")", "identity");
   unsupported(R"("mounts": [{"at": "/a", "devpts": {}}])", "mounts./a");
   unsupported(R"("mounts": [{"at": "/a", "mqueue": {}}])", "mounts./a");
   unsupported(R"("mounts": [{"at": "/a", "file": {"text": ""}}])", "mounts./a");

@@ -43,14 +43,32 @@ TEST_CASE("comments, blank lines and users that do not exist are passed over") {
 }
 
 TEST_CASE("a line that makes no sense is left out and complained about, the rest is kept") {
-  for (const char* line :
-       {"alice", "alice:", "alice:100000", "alice:100000:", ":100000:65536", "alice::65536",
-        "alice:-1:10", "alice:+5:10", "alice: 100000:10", "alice:100000:10 ", "alice:0x10:10",
-        "alice:1e5:10", "alice:100000:10:", "alice:100000:10:3", "alice:100000:0",
-        "alice:4294967295:1", "alice:4294967294:2", "alice:1:4294967295",
-        "alice:18446744073709551616:1", "alice:18446744073709551615:2",
-        "alice:100000:4294967296", "alice:100000:18446744073709551516", "alice:0:65536",
-        "alice:0:1", "alice:100000:10\r", "alice"}) {
+  for (const char* line : {"alice",
+                           "alice:",
+                           "alice:100000",
+                           "alice:100000:",
+                           ":100000:65536",
+                           "alice::65536",
+                           "alice:-1:10",
+                           "alice:+5:10",
+                           "alice: 100000:10",
+                           "alice:100000:10 ",
+                           "alice:0x10:10",
+                           "alice:1e5:10",
+                           "alice:100000:10:",
+                           "alice:100000:10:3",
+                           "alice:100000:0",
+                           "alice:4294967295:1",
+                           "alice:4294967294:2",
+                           "alice:1:4294967295",
+                           "alice:18446744073709551616:1",
+                           "alice:18446744073709551615:2",
+                           "alice:100000:4294967296",
+                           "alice:100000:18446744073709551516",
+                           "alice:0:65536",
+                           "alice:0:1",
+                           "alice:100000:10\r",
+                           "alice"}) {
     CAPTURE(std::string(line));
     const Read read("bob:1000000:5\n" + std::string(line) + "\nalice:70000:3");
     REQUIRE(read.complaints.size() == 1);
