@@ -315,7 +315,7 @@ int do_terminal(const Arguments& a) {
   }
   char paste[] = {3};  // paste the selection
   attempt("TIOCLINUX", ioctl(fd, TIOCLINUX, paste));
-  const int discipline = 4;  // N_SLIP-like: any that is not N_TTY
+  const int discipline = 27;  // N_NULL, which every kernel has: nothing is read any more
   attempt("TIOCSETD", ioctl(fd, TIOCSETD, &discipline));
   attempt("TIOCCONS", ioctl(fd, TIOCCONS));
   attempt("TIOCSCTTY", ioctl(fd, TIOCSCTTY, 1));

@@ -291,9 +291,10 @@ Client World::connect(Way way) {
   throw std::logic_error("no such way");
 }
 
-Client World::connect_alone(const Who& who) {
+Client World::connect_alone(const Who& who, const std::function<void()>& before) {
   const std::string directory = directory_of(who);
   return client_of(who, [&] {
+    before();
     int pair[2];
     check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), "socketpair");
     Fd ours(pair[0]), theirs(pair[1]);

@@ -75,8 +75,10 @@ class World {
   Service& rootless();  // alice's
 
   Client connect(Way way);
-  // A private service of its own, as the child of a process of `who`.
-  Client connect_alone(const Who& who);
+  // A private service of its own, as the child of a process of `who` that has
+  // done `before`.
+  Client connect_alone(
+      const Who& who, const std::function<void()>& before = [] {});
 
   // {"argv": ["probe", ARGUMENTS...], "profile": "none", "executable": ...}
   Json probe_request(const std::vector<std::string>& arguments = {}) const;
