@@ -70,7 +70,7 @@ TEST_CASE("a bind that fails never lets the payload run") {
         {{"at", "/run/x"}, {"bind", "/etc/passwd/below-a-file"}},
         {{"at", "/no/such/place"}, {"bind", "/usr"}},
         {{"at", "/etc/no-such-file"}, {"bind", "/etc/passwd"}},
-        {{"at", "/etc/passwd"}, {"bind", "/usr"}},     // a directory on a file
+        {{"at", "/etc/passwd"}, {"bind", "/usr"}},       // a directory on a file
         {{"at", "/usr/bin"}, {"bind", "/etc/passwd"}}};  // a file on a directory
     if (way != Way::root) {
       mounts.push_back({{"at", "/run/x"}, {"bind", vault}});
@@ -96,10 +96,9 @@ TEST_CASE("a tmpfs, or any mount of ours, whose place is missing is refused") {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
     const Marked marked(world, way);
-    for (const Json& kind :
-         {Json{{"tmpfs", Json::object()}}, Json{{"scratch", Json::object()}},
-          Json{{"proc", Json::object()}}, Json{{"dev", "minimal"}}, Json{{"dir", Json::object()}},
-          Json{{"symlink", "/etc/passwd"}}}) {
+    for (const Json& kind : {Json{{"tmpfs", Json::object()}}, Json{{"scratch", Json::object()}},
+                             Json{{"proc", Json::object()}}, Json{{"dev", "minimal"}},
+                             Json{{"dir", Json::object()}}, Json{{"symlink", "/etc/passwd"}}}) {
       for (const char* at : {"/no/such/place", "/usr/no-such-place", "/etc/a/b/c"}) {
         Json request = marked.request;
         request["mounts"].push_back(with(kind, {{"at", at}}));
@@ -117,7 +116,8 @@ TEST_CASE("without user namespaces a box that needs one is refused, and says so"
   // its client alike: nothing of the host is switched off.
   const std::string directory = world.directory_of(world.alice());
   const Marked marked(world, Way::alone);
-  const std::string id = std::to_string(world.alice().uid), group = std::to_string(world.alice().gid);
+  const std::string id = std::to_string(world.alice().uid),
+                    group = std::to_string(world.alice().gid);
   Client client = world.connect_alone(world.alice(), [&] {
     check(unshare(CLONE_NEWUSER), "unshare");
     write_proc("/proc/self/setgroups", "deny");
@@ -215,9 +215,9 @@ TEST_CASE("no limit is lower than the caller's, but for those that the profile n
     std::istringstream limits(read_file("/proc/" + std::to_string(client.helper()) + "/limits"));
     std::string line;
     std::getline(limits, line);
-    for (const char* word : {"CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE",
-                             "MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO",
-                             "RTTIME"}) {
+    for (const char* word :
+         {"CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS",
+          "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"}) {
       REQUIRE(std::getline(limits, line));
       const std::string name = std::string("RLIMIT_") + word;
       CAPTURE(line);
@@ -291,7 +291,8 @@ TEST_CASE("the exit code is the payload's, not that of whoever ends last") {
     Client client = world.connect(way);
     for (Json request : {world.probe_request(), world.boxed_request()}) {
       request["executable"] = "/bin/sh";
-      request["argv"] = {"sh", "-c", "(sleep 0.3; exit 7) & (trap '' TERM; sleep 60; exit 8) & exit 3"};
+      request["argv"] = {"sh", "-c",
+                         "(sleep 0.3; exit 7) & (trap '' TERM; sleep 60; exit 8) & exit 3"};
       Outcome outcome;
       CHECK(milliseconds([&] { outcome = client.run(request); }) < 20'000);
       INFO(outcome.told());

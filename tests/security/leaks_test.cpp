@@ -136,7 +136,8 @@ TEST_CASE("LEAK-02 kernel addresses, keys, timers and its log are hidden, zero o
   }
 }
 
-TEST_CASE("LEAK-02 nothing says where the service keeps its things, or what other jobs are called") {
+TEST_CASE(
+    "LEAK-02 nothing says where the service keeps its things, or what other jobs are called") {
   NEEDS_ROOT();
   World& world = World::get();
   for (const Way way : kUserWays) {
@@ -216,7 +217,8 @@ TEST_CASE("LEAK-03 what is there and forbidden is answered as what is not there:
   const auto told = [&](const Json& request, const std::string& path) {
     Outcome outcome = client.run(request);
     std::string text = outcome.error + outcome.parameters.dump();
-    if (outcome.error.empty()) text = outcome.verdict["ending"].dump() + outcome.verdict["failure"].dump();
+    if (outcome.error.empty())
+      text = outcome.verdict["ending"].dump() + outcome.verdict["failure"].dump();
     for (size_t at; (at = text.find(path)) != text.npos;) text.replace(at, path.size(), "PATH");
     return text;
   };
@@ -240,12 +242,11 @@ TEST_CASE("LEAK-03 other people's jobs are answered as jobs that never were, in 
   Client bob = connect_as(world.bob(), world.system().socket());
   const Held job(alice, world.boxed_request({"hold"}));
   const std::string none = "j-0123456789abcdef0123456789abcdef";
-  for (const auto& [method, members] :
-       {std::pair<const char*, Json>{"Inspect", Json::object()},
-        {"Wait", {{"options", {"WEXITED", "WNOHANG"}}}},
-        {"Signal", {{"signal", "SIGKILL"}}},
-        {"Stop", Json::object()},
-        {"Remove", Json::object()}}) {
+  for (const auto& [method, members] : {std::pair<const char*, Json>{"Inspect", Json::object()},
+                                        {"Wait", {{"options", {"WEXITED", "WNOHANG"}}}},
+                                        {"Signal", {{"signal", "SIGKILL"}}},
+                                        {"Stop", Json::object()},
+                                        {"Remove", Json::object()}}) {
     CAPTURE(std::string(method));
     const auto call = [&, &method = method, &members = members](const std::string& id) {
       return bob.call(method, with(members, {{"id", id}}));
@@ -289,7 +290,8 @@ TEST_CASE("LEAK-04 messages between the programs have no holes in which old byte
   CHECK(whole<plan::Command>);
 }
 
-TEST_CASE("LEAK-05 neither logs nor errors tell environment, arguments, addresses or others' paths") {
+TEST_CASE(
+    "LEAK-05 neither logs nor errors tell environment, arguments, addresses or others' paths") {
   NEEDS_ROOT();
   World& world = World::get();
   const std::string directory = world.directory_of(world.root()), log = directory + "/log";
@@ -306,10 +308,10 @@ TEST_CASE("LEAK-05 neither logs nor errors tell environment, arguments, addresse
                              world.boxed_request({"exit", "3", "secret-argument"})}) {
       const Json request = with(base, {{"env", {{"PASSWORD", "secret-value"}}}});
       for (const Json& members :
-           {Json::object(), Json{{"executable", "/no/such/program"}}, Json{{"cwd", "/no/such/place"}},
-            Json{{"identity", {{"ruid", 0}}}}, Json{{"no_such_field", 1}},
-            Json{{"stdin", {{"text", "secret-input"}}}}, Json{{"nice", -20}},
-            Json{{"namespaces", {{"net", {{"job", held.id()}}}}}},
+           {Json::object(), Json{{"executable", "/no/such/program"}},
+            Json{{"cwd", "/no/such/place"}}, Json{{"identity", {{"ruid", 0}}}},
+            Json{{"no_such_field", 1}}, Json{{"stdin", {{"text", "secret-input"}}}},
+            Json{{"nice", -20}}, Json{{"namespaces", {{"net", {{"job", held.id()}}}}}},
             Json{{"env", {{"bad=name", "secret-value"}}}},
             Json{{"mounts", {{{"at", "/run/x"}, {"bind", vault}}}}}}) {
         const Outcome outcome = alice.run(with(request, members));
@@ -319,16 +321,14 @@ TEST_CASE("LEAK-05 neither logs nor errors tell environment, arguments, addresse
       // Arguments are their owner's to see again; values of the environment nobody's.
       CHECK(reply.parameters.dump().find("secret-value") == std::string::npos);
     }
-    const Json inspected =
-        bob.call("Inspect", {{"id", held.id()}}).parameters;
+    const Json inspected = bob.call("Inspect", {{"id", held.id()}}).parameters;
     CHECK(inspected.dump().find("value-of-bob") == std::string::npos);
     replies += alice.call("List").parameters.dump() + alice.call("Describe").parameters.dump();
   }
   const std::string text = read_file(log);
   for (const std::string& where : {text, replies}) {
-    for (const char* secret :
-         {"secret-value", "secret-input", "value-of-bob", "argument-of-bob", "name-of-bob", "canary",
-          "ffffffff8", "0xffff", "secret-argument"}) {
+    for (const char* secret : {"secret-value", "secret-input", "value-of-bob", "argument-of-bob",
+                               "name-of-bob", "canary", "ffffffff8", "0xffff", "secret-argument"}) {
       CAPTURE(std::string(secret));
       const size_t at = where.find(secret);
       if (at == where.npos) continue;

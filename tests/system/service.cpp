@@ -154,9 +154,9 @@ Service::Service(const Who& who, const std::string& directory,
                  const std::vector<std::string>& options, const std::function<void()>& before)
     : socket_(directory + "/socket"), journal_(listen_as_journal(directory + "/journal")) {
   // Everybody may connect: who may do what is what is tested.
-  std::vector<std::string> arguments = {"--socket", socket_,         "--socket-mode",
-                                        "0666",     "--runtime-dir", directory + "/run",
-                                        "--journal", directory + "/journal"};
+  std::vector<std::string> arguments = {
+      "--socket",         socket_,     "--socket-mode",       "0666", "--runtime-dir",
+      directory + "/run", "--journal", directory + "/journal"};
   for (const auto& word : program_options()) arguments.push_back(word);
   arguments.insert(arguments.end(), options.begin(), options.end());
   pid_ = child([&] {
