@@ -23,11 +23,21 @@ std::vector<std::string> shipped() {
   return names;
 }
 
-// Those that keep a payload away from what is the host's.
+// Those that keep a payload away from what is the host's. `fetch` needs a network
+// to go out by; but for that it is `build`, which a case below sees to.
 std::vector<std::string> boxes() {
   std::vector<std::string> names = shipped();
   std::erase(names, "none");
+  std::erase(names, "fetch");
   return names;
+}
+
+Json effective(Client& client, const std::string& profile) {
+  Reply reply = client.call("Plan", {{"request", {{"profile", profile}, {"argv", {"/bin/true"}}}}});
+  INFO(reply.parameters.dump());
+  REQUIRE(reply.error.empty());
+  CHECK(!reply.parameters["steps"].empty());
+  return reply.parameters["effective"];
 }
 
 // The probe under a profile, where it is bound to /run/test.
@@ -78,7 +88,7 @@ class Listening {
   Fd fd_;
 };
 
-TEST_CASE("every shipped profile can be planned, by everybody, with nothing given up but by name") {
+TEST_CASE("every shipped profile can be planned, by everybody") {
   NEEDS_ROOT();
   World& world = World::get();
   for (const Way way : kWays) {
@@ -86,14 +96,32 @@ TEST_CASE("every shipped profile can be planned, by everybody, with nothing give
     Client client = world.connect(way);
     for (const std::string& name : shipped()) {
       CAPTURE(name);
-      Reply reply = client.call("Plan", {{"request", {{"profile", name}, {"argv", {"/bin/true"}}}}});
-      INFO(reply.parameters.dump());
-      REQUIRE(reply.error.empty());
-      CHECK(reply.parameters["effective"]["profile"] == name);
-      CHECK(!reply.parameters["steps"].empty());
+      if (name == "fetch" && access("/usr/bin/pasta", X_OK) != 0) continue;
+      CHECK(effective(client, name)["profile"] == name);
     }
   }
 }
+
+TEST_CASE("fetch is build with a way out, and browser build with a larger /dev/shm") {
+  NEEDS_ROOT();
+  if (access("/usr/bin/pasta", X_OK) != 0) SKIP("pasta (package passt) is not installed");
+  World& world = World::get();
+  Client client = world.connect(Way::user);
+  Json build = effective(client, "build");
+  Json fetch = effective(client, "fetch");
+  CHECK(fetch["network"] == Json{{"outbound", Json::object()}});
+  Json browser = effective(client, "browser");
+  CHECK(browser["mounts"].back()["at"] == "/dev/shm");
+  browser["mounts"].erase(browser["mounts"].size() - 1);
+  for (const char* own : {"profile", "network", "seccomp"}) {
+    build.erase(own);
+    fetch.erase(own);
+    browser.erase(own);
+  }
+  CHECK(fetch == build);
+  CHECK(browser == build);
+}
+
 
 TEST_CASE("sockets of the host are reached from none of the boxes") {
   NEEDS_ROOT();
@@ -174,7 +202,7 @@ TEST_CASE("build shows the toolchains of the home, read-only, and no credential"
   for (const Way way : {Way::user, Way::rootless, Way::alone}) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    for (const char* name : {"build"}) {
+    for (const char* name : {"build", "browser"}) {
       CAPTURE(std::string(name));
       for (const std::string& file : tools) {
         CAPTURE(file);
