@@ -1,0 +1,243 @@
+// What the monitor decides about ids when the front is not an honest one.
+#include <sys/stat.h>
+
+#include <string>
+
+#include "../../daemon/monitor/authorise_ids.hpp"
+#include "outcome.hpp"
+#include "plan/builder.hpp"
+
+using namespace cloister;
+using namespace cloister::monitor;
+using plan::Join;
+using plan::MountKind;
+using plan::Namespace;
+using plan::RefusalKind;
+
+namespace {
+
+constexpr uid_t kAlice = 1000;
+constexpr uint32_t kBothMaps = plan::kSubordinateUids | plan::kSubordinateGids;
+
+struct Asking {
+  Peer peer;
+  Rule rule;
+  SubordinateIds subordinate;
+  Leases leases;
+  plan::Builder plan;
+  std::vector<plan::Mount> mounts;
+  std::vector<plan::IdMap> uid_map, gid_map;
+  bool rootless = false, cgroup = true;
+  IdDecision decision;
+
+  Asking() {
+    peer.uid = peer.gid = kAlice;
+    peer.groups = {kAlice, 77};
+    leases.configure({1'900'000'000, 300, 100});
+    for (const Namespace which : {Namespace::mnt, Namespace::pid, Namespace::ipc}) fresh(which);
+    plan->identity.ruid = plan->identity.rgid = kAlice;
+  }
+  Asking& fresh(Namespace which, Join join = Join::fresh) {
+    plan->namespaces[static_cast<uint32_t>(which)].join = join;
+    return *this;
+  }
+  Asking& in_user_namespace() { return fresh(Namespace::user); }
+  Asking& ranges(const std::string& uids, const std::string& gids) {
+    std::vector<std::string> complaints;
+    const auto nobody = [](const std::string&) { return std::optional<uid_t>(); };
+    subordinate.uids.read(uids, nobody, complaints);
+    subordinate.gids.read(gids, nobody, complaints);
+    REQUIRE(complaints.empty());
+    return *this;
+  }
+  plan::Mount& mount(MountKind kind, uint32_t flags = 0) {
+    plan::Mount made{};
+    made.kind = kind;
+    made.flags = flags;
+    mounts.push_back(made);
+    return mounts.back();
+  }
+
+  plan::Refusal decide() {
+    plan->mounts = plan.span(mounts);
+    plan->uid_map = plan.span(uid_map);
+    plan->gid_map = plan.span(gid_map);
+    block = plan.finish();
+    const IdSources sources{&subordinate, rootless ? nullptr : &leases, cgroup};
+    return decide_ids(peer, rule, plan::View(block.data()), sources, rootless, decision);
+  }
+
+  std::string block;
+};
+
+void check_refused(Asking& asking, const std::string& field, const std::string& rule,
+                   RefusalKind kind = RefusalKind::denied) {
+  const plan::Refusal refusal = asking.decide();
+  CHECK(refusal.kind == kind);
+  CHECK(refusal.field == field);
+  CHECK(refusal.rule == rule);
+  CHECK(!asking.decision.lease);
+}
+
+using Lines = std::vector<plan::IdMap>;
+bool equal(const Lines& map, const Lines& wanted) {
+  if (map.size() != wanted.size()) return false;
+  for (size_t i = 0; i < map.size(); ++i)
+    if (map[i].inside != wanted[i].inside || map[i].outside != wanted[i].outside ||
+        map[i].count != wanted[i].count)
+      return false;
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("a job with leased ids is refused whatever it could leave behind") {
+  const std::string rule = "leased-ids-leave-nothing";
+  const auto each = [&](const auto& spoil, const char* field) {
+    CAPTURE(std::string(field));
+    Asking dynamic;
+    dynamic.plan->id_choices = plan::kDynamicIds;
+    spoil(dynamic);
+    check_refused(dynamic, field, rule);
+    Asking block;
+    block.in_user_namespace().plan->id_choices = kBothMaps;
+    spoil(block);
+    check_refused(block, field, rule);
+  };
+  for (const Join join : {Join::host, Join::descriptor, Join::job}) {
+    each([&](Asking& a) { a.fresh(Namespace::mnt, join); }, "namespaces.mnt");
+    each([&](Asking& a) { a.fresh(Namespace::ipc, join); }, "namespaces.ipc");
+    each([&](Asking& a) { a.fresh(Namespace::pid, join).cgroup = false; }, "namespaces.pid");
+    each([&](Asking& a) { a.fresh(Namespace::pid, join).plan->caller_cgroup = 1; },
+         "namespaces.pid");
+  }
+  each([](Asking& a) { a.mount(MountKind::bind); }, "mounts");
+  each([](Asking& a) { a.mount(MountKind::bind, plan::kMountRecursive | plan::kMountNoSuid); },
+       "mounts");
+  each([](Asking& a) { a.mount(MountKind::count_); }, "mounts");  // a kind that is not known
+}
+
+TEST_CASE("a job with leased ids may have what is gone with it") {
+  for (const uint32_t choice : {plan::kDynamicIds, kBothMaps}) {
+    Asking asking;
+    asking.plan->id_choices = choice;
+    if (choice == kBothMaps) asking.in_user_namespace();
+    for (const MountKind kind : {MountKind::tmpfs, MountKind::proc, MountKind::dev,
+                                 MountKind::scratch, MountKind::dir, MountKind::symlink})
+      asking.mount(kind);
+    asking.mount(MountKind::bind, plan::kMountReadOnly);
+    CHECK(asking.decide().kind == RefusalKind::none);
+    REQUIRE(asking.decision.lease);
+    CHECK(asking.decision.lease->count == (choice == kBothMaps ? 100u : 1u));
+    CHECK(asking.decision.leased_id == (choice == kBothMaps ? 0u : asking.decision.lease->first));
+    CHECK(!asking.decision.fixed_groups);
+  }
+}
+
+TEST_CASE("a directory that is passed to a job with leased ids is refused, a file is not") {
+  Rule rule;
+  plan::Fact fact{};
+  fact.mode = S_IFDIR | 0755;
+  CHECK(authorise_leased_fact(rule, fact).kind == RefusalKind::denied);
+  for (const uint32_t type : {S_IFREG, S_IFIFO, S_IFSOCK, S_IFCHR}) {
+    fact.mode = type | 0600;
+    CHECK(authorise_leased_fact(rule, fact).kind == RefusalKind::none);
+  }
+}
+
+TEST_CASE("leases are for who has no ranges, for both maps, and of root's service") {
+  Asking one;
+  one.in_user_namespace().plan->id_choices = plan::kSubordinateUids;
+  check_refused(one, "uid_map", "a-lease-is-for-both-maps");
+  Asking inside;
+  inside.in_user_namespace().plan->id_choices = plan::kDynamicIds;
+  check_refused(inside, "namespaces.user", "leased-ids-are-the-hosts");
+  for (const uint32_t choice : {plan::kDynamicIds, kBothMaps}) {
+    Asking alone;
+    alone.rootless = true;
+    alone.plan->id_choices = choice;
+    if (choice == kBothMaps) alone.in_user_namespace();
+    check_refused(alone, choice == kBothMaps ? "uid_map" : "identity",
+                  choice == kBothMaps ? "no-subordinate-ids" : "no-lease",
+                  RefusalKind::unsupported);
+  }
+  Asking own;
+  own.in_user_namespace().ranges("1000:200000:10", "1000:300000:20").plan->id_choices = kBothMaps;
+  CHECK(own.decide().kind == RefusalKind::none);
+  CHECK(!own.decision.lease);
+  CHECK(equal(own.decision.job.uids, {{0, 200000, 10}}));
+  CHECK(equal(own.decision.job.gids, {{0, 300000, 20}}));
+}
+
+TEST_CASE("an exhausted pool is an answer, and names how many there are") {
+  Asking asking;
+  std::vector<Leases::Held> held;
+  while (Leases::Held id = asking.leases.take_id()) held.push_back(id);
+  asking.plan->id_choices = plan::kDynamicIds;
+  const plan::Refusal refusal = asking.decide();
+  CHECK(refusal.kind == RefusalKind::busy);
+  CHECK(refusal.limit == 100);
+  CHECK(std::string(refusal.rule) == "lease");
+}
+
+TEST_CASE("ranges follow each other, what adjoins is one line, and 341 lines are too many") {
+  Asking asking;
+  asking.in_user_namespace()
+      .ranges("1000:200000:10\n1000:200010:10\n1000:500000:5\n", "1000:300000:20")
+      .plan->id_choices = kBothMaps;
+  CHECK(asking.decide().kind == RefusalKind::none);
+  CHECK(equal(asking.decision.job.uids, {{0, 200000, 20}, {20, 500000, 5}}));
+  for (const uint32_t lines : {339u, 340u, 341u}) {
+    for (const bool rootless : {false, true}) {
+      CAPTURE(lines);
+      CAPTURE(rootless);
+      std::string many;
+      for (uint32_t i = 0; i < lines; ++i) many += "1000:" + std::to_string(200000 + 2 * i) + ":1\n";
+      Asking full;
+      full.rootless = rootless;
+      full.in_user_namespace().ranges(many, "1000:300000:20").plan->id_choices = kBothMaps;
+      // Without root one line is for the caller's own id.
+      if (lines <= (rootless ? 339u : 340u))
+        CHECK(full.decide().kind == RefusalKind::none);
+      else
+        check_refused(full, "uid_map", "340-lines");
+    }
+  }
+}
+
+TEST_CASE("without root init is born where its own id and the job's have their numbers") {
+  Asking asking;
+  asking.rootless = true;
+  asking.in_user_namespace().ranges("1000:200000:10", "1000:300000:20");
+  asking.uid_map = {{0, kAlice, 1}, {1, 200000, 5}};
+  asking.gid_map = {{0, 300000, 20}};
+  CHECK(asking.decide().kind == RefusalKind::none);
+  CHECK(equal(asking.decision.birth.uids, {{kAlice, kAlice, 1}, {200000, 200000, 5}}));
+  CHECK(equal(asking.decision.birth.gids, {{kAlice, kAlice, 1}, {300000, 300000, 20}}));
+  CHECK(!asking.decision.fixed_groups);
+}
+
+TEST_CASE("setgroups is denied unless root has given the group ids") {
+  for (const bool rootless : {false, true}) {
+    CAPTURE(rootless);
+    Asking own;
+    own.rootless = rootless;
+    own.in_user_namespace().ranges("1000:200000:10", "1000:300000:20");
+    own.uid_map = {{0, 200000, 10}};
+    CHECK(own.decide().kind == RefusalKind::none);
+    CHECK(own.decision.fixed_groups);
+    CHECK(equal(own.decision.job.gids, {{kAlice, kAlice, 1}}));
+
+    // A supplementary group is root's to map: newgidmap(1) knows only the own one.
+    Asking group;
+    group.rootless = rootless;
+    group.in_user_namespace();
+    group.gid_map = {{0, 77, 1}};
+    if (rootless) {
+      check_refused(group, "gid_map", "own-groups");
+    } else {
+      CHECK(group.decide().kind == RefusalKind::none);
+      CHECK(group.decision.fixed_groups);
+    }
+  }
+}
