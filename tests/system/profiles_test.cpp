@@ -223,6 +223,51 @@ TEST_CASE("build shows the toolchains of the home, read-only, and no credential"
   }
 }
 
+TEST_CASE("untrusted shows the system's programs, nobody's files, and writes in memory") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  const std::string home = world.directory() + "/alice";
+  write_file(home + "/key", "canary", 0644);
+  const std::string workspace = world.directory_of(world.alice());
+  for (const Way way : kWays) {
+    CAPTURE(name_of(way));
+    Client client = world.connect(way);
+    const std::string hidden[] = {home + "/key", workspace, "/home",          "/root",
+                                  "/var",        "/srv",    "/etc/shadow",    "/etc/hostname",
+                                  "/etc/ssh",    "/boot",   "/etc/machine-id"};
+    for (const std::string& path : hidden) {
+      CAPTURE(path);
+      CHECK(error_of(client, "untrusted", {"stat", path}) == "ENOENT");
+    }
+    for (const char* path : {"/usr/bin/env", "/bin/sh", "/etc/alternatives", "/work", "/tmp"}) {
+      CAPTURE(std::string(path));
+      CHECK(error_of(client, "untrusted", {"stat", path}) == nullptr);
+    }
+    for (const char* path : {"/work/made", "/tmp/made", "/dev/shm/made"}) {
+      CAPTURE(std::string(path));
+      CHECK(error_of(client, "untrusted", {"file-write", path, "x"}) == nullptr);
+    }
+    for (const char* path : {"/usr/made", "/bin/made", "/etc/alternatives/made"}) {
+      CAPTURE(std::string(path));
+      const Json error = error_of(client, "untrusted", {"file-write", path, "x"});
+      CHECK((error == "EROFS" || error == "EACCES"));
+    }
+    // What a client fills in from where it runs is not its business.
+    Json request = boxed("untrusted");
+    request["workspace"] = {{"path", workspace}};
+    request["env"] = {{"HOME", home}, {"USER", "alice"}};
+    request["implied"] = {"workspace", "env.HOME", "env.USER"};
+    Json report = report_of(client, request);
+    CHECK(report["cwd"] == "/work");
+    CHECK(report["hostname"] == "job");
+    std::vector<std::string> environment = report["environ"];
+    std::sort(environment.begin(), environment.end());
+    CHECK(environment == std::vector<std::string>{"HOME=/work", "LOGNAME=job",
+                                                  "PATH=/usr/local/bin:/usr/bin:/bin",
+                                                  "SHELL=/bin/sh", "USER=job"});
+  }
+}
+
 TEST_CASE("build works for a user without any of these toolchains") {
   NEEDS_ROOT();
   World& world = World::get();
