@@ -416,6 +416,7 @@ void Jobs::remove(Front& front, const Ask& ask) {
 void Jobs::describe(Front& front, const Ask& ask) {
   Tell tell = make_tell(TellKind::described, ask.sequence);
   tell.host.mode = static_cast<uint32_t>(shop_.mode);
+  tell.host.features = shop_.no_pasta ? 0 : plan::kPastaThere;
   tell.host.cgroup_version = static_cast<uint32_t>(shop_.cgroups.version());
   const Quota& quota = config_.policy.rule_for(front.peer())->quota;
   tell.host.jobs_running = quotas_.jobs(front.peer().uid);

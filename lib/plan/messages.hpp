@@ -133,12 +133,14 @@ struct JobState {
   ExitRecord record;  // when ended and not lost
 };
 
+inline constexpr uint64_t kPastaThere = 1;  // and it is to be trusted
+
 struct Host {
   uint32_t mode;
   uint32_t cgroup_version;   // 0 none, 1, 2
   uint32_t jobs_running, jobs_kept;
   uint32_t jobs_limit, connections_limit;
-  uint64_t features;  // reserved for the monitor's own probes
+  uint64_t features;  // kPastaThere
 };
 
 struct Tell {

@@ -83,6 +83,11 @@ void as_init(View plan) {
     walk.text(plan.at(h.sysctls, i).path);
     walk.text(plan.at(h.sysctls, i).value);
   }
+  for (uint32_t i = 0; i < h.published.count; ++i) {
+    const plan::Published& port = plan.at(h.published, i);
+    require(port.family == plan::kInet || port.family == plan::kInet6, "an address has a family");
+    require(port.port - 1 < UINT16_MAX && port.host_port - 1 < UINT16_MAX, "a port is a port");
+  }
   for (uint32_t i = 0; i < h.tags.count; ++i) {
     walk.text(plan.at(h.tags, i).key);
     walk.text(plan.at(h.tags, i).value);

@@ -111,6 +111,9 @@ std::string boxed() {
   plan->sysctls = plan.span(std::vector<plan::Sysctl>{
       {plan.text("net/ipv4/ip_unprivileged_port_start"), plan.text("0")}});
   plan->tags = plan.span(std::vector<plan::Tag>{{plan.text("k"), plan.text("v")}});
+  plan->flags |= plan::kOutbound;
+  plan->published = plan.span(std::vector<plan::Published>{
+      {{127, 0, 0, 1}, plan::kInet, 0, 80, 8080}, {{}, plan::kInet6, 1, 53, 53}});
   return plan.finish();
 }
 

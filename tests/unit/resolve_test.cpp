@@ -674,6 +674,27 @@ TEST_CASE("namespaces are joined by file, by pidfd and by job") {
                  "namespaces.net.job");
 }
 
+TEST_CASE("published ports are numbers at the end") {
+  const Made made = make(
+      R"("network": {"outbound": {"publish": [{"port": 80, "host_port": 8080},
+                                              {"port": 53, "address": "::1", "protocol": "udp"}]}})");
+  CHECK((made->flags & plan::kOutbound) != 0);
+  CHECK((made->flags & plan::kLoopbackUp) != 0);
+  const auto ports = made.list(made->published);
+  REQUIRE(ports.size() == 2);
+  const auto address = [](const plan::Published& port) {
+    return std::vector<uint8_t>(port.address, port.address + 16);
+  };
+  CHECK(address(ports[0]) == std::vector<uint8_t>{127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
+  CHECK(address(ports[1]) == std::vector<uint8_t>{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+  CHECK((ports[0].family == plan::kInet && ports[1].family == plan::kInet6));
+  CHECK((ports[0].port == 80 && ports[0].host_port == 8080 && ports[0].udp == 0));
+  CHECK((ports[1].port == 53 && ports[1].host_port == 53 && ports[1].udp == 1));
+  refused_as(R"("network": {"outbound": {"publish": [{"port": 1, "address": "localhost"}]}})",
+             "network.outbound.publish[0].address");
+  CHECK((make("\"network\": \"none\"")->flags & plan::kOutbound) == 0);
+}
+
 TEST_CASE("bind sources are opened as the client, or refused") {
   const TempDir at;
   const std::string file = at.write("file", "x");
