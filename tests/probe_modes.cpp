@@ -331,6 +331,15 @@ int do_kill(const Arguments& a) {
   return outcome(kill(atoi(a[0]), signal_number(a[1])));
 }
 
+// A message queue of this name, looked for where its file system is mounted.
+int do_mqueue(const Arguments& a) {
+  if (a.size() < 2 || a[0][0] != '/') return 121;
+  const long queue = syscall(SYS_mq_open, a[0] + 1, O_RDWR | O_CREAT, 0600, nullptr);
+  if (queue < 0) return outcome(queue);
+  struct stat status {};
+  return outcome(stat(a[1], &status));
+}
+
 int do_noop(const Arguments&) {
   return 0;
 }
@@ -350,6 +359,7 @@ constexpr Act kActs[] = {{"noop", do_noop},
                          {"create", do_create},
                          {"stat", do_stat},
                          {"mount", do_mount},
+                         {"mqueue", do_mqueue},
                          {"regain", do_regain},
                          {"ignore-term", do_ignore_term},
                          {"cat", do_cat},

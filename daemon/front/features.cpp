@@ -60,8 +60,7 @@ json features(const plan::Host& host, const Caller& caller, const Profiles& prof
   double load[3];
   if (::getloadavg(load, 3) == 3) result["loadavg"] = {load[0], load[1], load[2]};
   result["cgroup"] = host.cgroup_version ? "available" : "absent";
-  result["not_yet"] = {"limits",       "seccomp",        "landlock",
-                       "capabilities", "overlay mounts", "captured output"};
+  result["not_yet"] = {"limits", "seccomp", "captured output"};
   return result;
 }
 

@@ -46,6 +46,8 @@ plan::Fact fact_of(Job& job, uint32_t index) {
   fact.device = status.st_dev;
   fact.inode = status.st_ino;
   fact.rdev = status.st_rdev;
+  fact.uid = status.st_uid;
+  fact.gid = status.st_gid;
   fact.open_flags =
       static_cast<uint32_t>(must(job, Step::facts, call(Call::fcntl, fd, F_GETFL), index));
   fact.domain = kNone;

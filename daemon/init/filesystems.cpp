@@ -1,5 +1,4 @@
-// New filesystem instances, as detached mounts: fsopen(2), fsconfig(2),
-// fsmount(2), in the kernel since Linux 5.2.
+// New filesystem instances that have no sources.
 #include <asm/errno.h>
 #include <asm/siginfo.h>
 #include <asm/stat.h>
@@ -8,54 +7,12 @@
 #include <linux/sched.h>
 #include <linux/wait.h>
 
+#include "filesystem.hpp"
 #include "kernel.hpp"
-#include "text.hpp"
 #include "verbs.hpp"
 
 namespace cloister::init {
 namespace {
-
-constexpr uint64_t kQuiet = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-
-// A filesystem on its way: options, then mount(). The first error sticks.
-class Filesystem {
- public:
-  explicit Filesystem(const char* type) : fd_(call(Call::fsopen, type, FSOPEN_CLOEXEC)) {
-    if (fd_ < 0) error_ = fd_;
-  }
-
-  Filesystem& option(const char* key, const char* value) {
-    return configure(FSCONFIG_SET_STRING, key, value);
-  }
-  Filesystem& option(const char* key, uint64_t value) {
-    Line<24> text;
-    text << value;
-    return option(key, text.c_str());
-  }
-  Filesystem& octal(const char* key, uint32_t mode) {
-    const char text[] = {
-        static_cast<char>('0' + (mode >> 9 & 7)), static_cast<char>('0' + (mode >> 6 & 7)),
-        static_cast<char>('0' + (mode >> 3 & 7)), static_cast<char>('0' + (mode & 7)), 0};
-    return option(key, text);
-  }
-
-  long mount(uint64_t attributes) {
-    configure(FSCONFIG_CMD_CREATE, nullptr, nullptr);
-    long result = error_;
-    if (result == 0) result = call(Call::fsmount, fd_, FSMOUNT_CLOEXEC, attributes);
-    if (fd_ >= 0) close(static_cast<int>(fd_));
-    return result;
-  }
-
- private:
-  Filesystem& configure(unsigned command, const char* key, const char* value) {
-    if (error_ == 0) error_ = call(Call::fsconfig, fd_, command, key, value, 0);
-    return *this;
-  }
-
-  long fd_;
-  long error_ = 0;
-};
 
 // `own` where the map has no such id, and nothing can be owned by it.
 uint32_t outer(const Job& job, Job::Lines map, uint32_t id, uint32_t own) {
@@ -67,18 +24,20 @@ uint32_t outer(const Job& job, Job::Lines map, uint32_t id, uint32_t own) {
   return own;
 }
 
-long mount_proc() {
-  return Filesystem("proc").mount(kQuiet | MOUNT_ATTR_NOEXEC);
+long mount_proc(const plan::Mount& mount) {
+  Filesystem fs("proc");
+  if (mount.flags & plan::kMountSubsetPid) fs.option("subset", "pid");
+  return fs.mount(kQuiet | MOUNT_ATTR_NOEXEC);
 }
 
 // A procfs shows the pid namespace of who opens it, and init itself never
 // enters a joined one: a child that shares init's descriptors does. `keep` is
 // the number at which it leaves the mount.
-long mount_proc_of_joined(int keep) {
+long mount_proc_of_joined(const plan::Mount& mount, int keep) {
   const long child = fork_process(CLONE_FILES);
   if (child < 0) return child;
   if (child == 0) {
-    long result = mount_proc();
+    long result = mount_proc(mount);
     if (result >= 0) result = call(Call::dup3, result, keep, O_CLOEXEC);
     exit(result < 0 ? static_cast<int>(-result) : 0);
   }
@@ -89,16 +48,17 @@ long mount_proc_of_joined(int keep) {
   return info.si_status ? -info.si_status : keep;
 }
 
-int remember(Job& job, uint32_t index, long tree) {
+}  // namespace
+
+// A file system that is this job's alone: mount points may be made on it.
+int remember(Job& job, uint32_t index, long tree, Step step) {
   struct stat status {};
-  must(job, Step::mounts, tree, index);
-  must(job, Step::mounts, call(Call::fstat, tree, &status), index);
+  must(job, step, tree, index);
+  must(job, step, call(Call::fstat, tree, &status), index);
   if (job.own_device_count < plan::kMaxMounts)
     job.own_devices[job.own_device_count++] = status.st_dev;
   return static_cast<int>(tree);
 }
-
-}  // namespace
 
 Owner payload_outside(const Job& job) {
   return {outer(job, job.uid_map(), job.identity.ruid, job.order.mapped_uid),
@@ -124,14 +84,14 @@ int new_tmpfs(Job& job, uint32_t index, const plan::Mount& mount) {
   } else if (mount.mode) {
     fs.octal("mode", mount.mode);
   }
-  return remember(job, index, fs.mount(attributes));
+  return remember(job, index, fs.mount(attributes), Step::mounts);
 }
 
-int new_proc(Job& job, uint32_t index) {
-  if (!job.joined(Namespace::pid)) return must_fd(job, Step::mounts, mount_proc(), index);
+int new_proc(Job& job, uint32_t index, const plan::Mount& mount) {
+  if (!job.joined(Namespace::pid)) return must_fd(job, Step::mounts, mount_proc(mount), index);
   const int keep =
       must_fd(job, Step::mounts, call(Call::fcntl, job.proc, F_DUPFD_CLOEXEC, 3), index);
-  return must_fd(job, Step::mounts, mount_proc_of_joined(keep), index);
+  return must_fd(job, Step::mounts, mount_proc_of_joined(mount, keep), index);
 }
 
 // A devpts instance of its own: ptys of the host and of other jobs have other
@@ -141,6 +101,13 @@ int new_devpts(Job& job, uint32_t index) {
   fs.option("ptmxmode", "0666").option("mode", "0620");
   if (!job.has(plan::kFreshUser) && !job.joined(Namespace::user)) fs.option("gid", uint64_t{5});
   return must_fd(job, Step::mounts, fs.mount(MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), index);
+}
+
+// It shows the queues of the ipc namespace of who makes it, mq_overview(7), so
+// a new one is made now, and not after the mounts.
+int new_mqueue(Job& job, uint32_t index) {
+  make_ipc_namespace(job);
+  return must_fd(job, Step::mounts, Filesystem("mqueue").mount(kQuiet | MOUNT_ATTR_NOEXEC), index);
 }
 
 int new_shm(Job& job, uint32_t index) {

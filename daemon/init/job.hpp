@@ -46,7 +46,10 @@ struct Job {
 
   int descriptors[plan::kMaxDescriptors];  // as received; order of Header::descriptors
   int trees[plan::kMaxMounts];             // of mount i, or 0
-  uint64_t own_devices[plan::kMaxMounts];  // st_dev of the tmpfs instances made here
+  uint32_t mount_ids[plan::kMaxMounts];    // of mount i, or 0
+  int staging;                             // a tmpfs below the new root, or 0
+  bool ipc_made;                           // the new ipc namespace is there already
+  uint64_t own_devices[plan::kMaxMounts];  // st_dev of the file systems made here
   uint32_t own_device_count;
 
   plan::View plan() const { return plan::View(block); }

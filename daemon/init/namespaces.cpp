@@ -182,9 +182,14 @@ void enter_outbound_network(Job& job) {
   set_sysctls(job);
 }
 
+void make_ipc_namespace(Job& job) {
+  if (!job.ipc_made) make_one(job, Namespace::ipc, Step::ipc_namespace);
+  job.ipc_made = true;
+}
+
 void make_net_ipc_uts(Job& job) {
   if (!job.outbound()) make_one(job, Namespace::net, Step::net_namespace);
-  make_one(job, Namespace::ipc, Step::ipc_namespace);
+  make_ipc_namespace(job);
   make_one(job, Namespace::uts, Step::uts_namespace);
 }
 

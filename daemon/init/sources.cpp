@@ -10,6 +10,7 @@
 #include <linux/fcntl.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
+#include <linux/stat.h>
 
 #include "text.hpp"
 #include "verbs.hpp"
@@ -18,16 +19,6 @@ namespace cloister::init {
 namespace {
 
 constexpr Step kStep = Step::sources;
-
-uint64_t attributes_of(const plan::Mount& mount) {
-  uint64_t attributes = 0;
-  if (mount.flags & plan::kMountReadOnly) attributes |= MOUNT_ATTR_RDONLY;
-  if (mount.flags & plan::kMountNoSuid) attributes |= MOUNT_ATTR_NOSUID;
-  if (mount.flags & plan::kMountNoDev) attributes |= MOUNT_ATTR_NODEV;
-  if (mount.flags & plan::kMountNoExec) attributes |= MOUNT_ATTR_NOEXEC;
-  if (mount.flags & plan::kMountNoAtime) attributes |= MOUNT_ATTR_NOATIME;
-  return attributes;
-}
 
 // The same file by its path; -ESTALE when the path leads elsewhere by now.
 long open_again(int fd, const char* path) {
@@ -59,28 +50,91 @@ long path_of(const Job& job, int fd, char* path, size_t size) {
   return got;
 }
 
+// What is to be cloned, opened where cloning is allowed; it may be `fd` itself.
+long reach(const Job& job, int fd, const char* source, bool inside) {
+  if (!inside) return fd;
+  static char path[plan::kMaxPath];
+  if (!source) {
+    const long got = path_of(job, fd, path, sizeof path);
+    if (got < 0) return got;
+    source = path;
+  }
+  return open_again(fd, source);
+}
+
 long clone_source(Job& job, const plan::Mount& mount, bool inside) {
   const bool cgroup = mount.kind == plan::MountKind::cgroup_view;
   if (cgroup && !job.has(plan::kPayloadCgroup)) return -ENOENT;
-  int fd = cgroup ? plan::kPayloadCgroupFd : job.descriptors[mount.descriptor];
-  const bool recursive = !cgroup && (mount.flags & plan::kMountRecursive);
-  if (!inside) return clone_tree(fd, recursive);
-  static char path[plan::kMaxPath];
-  const char* source = path;
-  if (cgroup) {
-    const long got = path_of(job, fd, path, sizeof path);
-    if (got < 0) return got;
-  } else {
-    source = job.plan().c_str(mount.source);
-  }
-  const long again = open_again(fd, source);
-  if (again < 0) return again;
-  const long tree = clone_tree(static_cast<int>(again), recursive);
-  close(static_cast<int>(again));
+  const int fd = cgroup ? plan::kPayloadCgroupFd : job.descriptors[mount.descriptor];
+  const long from = reach(job, fd, cgroup ? nullptr : job.plan().c_str(mount.source), inside);
+  if (from < 0) return from;
+  const long tree = clone_tree(static_cast<int>(from), mount.flags & plan::kMountRecursive);
+  if (from != fd) close(static_cast<int>(from));
   return tree;
 }
 
+// The layers of an overlay take the places of what the client passed for them.
+void prepare_layers(Job& job, uint32_t index, const plan::Mount& mount, bool inside) {
+  const bool cloned = !has_upper(job, mount);
+  for (uint32_t i = 0; i < mount.layers.count; ++i) {
+    const plan::Layer& layer = job.plan().at(mount.layers, i);
+    const int fd = job.descriptors[layer.descriptor];
+    const int from =
+        must_fd(job, kStep, reach(job, fd, job.plan().c_str(layer.source), inside), index);
+    int made = from;
+    if (cloned) {
+      made = must_fd(job, kStep, clone_tree(from, false), index);
+      if (mount.uid_map.count || mount.gid_map.count) map_ids(job, index, mount, made);
+      restrict_tree(job, kStep, index, made, MOUNT_ATTR_RDONLY);
+      if (from != fd) close(from);
+    }
+    if (made == fd) continue;
+    must(job, kStep, call(Call::dup3, made, fd, O_CLOEXEC), index);
+    close(made);
+  }
+  if (!cloned) job.trees[index] = new_overlay(job, index, mount);
+}
+
+// A device is what it looks like: a node of a file system in memory, as /dev
+// is, on a mount that lets it be one.
+void check_device(Job& job, uint32_t index, int tree) {
+  constexpr long kTmpfsMagic = 0x01021994, kRamfsMagic = 0x858458f6, kNoDev = 4;
+  struct stat status {};
+  struct statfs kind {};
+  must(job, Step::device, call(Call::fstat, tree, &status), index);
+  must(job, Step::device, call(Call::fstatfs, tree, &kind), index);
+  if (!S_ISCHR(status.st_mode)) fail(job, Step::device, ENODEV, index);
+  if (kind.f_type != kTmpfsMagic && kind.f_type != kRamfsMagic)
+    fail(job, Step::device, ENODEV, index);
+  if (kind.f_flags & kNoDev) fail(job, Step::device, EACCES, index);
+}
+
+uint64_t source_attributes(const plan::Mount& mount) {
+  constexpr uint64_t kSealed =
+      MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+  if (mount.kind == plan::MountKind::cgroup_view) return kSealed;
+  if (mount.kind == plan::MountKind::device)
+    return (attributes_of(mount) | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC) &
+           ~uint64_t{MOUNT_ATTR_NODEV};
+  return attributes_of(mount);
+}
+
 }  // namespace
+
+uint64_t attributes_of(const plan::Mount& mount) {
+  uint64_t attributes = 0;
+  if (mount.flags & plan::kMountReadOnly) attributes |= MOUNT_ATTR_RDONLY;
+  if (mount.flags & plan::kMountNoSuid) attributes |= MOUNT_ATTR_NOSUID;
+  if (mount.flags & plan::kMountNoDev) attributes |= MOUNT_ATTR_NODEV;
+  if (mount.flags & plan::kMountNoExec) attributes |= MOUNT_ATTR_NOEXEC;
+  if (mount.flags & plan::kMountNoAtime) attributes |= MOUNT_ATTR_NOATIME;
+  return attributes;
+}
+
+bool is_cloned(plan::MountKind kind) {
+  using plan::MountKind;
+  return kind == MountKind::bind || kind == MountKind::cgroup_view || kind == MountKind::device;
+}
 
 // Sets and reads back: what was asked to be read-only is, or nothing runs.
 void restrict_tree(Job& job, Step step, uint32_t index, int tree, uint64_t attributes) {
@@ -105,15 +159,15 @@ void clone_sources(Job& job) {
   const plan::Header& h = job.header();
   for (uint32_t i = 0; i < h.mounts.count; ++i) {
     const plan::Mount& mount = job.plan().at(h.mounts, i);
-    const bool cgroup = mount.kind == plan::MountKind::cgroup_view;
-    if (mount.kind != plan::MountKind::bind && !cgroup) continue;
+    if (mount.kind == plan::MountKind::overlay) prepare_layers(job, i, mount, inside);
+    if (!is_cloned(mount.kind)) continue;
     const long tree = clone_source(job, mount, inside);
     if (tree < 0 && (mount.flags & plan::kMountOptional)) continue;
     job.trees[i] = must_fd(job, kStep, tree, i);
-    restrict_tree(job, kStep, i, job.trees[i],
-                  cgroup
-                      ? MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
-                      : attributes_of(mount));
+    if (mount.kind == plan::MountKind::device) check_device(job, i, job.trees[i]);
+    if (mount.uid_map.count || mount.gid_map.count || (mount.flags & plan::kMountOwnerCaller))
+      map_ids(job, i, mount, job.trees[i]);
+    restrict_tree(job, kStep, i, job.trees[i], source_attributes(mount));
   }
   if (!inside) make_mount_namespace(job);
 }

@@ -28,6 +28,7 @@ enum class Call : long {
   pwrite64 = __NR_pwrite64,
   read = __NR_read,
   readlinkat = __NR_readlinkat,
+  statx = __NR_statx,
   write = __NR_write,
   // sockets
   bind = __NR_bind,  // of the network process, to try a port
@@ -89,6 +90,7 @@ enum class Call : long {
   setns = __NR_setns,
   unshare = __NR_unshare,
   // mounts
+  fchmod = __NR_fchmod,
   fchmodat = __NR_fchmodat,
   fchownat = __NR_fchownat,
   fsconfig = __NR_fsconfig,

@@ -30,6 +30,7 @@ void make_mount_namespace(Job& job);
 void make_user_namespace(Job& job);
 void enter_outbound_network(Job& job);
 void make_net_ipc_uts(Job& job);
+void make_ipc_namespace(Job& job);  // before its turn, where a mount shows it
 void make_time_namespace(Job& job);
 void join_time_namespace(Job& job);    // payload
 void make_cgroup_namespace(Job& job);  // payload
@@ -47,21 +48,41 @@ void bring_loopback_up(Job& job);
 void name_host(Job& job);
 void set_sysctls(Job& job);
 
-// sources.cpp, mounts.cpp, filesystems.cpp, dev.cpp
-void clone_sources(Job& job);
-void attach_mounts(Job& job);
 // The payload's ids as they count while the mounts are made: a user namespace
 // that comes after them has not renamed the ids yet.
 struct Owner {
   uint32_t uid, gid;
 };
 Owner payload_outside(const Job& job);
+
+// sources.cpp
+void clone_sources(Job& job);
+uint64_t attributes_of(const plan::Mount& mount);
+bool is_cloned(plan::MountKind kind);
+void restrict_tree(Job& job, Step step, uint32_t index, int tree, uint64_t attributes);
+// idmap.cpp
+void map_ids(Job& job, uint32_t index, const plan::Mount& mount, int tree);
+// mounts.cpp, verify_mounts.cpp
+void attach_mounts(Job& job);
+uint32_t mount_id(Job& job, uint32_t index, int tree);
+void verify_mounts(Job& job);
+// filesystems.cpp, dev.cpp
+int remember(Job& job, uint32_t index, long tree, Step step);
 int new_tmpfs(Job& job, uint32_t index, const plan::Mount& mount);
-int new_proc(Job& job, uint32_t index);
+int new_proc(Job& job, uint32_t index, const plan::Mount& mount);
 int new_devpts(Job& job, uint32_t index);
+int new_mqueue(Job& job, uint32_t index);
 int new_shm(Job& job, uint32_t index);
 void fill_dev(Job& job, uint32_t index, int dev);
-void restrict_tree(Job& job, Step step, uint32_t index, int tree, uint64_t attributes);
+// staging.cpp, overlay.cpp, masks.cpp
+void make_staging(Job& job);
+long copy_content(int from, int at, const char* name, uint32_t mode, Owner owner);
+int new_file(Job& job, uint32_t index, const plan::Mount& mount);
+int new_empty_file(Job& job, uint32_t index);
+bool has_upper(const Job& job, const plan::Mount& mount);
+int new_overlay(Job& job, uint32_t index, const plan::Mount& mount);
+class Places;
+void cover(Job& job, const Places& places, uint32_t index, const plan::Mount& mount);
 
 // identity.cpp
 void become_mapped(Job& job, uint32_t uid, uint32_t gid);

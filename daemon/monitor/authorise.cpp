@@ -12,6 +12,7 @@
 #include <cstring>
 #include <string>
 
+#include "authorise_mounts.hpp"
 #include "capabilities.hpp"
 #include "sys/words.hpp"
 
@@ -77,7 +78,7 @@ class Judge {
 
   Decision<Approved> decide() {
     if (consistent() && outbound() && namespaces() && no_new_privs() && identity() &&
-        scheduling() && limits() && capabilities() && id_maps() && lifetime())
+        scheduling() && limits() && capabilities() && id_maps() && mounts() && lifetime())
       return std::move(finish());
     return refusal_;
   }
@@ -189,12 +190,10 @@ class Judge {
   }
 
   bool may_be_user(uint32_t low, uint32_t high) const {
-    return (low == peer_.uid && high == peer_.uid) || peer_.holds(CAP_SETUID) ||
-           rule_.grants_uids(low, high);
+    return monitor::may_be_user(peer_, rule_, low, high);
   }
   bool may_be_group(uint32_t low, uint32_t high) const {
-    return (low == high && peer_.in_group(low)) || peer_.holds(CAP_SETGID) ||
-           rule_.grants_gids(low, high);
+    return monitor::may_be_group(peer_, rule_, low, high);
   }
 
   bool identity() {
@@ -281,6 +280,11 @@ class Judge {
     return refusal_.kind == RefusalKind::none;
   }
 
+  bool mounts() {
+    refusal_ = authorise_mounts(peer_, rule_, plan_, approved_.ids_);
+    return refusal_.kind == RefusalKind::none;
+  }
+
   // Both sides of a map lie within the client's ids, or root has given them.
   bool id_maps() {
     plan::Order& order = approved_.order_;
@@ -300,6 +304,8 @@ class Judge {
   Approved& finish() {
     plan::Order& order = approved_.order_;
     order.version = plan::kOrderVersion;
+    order.caller_uid = peer_.uid;
+    order.caller_gid = peer_.gid;
     // The pid namespace of a joined user namespace is made inside it, by init.
     const bool user_joined =
         join(Namespace::user) == Join::descriptor || join(Namespace::user) == Join::job;
@@ -344,6 +350,8 @@ Refusal authorise_fact(const Peer& peer, const Rule& rule, plan::View plan, cons
     }
     return {};
   }
+  if (descriptor.use == plan::Use::device) return authorise_device(peer, rule, fact, mode);
+  if (descriptor.use == plan::Use::writable_layer) return authorise_layer(peer, rule, fact, mode);
   if (descriptor.use != plan::Use::payload) return {};
 
   // Without a mount namespace there is no box that a descriptor could open.

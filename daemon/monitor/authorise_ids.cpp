@@ -186,9 +186,22 @@ class Ids {
 
   // What is written there is gone with the job, or nothing can be written. A
   // kind that is not named here is not known to be so.
-  static bool is_private(const plan::Mount& mount) {
+  bool is_private(const plan::Mount& mount) const {
     switch (mount.kind) {
-      case MountKind::bind: return (mount.flags & plan::kMountReadOnly) != 0;
+      // Shown as the payload's, what it makes there is the caller's.
+      case MountKind::bind:
+        return (mount.flags & (plan::kMountReadOnly | plan::kMountOwnerCaller)) != 0;
+      case MountKind::overlay:
+        for (uint32_t i = 0; i < mount.layers.count; ++i)
+          if (plan_.at(mount.layers, i).role != plan::LayerRole::lower) return false;
+        return true;
+      case MountKind::devpts:
+      case MountKind::mqueue:
+      case MountKind::file:
+      case MountKind::secret:
+      case MountKind::device:
+      case MountKind::mask:
+      case MountKind::lock:
       case MountKind::tmpfs:
       case MountKind::proc:
       case MountKind::dev:

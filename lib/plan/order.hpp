@@ -53,6 +53,7 @@ struct Order {
   uint32_t tasks_count;  // v1 `tasks` or v2 `cgroup.procs` files after those; the payload writes "0" to each
   Capabilities capabilities;  // of the payload; kEveryCapability: each that init holds
   uint64_t rlimit_hard[kRlimits];  // ceilings for the limits that are constants of ours
+  uint32_t caller_uid, caller_gid;
   uint32_t login_uid;              // for /proc/self/loginuid; kNone: none
   uint32_t mapped_uid, mapped_gid;  // with kFreshUser: the ids that init takes on in it
   uint32_t leased_id;               // uid and gid of the payload instead of the Plan's, or 0
@@ -94,6 +95,7 @@ struct Fact {
   uint32_t domain;      // of a socket, or kNone
   uint32_t namespace_type;   // CLONE_NEW*, 0 if it is no namespace
   uint32_t namespace_owner;  // uid that owns the user namespace it belongs to, or kNone
+  uint32_t uid, gid;         // st_uid, st_gid
 };
 
 inline constexpr uint32_t kFactsPerReport = 64;

@@ -27,6 +27,7 @@ inline constexpr uint32_t kMaxActions = 4096;
 inline constexpr uint32_t kMaxGroups = 65536;  // NGROUPS_MAX
 inline constexpr uint32_t kMaxMapLines = 340;  // user_namespaces(7), Linux 4.15
 inline constexpr uint32_t kMaxMounts = 8192;
+inline constexpr uint32_t kMaxLayers = 502;  // 500 lower ones (overlayfs), upper and work
 inline constexpr uint32_t kMaxTags = 64;
 inline constexpr uint32_t kMaxSysctls = 64;
 inline constexpr uint32_t kMaxLandlockPaths = 1024;
@@ -60,7 +61,17 @@ enum class Method : uint32_t { run, start, plan_only };
 
 // What a passed descriptor is for. The monitor authorises by this and by the
 // facts that init reads from the descriptor itself (order.hpp).
-enum class Use : uint32_t { payload, executable, cwd, mount, namespace_join, count_ };
+enum class Use : uint32_t {
+  payload,
+  executable,
+  cwd,
+  mount,           // source of a bind, lower layer of an overlay
+  namespace_join,
+  content,         // a sealed memfd of the front's: what a file or secret holds
+  writable_layer,  // upper or work of an overlay
+  device,          // a node of the host's /dev
+  count_
+};
 
 struct Descriptor {
   Use use;
@@ -119,13 +130,31 @@ enum class MountKind : uint32_t {
   symlink,      // data -> at
   dir,          // mode
   cgroup_view,  // the payload's own cgroup leaf, read-only
-  scratch,      // a private directory at `at`, owned by the payload
+  scratch,      // a private directory at `at`, owned by the payload; flags: kMountOnDisk
+  devpts,       // an instance of its own
+  mqueue,       // of the job's ipc namespace
+  file,         // descriptor: its content; mode; bound at `at`
+  secret,       // descriptor: its content; a file of the payload's, 0400, on a tmpfs of this job
+  overlay,      // layers; without an upper one changes are gone with the job
+  device,       // descriptor: the node
+  mask,         // an empty read-only file or directory over what is at `at`, if anything is
+  lock,         // what is at `at`, if anything is, turns read-only
   count_
 };
 
 inline constexpr uint32_t kMountReadOnly = 1, kMountNoSuid = 2, kMountNoDev = 4, kMountNoExec = 8,
                           kMountNoAtime = 16, kMountRecursive = 32, kMountOptional = 64,
-                          kMountIsFile = 128, kMountAllFlags = 255;
+                          kMountIsFile = 128, kMountSubsetPid = 256, kMountOwnerCaller = 512,
+                          kMountOnDisk = 1024, kMountAllFlags = 2047;
+
+// One directory of an overlay. Lower ones come first, the topmost before all.
+enum class LayerRole : uint32_t { lower, upper, work, count_ };
+
+struct Layer {
+  LayerRole role;
+  uint32_t descriptor;
+  Text source;  // as in Mount
+};
 
 struct Mount {
   MountKind kind;
@@ -137,6 +166,10 @@ struct Mount {
   Text at;          // absolute, inside the new root; "/" is the root itself
   Text source;      // the source as an absolute path: rootless init opens it again and compares
   Text data;        // symlink target
+  Span<Layer> layers;
+  // A bind whose ids are shown as others: inside as the sandbox sees them,
+  // outside as the file system has them.
+  Span<IdMap> uid_map, gid_map;
 };
 
 struct Tag {

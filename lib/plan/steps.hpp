@@ -27,8 +27,16 @@ enum class Stage : uint32_t { none, monitor, init, payload };
   X(join, "setns", init, "namespaces")                          \
   X(sources, "open_tree", init, "mounts")                       \
   X(mount_namespace, "unshare_mnt", init, "namespaces.mnt")     \
+  X(idmap, "idmap", init, "mounts")                             \
+  X(overlay, "overlay", init, "mounts")                         \
+  X(content, "content", init, "mounts")                         \
   X(mounts, "mounts", init, "mounts")                           \
+  X(device, "device", init, "devices")                          \
+  X(secret, "secret", init, "secrets")                          \
+  X(mask, "mask", init, "masked_paths")                         \
+  X(lock, "lock", init, "readonly_paths")                       \
   X(pivot, "pivot_root", init, "mounts")                        \
+  X(verify_mounts, "verify_mounts", init, "mounts")             \
   X(publish, "publish", init, "network.outbound.publish")       \
   X(network_owner, "network_owner", init, "network.outbound")   \
   X(network_rules, "network_rules", init, "network.outbound")   \

@@ -69,6 +69,16 @@ void check_texts(Checker& is, const View& plan) {
   is.that(h.argv.count > 0, Flaw::count);
 }
 
+void check_map(Checker& is, const View& plan, Span<IdMap> map) {
+  if (!is.span(map, kMaxMapLines)) return;
+  for (uint32_t i = 0; i < map.count; ++i) {
+    const IdMap& line = plan.at(map, i);
+    is.that(line.count > 0 && line.inside <= UINT32_MAX - line.count &&
+                line.outside <= UINT32_MAX - line.count,
+            Flaw::range);
+  }
+}
+
 void check_descriptors(Checker& is, const View& plan) {
   const Header& h = plan.header();
   if (!is.span(h.descriptors, kMaxDescriptors)) return;
@@ -106,6 +116,19 @@ void check_descriptors(Checker& is, const View& plan) {
     is.text(mount.source, kMaxPath);
     is.text(mount.data, kMaxPath);
     if (mount.kind == MountKind::bind) names(mount.descriptor, Use::mount);
+    if (mount.kind == MountKind::device) names(mount.descriptor, Use::device);
+    if (mount.kind == MountKind::file || mount.kind == MountKind::secret)
+      names(mount.descriptor, Use::content);
+    if (!is.span(mount.layers, kMaxLayers)) return;
+    is.that((mount.kind == MountKind::overlay) == (mount.layers.count != 0), Flaw::count);
+    for (uint32_t k = 0; k < mount.layers.count; ++k) {
+      const Layer& layer = plan.at(mount.layers, k);
+      if (!is.one_of(layer.role)) return;
+      names(layer.descriptor, layer.role == LayerRole::lower ? Use::mount : Use::writable_layer);
+      is.text(layer.source, kMaxPath);
+    }
+    check_map(is, plan, mount.uid_map);
+    check_map(is, plan, mount.gid_map);
   }
 }
 
@@ -134,15 +157,8 @@ void check_numbers(Checker& is, const View& plan) {
   if (is.span(id.groups, kMaxGroups))
     for (uint32_t i = 0; i < id.groups.count; ++i)
       is.that(plan.at(id.groups, i) != kNone, Flaw::range);
-  for (Span<IdMap> map : {h.uid_map, h.gid_map}) {
-    if (!is.span(map, kMaxMapLines)) return;
-    for (uint32_t i = 0; i < map.count; ++i) {
-      const IdMap& line = plan.at(map, i);
-      is.that(line.count > 0 && line.inside <= UINT32_MAX - line.count &&
-                  line.outside <= UINT32_MAX - line.count,
-              Flaw::range);
-    }
-  }
+  check_map(is, plan, h.uid_map);
+  check_map(is, plan, h.gid_map);
   is.range(h.caller_cgroup, 0, 1);
   const Capabilities& sets = h.capabilities;
   is.range(sets.set, 0, 1);

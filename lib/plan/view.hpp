@@ -42,7 +42,8 @@ class View {
 // client's own rights opened it.
 inline bool needs_fact(const Header& header, const Descriptor& descriptor) {
   const bool boxed = header.namespaces[static_cast<uint32_t>(Namespace::mnt)].join != Join::host;
-  return descriptor.use == Use::namespace_join || (descriptor.use == Use::payload && boxed);
+  return descriptor.use == Use::namespace_join || descriptor.use == Use::writable_layer ||
+         descriptor.use == Use::device || (descriptor.use == Use::payload && boxed);
 }
 
 // `bytes` is the size of the sealed memfd. The block must be aligned to 8.

@@ -73,12 +73,22 @@ std::optional<Problem> broken_publish(const Outbound& outbound) {
   return std::nullopt;
 }
 
+// What is put on top of the mounts.
+const char* on_top(const Request& request) {
+  if (!request.secrets.empty()) return "secrets";
+  if (!request.masked_paths.empty()) return "masked_paths";
+  if (!request.readonly_paths.empty()) return "readonly_paths";
+  return request.devices && !request.devices->empty() ? "devices" : nullptr;
+}
+
 std::optional<Problem> broken_box(const Request& request) {
   const Namespaces& namespaces = request.namespaces;
   if (!is_new(namespaces.mnt)) {
     const char* const rule = "needs a new mount namespace; the profile \"none\" mounts nothing";
     if (request.workspace) return broken("workspace", rule, "namespaces.mnt \"new\"");
     if (!request.mounts.empty()) return broken("mounts", rule, "namespaces.mnt \"new\"");
+    if (request.root) return broken("root", rule, "namespaces.mnt \"new\"");
+    if (const char* field = on_top(request)) return broken(field, rule, "namespaces.mnt \"new\"");
   } else if (request.cwd && std::holds_alternative<PassedFd>(*request.cwd)) {
     // A directory outside the new root is a way out of it: ".." leads on.
     return broken("cwd", "a passed directory lies outside the new root",
@@ -86,11 +96,16 @@ std::optional<Problem> broken_box(const Request& request) {
   }
   if (request.root_access && !request.root)
     return broken("root_access", "says how root is mounted, and there is none", "root");
+  if (const char* field = on_top(request); field && !request.root && request.mounts.empty())
+    return broken(field, "needs a root directory of the job's own", "root, or a mount at /");
   for (size_t i = 1; i < request.mounts.size(); ++i)
     if (request.mounts[i].at == "/")
       return broken("mounts./", "must be the first mount, or it hides those before it");
-  if (!request.mounts.empty() && request.mounts[0].at == "/" && !request.mounts[0].bind)
-    return broken("mounts./", "must be a bind; without one the root is an empty tmpfs");
+  if (!request.mounts.empty() && request.mounts[0].at == "/" && !request.mounts[0].bind &&
+      !request.mounts[0].overlay)
+    return broken("mounts./", "must be a bind or an overlay; without one the root is an empty tmpfs");
+  if (request.root && !request.mounts.empty() && request.mounts[0].at == "/")
+    return broken("root", "contradicts the mount at /", "one of the two");
   if (request.network && std::holds_alternative<Outbound>(*request.network)) {
     // Whose members could change it: the network belongs to a user namespace of
     // the service's making.

@@ -243,6 +243,28 @@ std::optional<Problem> settle_network(Request& layer, Request& base, Origins& or
   return std::nullopt;
 }
 
+bool mounts_root(const Mount& mount) {
+  return normal_path(mount.at) == "/";
+}
+
+// `root` and a mount at "/" are two words for the same place: of two layers the
+// higher one has it, in one layer they contradict each other.
+std::optional<Problem> settle_root(const Request& layer, Request& base, Origins& origins) {
+  const bool mounted = std::any_of(layer.mounts.begin(), layer.mounts.end(), mounts_root);
+  if (layer.root && mounted)
+    return Problem{Problem::Kind::invalid, "root", "contradicts the mount at /", "one of the two",
+                   ""};
+  if (layer.root && std::erase_if(base.mounts, mounts_root) != 0)
+    forget_origins(origins, "mounts./");
+  if (mounted && base.root) {
+    base.root.reset();
+    base.root_access.reset();
+    forget_origins(origins, "root");
+    forget_origins(origins, "root_access");
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::string normal_path(std::string_view path) {
@@ -294,6 +316,8 @@ Result<Effective> merge(std::span<const Layer> layers, const Lacks& lacks) {
     if (doing.problem) return *std::move(doing.problem);
 
     if (auto problem = settle_network(layer, effective.request, effective.origins))
+      return *std::move(problem);
+    if (auto problem = settle_root(layer, effective.request, effective.origins))
       return *std::move(problem);
     lay(effective.request, layer, "", layers[i].origin, effective.origins);
   }

@@ -29,7 +29,8 @@ struct Table<Workspace> {
       std::tuple{kRequired(Field{"path", &Workspace::path, kAbsolutePath,
                                  "a directory, bound at its own path"}),
                  Field{"access", &Workspace::access, kAccess, "rw if absent"},
-                 Field{"owner", &Workspace::owner, kOwner, "whose ids its files have"}};
+                 Field{"owner", &Workspace::owner, kOwner,
+                       "caller: files that the payload makes are the caller's, whoever it is"}};
 };
 template <>
 struct Table<Empty> {
@@ -87,14 +88,8 @@ struct Table<Overlay> {
   static const char* broken(const Overlay& overlay);
 };
 
-inline constexpr const char* kNoMountRoom = "this kind of mount is not built yet";
-
 template <>
 struct Table<Mount> {
-  static constexpr auto kLater = [](auto field) {
-    field.later = kNoMountRoom;
-    return field;
-  };
   static constexpr auto fields = std::tuple{
       kRequired(Field{"at", &Mount::at, kAbsolutePath, "where, inside the new root; ~ is HOME"}),
       Field{"bind", &Mount::bind, kAbsoluteOrFd, "a path outside, opened as the caller"},
@@ -102,24 +97,27 @@ struct Table<Mount> {
       Field{"proc", &Mount::proc, Object<Proc>{}, "a fresh procfs of the payload's pid namespace"},
       Field{"cgroup_view", &Mount::cgroup_view, Object<Empty>{},
             "the payload's own cgroup, read-only"},
-      kLater(Field{"devpts", &Mount::devpts, Object<Empty>{}, "terminals of its own"}),
-      kLater(Field{"mqueue", &Mount::mqueue, Object<Empty>{}, "POSIX message queues"}),
+      Field{"devpts", &Mount::devpts, Object<Empty>{}, "terminals of its own"},
+      Field{"mqueue", &Mount::mqueue, Object<Empty>{},
+            "POSIX message queues of the job's ipc namespace"},
       Field{"dev", &Mount::dev, kDevKind, "null zero full random urandom tty ptmx pts shm"},
       Field{"symlink", &Mount::symlink, kPath, "a symbolic link with this target"},
       Field{"dir", &Mount::dir, Object<Directory>{}, "a directory on a file system of the sandbox"},
       Field{"scratch", &Mount::scratch, Object<Scratch>{}, "empty, private, the payload's own"},
-      kLater(Field{"file", &Mount::file, Object<FileContent>{}, "a file with this content"}),
-      kLater(Field{"overlay", &Mount::overlay, Object<Overlay>{}, "overlayfs"}),
+      Field{"file", &Mount::file, Object<FileContent>{}, "a file with this content"},
+      Field{"overlay", &Mount::overlay, Object<Overlay>{}, "overlayfs"},
       Field{"access", &Mount::access, kAccess,
-            "of bind, tmpfs and dev; ro for bind, else rw, if absent"},
+            "of bind, file, tmpfs, dev and overlay; ro for bind and file, else rw, if absent"},
       Field{"nosuid", &Mount::nosuid, kBoolean, "of bind; true if absent"},
       Field{"nodev", &Mount::nodev, kBoolean, "of bind; true if absent"},
-      Field{"noexec", &Mount::noexec, kBoolean, "of bind, tmpfs and scratch; false if absent"},
-      Field{"noatime", &Mount::noatime, kBoolean, "of bind; false if absent"},
+      Field{"noexec", &Mount::noexec, kBoolean,
+            "of bind, file, tmpfs, scratch and overlay; false if absent"},
+      Field{"noatime", &Mount::noatime, kBoolean,
+            "of bind, tmpfs, scratch and overlay; false if absent"},
       Field{"recursive", &Mount::recursive, kBoolean,
             "of bind: with what is mounted below; true if absent"},
-      kLater(Field{"idmap", &Mount::idmap, Object<MountIdMap>{},
-                   "of bind: ids that it shows as others, mount_setattr(2)"}),
+      Field{"idmap", &Mount::idmap, Object<MountIdMap>{},
+            "of bind: ids that it shows as others, mount_setattr(2)"},
       Field{"optional", &Mount::optional, kBoolean,
             "left out where the source or place is missing"}};
   static const char* broken(const Mount& mount);
@@ -342,26 +340,21 @@ struct Table<Request> {
       Field{"domainname", &R::domainname, Text{plan::kMaxHostname}, "of a new uts namespace"},
       Field{"time_offsets", &R::time_offsets, Object<TimeOffsets>{}, "of a new time namespace"},
 
-      later(Field{"root", &R::root, kRoot, "another root directory"},
-            "other roots are not built yet; bind one at / in mounts"),
-      later(Field{"root_access", &R::root_access, kRootAccess,
-                  "of root; overlay: writable, and gone with the job; ro if absent"},
-            "other roots are not built yet; bind one at / in mounts"),
+      Field{"root", &R::root, kRoot,
+            "another root directory, in the place of a mount at /; empty: a tmpfs"},
+      Field{"root_access", &R::root_access, kRootAccess,
+            "of root; overlay: writable, and gone with the job; ro if absent"},
       Field{"workspace", &R::workspace, Object<Workspace>{}, "bound last of all, writable"},
       Field{"mounts", &R::mounts, List<Object<Mount>>{{}, 0, plan::kMaxMounts - 1},
             "the new root, in order", Merge::mounts},
-      later(Field{"secrets", &R::secrets, Map<Object<Secret>>{secret_name_rule, {}, 64},
-                  "files /run/secrets/NAME, 0400, in no reply, record or log", kByKey},
-            "secrets are not built yet"),
-      later(Field{"masked_paths", &R::masked_paths, List<Bytes>{kAbsolutePath, 0, 4096},
-                  "made empty, where they are there", Merge::gather},
-            "masked paths are not built yet"),
-      later(Field{"readonly_paths", &R::readonly_paths, List<Bytes>{kAbsolutePath, 0, 4096},
-                  "made read-only, where they are there", Merge::gather},
-            "read-only paths are not built yet"),
-      later(Field{"devices", &R::devices, List<Object<Device>>{{}, 0, 64},
-                  "nodes of the host in the sandbox's /dev"},
-            "devices are not built yet"),
+      Field{"secrets", &R::secrets, Map<Object<Secret>>{secret_name_rule, {}, 64},
+            "files /run/secrets/NAME, 0400, in no reply, record or log", kByKey},
+      Field{"masked_paths", &R::masked_paths, List<Bytes>{kAbsolutePath, 0, 4096},
+            "made empty, where they are there", Merge::gather},
+      Field{"readonly_paths", &R::readonly_paths, List<Bytes>{kAbsolutePath, 0, 4096},
+            "made read-only, where they are there", Merge::gather},
+      Field{"devices", &R::devices, List<Object<Device>>{{}, 0, 64},
+            "nodes of the host in the sandbox's /dev"},
 
       Field{"network", &R::network, kNetwork,
             "none: a namespace of its own, loopback up; host: the host's"},

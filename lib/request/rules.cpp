@@ -197,13 +197,14 @@ const char* Table<Mount>::broken(const Mount& mount) {
                     mount.overlay.has_value();
   if (kinds != 1)
     return "has not exactly one kind (bind, tmpfs, proc, dev, symlink, dir, scratch...)";
-  if (!mount.bind &&
-      (mount.nosuid || mount.nodev || mount.noatime || mount.recursive || mount.idmap))
-    return "nosuid, nodev, noatime, recursive and idmap belong to bind";
-  if (mount.access && !mount.bind && !mount.tmpfs && !mount.dev)
-    return "access belongs to bind, tmpfs and dev";
-  if (mount.noexec && !mount.bind && !mount.tmpfs && !mount.scratch)
-    return "noexec belongs to bind, tmpfs and scratch";
+  if (!mount.bind && (mount.nosuid || mount.nodev || mount.recursive || mount.idmap))
+    return "nosuid, nodev, recursive and idmap belong to bind";
+  if (mount.access && !mount.bind && !mount.file && !mount.tmpfs && !mount.dev && !mount.overlay)
+    return "access belongs to bind, file, tmpfs, dev and overlay";
+  const bool plain = mount.bind || mount.tmpfs || mount.scratch || mount.overlay;
+  if (mount.noexec && !plain && !mount.file)
+    return "noexec belongs to bind, file, tmpfs, scratch and overlay";
+  if (mount.noatime && !plain) return "noatime belongs to bind, tmpfs, scratch and overlay";
   return nullptr;
 }
 

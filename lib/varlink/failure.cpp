@@ -59,6 +59,36 @@ Subject executable_subject(const plan::View* job) {
   return {named_by_argv ? "argv[0]" : "executable", quoted(*job, header.executable)};
 }
 
+// Devices, secrets and paths to cover are mounts of the Plan as well; in the
+// request they have fields of their own.
+const char* field_of_mount(plan::MountKind kind) {
+  switch (kind) {
+    case plan::MountKind::device: return "devices";
+    case plan::MountKind::secret: return "secrets";
+    case plan::MountKind::mask: return "masked_paths";
+    case plan::MountKind::lock: return "readonly_paths";
+    default: return "mounts";
+  }
+}
+
+Subject mount_subject(const plan::Failure& failure, const plan::View* job) {
+  const char* field = plan::describe(failure.step).field;
+  if (failure.index == plan::kNone) return {field, {}};
+  if (job == nullptr || failure.index >= job->header().mounts.count)
+    return {indexed(field, failure.index), {}};
+  const auto& mount = job->at(job->header().mounts, failure.index);
+  Subject subject{field_of_mount(mount.kind), quoted(*job, mount.at)};
+  const bool list = mount.kind == plan::MountKind::mask || mount.kind == plan::MountKind::lock ||
+                    mount.kind == plan::MountKind::device;
+  const std::string_view at(job->c_str(mount.at), mount.at.length);
+  if (mount.kind == plan::MountKind::secret)
+    subject.field += '.' + std::string(at.substr(at.rfind('/') + 1));
+  else if (!list)
+    subject.field += '.' + std::string(at);
+  if (mount.source.length != 0) subject.text += " from " + quoted(*job, mount.source);
+  return subject;
+}
+
 Subject subject_of(const plan::Failure& failure, const plan::View* job) {
   const char* field = plan::describe(failure.step).field;
   const uint32_t index = failure.index;
@@ -67,16 +97,15 @@ Subject subject_of(const plan::Failure& failure, const plan::View* job) {
     case Step::file_action: return action_subject(failure, job);
     case Step::cwd: return {field, job == nullptr ? "" : quoted(*job, job->header().cwd)};
     case Step::sources:
-    case Step::mounts: {
-      if (index == plan::kNone) return {field, {}};
-      Subject subject{indexed(field, index), {}};
-      if (job != nullptr && index < job->header().mounts.count) {
-        const auto& mount = job->at(job->header().mounts, index);
-        subject.text = quoted(*job, mount.at);
-        if (mount.source.length != 0) subject.text += " from " + quoted(*job, mount.source);
-      }
-      return subject;
-    }
+    case Step::idmap:
+    case Step::overlay:
+    case Step::content:
+    case Step::mounts:
+    case Step::device:
+    case Step::secret:
+    case Step::mask:
+    case Step::lock:
+    case Step::verify_mounts: return mount_subject(failure, job);
     case Step::id_map:
       if (index == 0) return {"uid_map", "newuidmap(1)"};
       if (index == 1) return {"gid_map", "newgidmap(1)"};
@@ -127,7 +156,15 @@ std::string_view doing(Step step) {
     case Step::join: return "joining a namespace";
     case Step::sources: return "opening a mount source";
     case Step::mount_namespace: return "making the mount namespace";
+    case Step::idmap: return "showing the ids of a mount as others";
+    case Step::overlay: return "making an overlay";
+    case Step::content: return "making a file";
     case Step::mounts: return "mounting";
+    case Step::device: return "binding a device";
+    case Step::secret: return "writing a secret";
+    case Step::mask: return "masking a path";
+    case Step::lock: return "making a path read-only";
+    case Step::verify_mounts: return "the mounts read back are not those that were made";
     case Step::pivot: return "changing the root directory";
     case Step::user_namespace: return "making the user namespace";
     case Step::become_mapped: return "taking on a mapped id";
@@ -208,6 +245,26 @@ std::string_view advice(Step step, int error) {
         case ELOOP: return "Too many symbolic links, or scripts that interpret scripts";
         default: return "";
       }
+    case Step::overlay:
+      if (error == EINVAL)
+        return "A layer lies on a file system that overlayfs cannot use, or mounts of the host "
+               "below it are locked, which only the system service can leave out";
+      if (error == ENOTEMPTY) return "work must be an empty directory";
+      if (error == EBUSY) return "upper or work is in use by another overlay";
+      return "";
+    case Step::idmap:
+      if (error == EPERM)
+        return "Ids of a mount can be shown as others only with power over its file system: "
+               "use the system service";
+      if (error == EINVAL) return "The file system below it has no idmapped mounts";
+      if (error == ERANGE) return "The ids inside must be ids of the job's user namespace";
+      return "";
+    case Step::device:
+      if (error == ENOENT) return "It needs a /dev of the sandbox: {\"dev\": \"minimal\"}";
+      if (error == EACCES) return "The host's mount that it lies on is nodev";
+      return "";
+    case Step::secret:
+      return error == EEXIST ? "A mount of the request has put something at that place" : "";
     case Step::sources:
     case Step::mounts:
       switch (error) {
@@ -221,6 +278,9 @@ std::string_view advice(Step step, int error) {
           return "The kernel refuses this mount here; in a user namespace it must not reveal "
                  "what the host has hidden below the same file system";
         case EINVAL: return "The source is not something that can be bound from here";
+        case EMFILE:
+          return "RLIMIT_NOFILE of the service is too low: a bind takes two descriptors while the "
+                 "sandbox is set up";
         default: return "";
       }
     case Step::setpgroup:
@@ -293,7 +353,7 @@ std::string_view advice(Step step, int error) {
       if (error == EMFILE) return "The number is above RLIMIT_NOFILE";
       return "";
     case Step::descriptors:
-      return error == EMFILE ? "The limit of open files of the service is too low for so many" : "";
+      return error == EMFILE ? "RLIMIT_NOFILE of the service is too low for so many" : "";
     case Step::setup_timeout:
       return "A file action may wait for ever, as open(2) of a FIFO does; "
              "lifetime.setup_timeout sets the limit";

@@ -52,6 +52,11 @@ class Trial {
   std::string outcome() {
     directory_ = world_.directory_of(world_.who(way_));
     write_file(directory_ + "/input", "from a file", 0644);
+    for (const char* name : {"/upper", "/work"}) {
+      const std::string path = directory_ + name;
+      check(mkdir(path.c_str(), 0755), "mkdir");
+      check(chown(path.c_str(), world_.who(way_).uid, world_.who(way_).gid), "chown");
+    }
     Client client = world_.connect(way_);
     Json request =
         row_.value("on", "none") == "default" ? world_.boxed_request() : world_.probe_request();

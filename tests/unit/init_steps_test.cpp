@@ -92,6 +92,22 @@ plan::Published taken_port() {
   return {{127, 0, 0, 1}, plan::kInet, 0, 80, ntohs(address.sin_port)};
 }
 
+// At a place of the host's, of one directory for everything it needs; `as` is
+// what that one is.
+void overlay(Driver& job, const char* directory, plan::LayerRole as) {
+  job.fresh(Namespace::mnt);
+  job.bind("/", "/", plan::kMountRecursive);
+  std::vector<plan::Layer> layers;
+  for (const auto role :
+       {plan::LayerRole::lower, plan::LayerRole::upper, plan::LayerRole::work}) {
+    const int fd = hold(::open(role == as ? directory : "/usr/bin", O_PATH | O_CLOEXEC));
+    const bool lower = role == plan::LayerRole::lower;
+    layers.push_back({role, job.pass(fd, lower ? plan::Use::mount : plan::Use::writable_layer),
+                      job.plan.text("")});
+  }
+  job.mount(MountKind::overlay, "/mnt").layers = job.plan.span(layers);
+}
+
 const std::vector<Case>& cases() {
   static const std::vector<Case> all = {
       {Step::start, EPERM, kNone, "setsid is refused",
@@ -137,6 +153,16 @@ const std::vector<Case>& cases() {
          hold(ends[1]);
          job.bind("/", "/", 0).descriptor = job.pass(hold(ends[0]), plan::Use::mount);
        }},
+      {Step::sources, EMFILE, 8, "no room for one clone more",
+       [](Driver& job) {
+         job.fresh(Namespace::mnt);
+         for (int i = 0; i < 10; ++i) job.bind("/usr", "/", plan::kMountReadOnly);
+         job.before_exec = [] {
+           // 0 to 6, the descriptors in two messages of their own, /proc, and eight clones.
+           const rlimit few{7 + 1 + 10 + 8, 7 + 1 + 10 + 8};
+           ::setrlimit(RLIMIT_NOFILE, &few);
+         };
+       }},
       {Step::sources, ESTALE, 0, "rootless: a path that leads elsewhere by now",
        [](Driver& job) {
          job.uid = 65534;
@@ -161,6 +187,56 @@ const std::vector<Case>& cases() {
          job.fresh(Namespace::mnt);
          job.bind("/", "/", plan::kMountRecursive);
          job.mount(MountKind::tmpfs, "/etc/passwd");
+       }},
+      {Step::idmap, EAGAIN, 0, "no more processes for a map",
+       [](Driver& job) {
+         job.fresh(Namespace::mnt);
+         const std::vector<plan::IdMap> line = {{0, 0, 1}};
+         plan::Mount& root = job.bind("/usr", "/", plan::kMountReadOnly);
+         root.uid_map = root.gid_map = job.plan.span(line);
+         job.before_exec = answer(SCMP_SYS(clone3), EAGAIN);
+       }},
+      {Step::overlay, EINVAL, 1, "a layer that the kernel makes up",
+       [](Driver& job) { overlay(job, "/proc/sys", plan::LayerRole::lower); }},
+      {Step::overlay, ENOTEMPTY, 1, "a work directory with something in it",
+       [](Driver& job) { overlay(job, "/usr", plan::LayerRole::work); }},
+      {Step::content, EINVAL, 1, "a content that may still change",
+       [](Driver& job) {
+         job.fresh(Namespace::mnt);
+         job.bind("/", "/", plan::kMountRecursive);
+         const int file = hold(::open("/etc/passwd", O_RDONLY | O_CLOEXEC));
+         job.mount(MountKind::file, "/etc/passwd", plan::kMountIsFile).descriptor =
+             job.pass(file, plan::Use::content);
+       }},
+      {Step::device, ENODEV, 1, "a device that is none",
+       [](Driver& job) {
+         job.fresh(Namespace::mnt);
+         job.bind("/", "/", plan::kMountRecursive);
+         job.mount(MountKind::device, "/dev/null", plan::kMountIsFile).descriptor =
+             job.pass(hold(::open("/etc/passwd", O_PATH | O_CLOEXEC)), plan::Use::device);
+       }},
+      {Step::secret, ENOENT, 1, "a secret that would lie on the host",
+       [](Driver& job) {
+         job.fresh(Namespace::mnt);
+         job.bind("/", "/", plan::kMountRecursive);
+         job.mount(MountKind::secret, "/etc/no-such-secret", plan::kMountIsFile).descriptor =
+             job.pass(hold(::open("/etc/passwd", O_RDONLY | O_CLOEXEC)), plan::Use::content);
+       }},
+      {Step::mask, EIO, 1, "no file to mask with",
+       [](Driver& job) {
+         job.fresh(Namespace::mnt);
+         job.bind("/", "/", plan::kMountRecursive);
+         job.mount(MountKind::mask, "/etc/passwd");
+         job.before_exec = answer(SCMP_SYS(mknodat), EIO);
+       }},
+      {Step::lock, EIO, 1, "a tree that cannot be cloned again",
+       [](Driver& job) {
+         job.fresh(Namespace::mnt);
+         job.bind("/", "/", 0);
+         job.mount(MountKind::lock, "/etc");
+         const auto flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE;
+         job.before_exec =
+             answer(SCMP_SYS(open_tree), EIO, {SCMP_A2_64(SCMP_CMP_EQ, static_cast<uint64_t>(flags))});
        }},
       {Step::pivot, EIO, kNone, "pivot_root",
        [](Driver& job) {
@@ -203,6 +279,15 @@ const std::vector<Case>& cases() {
        [](Driver& job) { is_network_process(job, "/etc/passwd"); }},
       {Step::pasta, ENETUNREACH, kNone, "a pasta that gives up",
        [](Driver& job) { is_network_process(job, "/bin/false"); }},
+      {Step::verify_mounts, EPERM, 1, "a read-only that was only said",
+       [](Driver& job) {
+         job.fresh(Namespace::mnt);
+         job.bind("/", "/", plan::kMountRecursive);
+         job.mount(MountKind::tmpfs, "/mnt", plan::kMountReadOnly);
+         // The one that seals a tmpfs is not recursive.
+         job.before_exec =
+             answer(SCMP_SYS(mount_setattr), 0, {SCMP_A2_64(SCMP_CMP_EQ, AT_EMPTY_PATH)});
+       }},
       {Step::user_namespace, ENOSPC, kNone, "no more user namespaces",
        [](Driver& job) { unshare_fails(job, Namespace::user, CLONE_NEWUSER); }},
       {Step::become_mapped, EINVAL, kNone, "an id that the map does not have",

@@ -122,6 +122,46 @@ TEST_CASE("mounts append, and one at the same place takes its turn") {
   CHECK(all.origins.at("mounts./proc") == "profile p");
 }
 
+TEST_CASE("root and a mount at / are one place: the higher layer has it") {
+  const Effective rooted = effective(kBox, asking(R"("root": "/r", "root_access": "overlay")"));
+  CHECK(std::get<std::string>(*rooted.request.root) == "/r");
+  for (const Mount& mount : rooted.request.mounts) CHECK(mount.at != "/");
+  CHECK_FALSE(rooted.origins.contains("mounts./"));
+
+  const char* const profile =
+      R"({"namespaces": {"mnt": "new"}, "root": "/r", "root_access": "rw"})";
+  const Effective bound = effective(profile, asking(R"("mounts": [{"at": "/", "bind": "/b"}])"));
+  CHECK_FALSE(bound.request.root);
+  CHECK_FALSE(bound.request.root_access);
+  CHECK_FALSE(bound.origins.contains("root"));
+  CHECK(bound.request.mounts.size() == 1);
+  // A way to mount it may come from below.
+  CHECK(effective(profile, asking(R"("root": "/other")")).request.root_access == RootAccess::rw);
+
+  CHECK(problem("{}", asking(R"("root": "/r", "mounts": [{"at": "//", "bind": "/b"}])")).field ==
+        "root");
+  CHECK(problem(kBox, asking(R"("root_access": "rw")")).field == "root_access");
+  for (const char* members : {R"("root": "/r")", R"("secrets": {"a": {"passed_fd": 0}})",
+                              R"("masked_paths": ["/x"])", R"("readonly_paths": ["/x"])",
+                              R"("devices": [{"path": "/dev/null"}])"}) {
+    CAPTURE(members);
+    const Problem got = problem("{}", asking(members));
+    CHECK(got.kind == Problem::Kind::invalid);
+    CHECK(std::string(members).find('"' + got.field + '"') == 0);
+    const bool root = got.field == "root";
+    if (!root)
+      CHECK(problem(R"({"namespaces": {"mnt": "new"}})", asking(members)).field == got.field);
+  }
+}
+
+TEST_CASE("masked and read-only paths of all layers count") {
+  const Effective all = effective(R"({"namespaces": {"mnt": "new"}, "root": "/r",
+      "masked_paths": ["/a"], "readonly_paths": ["/x"]})",
+                                  asking(R"("masked_paths": ["/b"], "readonly_paths": ["/y"])"));
+  CHECK(all.request.masked_paths == std::vector<std::string>{"/a", "/b"});
+  CHECK(all.request.readonly_paths == std::vector<std::string>{"/x", "/y"});
+}
+
 TEST_CASE("null and an absent member remove nothing") {
   const Effective plain = effective(kBox, asking(""));
   CHECK(
@@ -193,12 +233,7 @@ TEST_CASE("a field without a room is unsupported by name, wherever it stands") {
     CHECK(got.field == feature);
     CHECK_FALSE(got.reason.empty());
   };
-  unsupported(R"("root": "/r")", "root");
-  unsupported(R"("secrets": {"token": {"passed_fd": 0}})", "secrets");
-  unsupported(R"("masked_paths": ["/proc/kcore"])", "masked_paths");
-  unsupported(R"("readonly_paths": ["/usr"])", "readonly_paths");
   unsupported(R"("seccomp": {})", "seccomp");
-  unsupported(R"("devices": [])", "devices");
   unsupported(R"("dumpable": false)", "dumpable");
   unsupported(R"("limits": {"memory": 0})", "limits.memory");
   unsupported(R"("limits": {"swap": 0})", "limits.swap");
@@ -209,10 +244,6 @@ TEST_CASE("a field without a room is unsupported by name, wherever it stands") {
   unsupported(R"("limits": {"on_oom": "kill_job"})", "limits.on_oom");
   unsupported(R"("stdout": {"capture": {}})", "stdout");
   unsupported(R"("stderr": {"capture": {"max": 1}})", "stderr");
-  unsupported(R"("mounts": [{"at": "/a", "devpts": {}}])", "mounts./a");
-  unsupported(R"("mounts": [{"at": "/a", "mqueue": {}}])", "mounts./a");
-  unsupported(R"("mounts": [{"at": "/a", "file": {"text": ""}}])", "mounts./a");
-  unsupported(R"("mounts": [{"at": "/a", "overlay": {"lower": ["/b"]}}])", "mounts./a");
   unsupported(R"("sysctls": {"kernel.pid_max": "1"})", "sysctls.kernel.pid_max");
   unsupported(R"("sysctls": {"net.core.rmem_max": "1"})", "sysctls.net.core.rmem_max");
 }

@@ -195,7 +195,7 @@ TEST_CASE("the schema lists the members and refuses all others") {
   CHECK(schema["additionalProperties"] == false);
   CHECK(schema["properties"]["nice"]["minimum"] == -20);
   CHECK(schema["properties"]["nice"]["default"] == 0);
-  CHECK(schema["properties"]["root"].contains("x-unsupported"));
+  CHECK(schema["properties"]["limits"]["properties"]["memory"].contains("x-unsupported"));
   CHECK(schema["properties"]["lifetime"]["properties"]["stop_signal"]["default"] == "SIGTERM");
 }
 

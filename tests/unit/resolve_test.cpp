@@ -101,6 +101,13 @@ struct Made {
       if (text(view.at(view->mounts, i).at) == at) return &view.at(view->mounts, i);
     return nullptr;
   }
+  // Of the mounts that the request names; what is covered for root comes after them.
+  plan::Mount last() const {
+    plan::Mount found{};
+    for (const plan::Mount& mount : list(view->mounts))
+      if (mount.kind != plan::MountKind::mask && mount.kind != plan::MountKind::lock) found = mount;
+    return found;
+  }
   int fd(uint32_t descriptor) const { return resolved.descriptors.at(descriptor).borrow(); }
 };
 
@@ -209,9 +216,9 @@ TEST_CASE("the default profile is a box: root read-only, private places, workspa
   CHECK(made.mount("/proc")->kind == plan::MountKind::proc);
   CHECK(made.mount("/dev")->kind == plan::MountKind::dev);
   CHECK(made.mount("/sys/fs/cgroup")->kind == plan::MountKind::cgroup_view);
-  CHECK(made.text(mounts.back().at) == work.path());
-  CHECK(mounts.back().flags == (plan::kMountNoSuid | plan::kMountNoDev | plan::kMountRecursive));
-  CHECK(inode(made.fd(mounts.back().descriptor)) == inode(work.path()));
+  CHECK(made.text(made.last().at) == work.path());
+  CHECK(made.last().flags == (plan::kMountNoSuid | plan::kMountNoDev | plan::kMountRecursive));
+  CHECK(inode(made.fd(made.last().descriptor)) == inode(work.path()));
   CHECK(made.text(made->cwd) == work.path());
 
   CHECK((made->flags & plan::kLoopbackUp) != 0);
@@ -256,7 +263,7 @@ TEST_CASE("the home is a scratch directory, but never over a system directory") 
   // A private place is not the system's any more.
   caller.known_home = "/root";
   const Made made = make(R"("name": "x")", {}, caller);
-  CHECK(made.list(made->mounts).back().kind == plan::MountKind::scratch);
+  CHECK(made.last().kind == plan::MountKind::scratch);
   refused_as(R"("mounts": [{"at": "/usr/lib", "scratch": {}}])", "mounts./usr/lib");
 }
 
@@ -554,6 +561,23 @@ TEST_CASE("a terminal brings a session with it") {
   CHECK(passed->controlling_fd == 0);
 }
 
+TEST_CASE("more binds than descriptors may be open are refused by the name of the limit") {
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  std::string mounts = "\"mounts\": [";
+  for (int i = 0; i < 100; ++i)
+    mounts += (i ? ", " : "") + std::string(R"({"bind": "/usr", "at": "/b)") + std::to_string(i) + "\"}";
+  rlimit few = before;
+  few.rlim_cur = 64;
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+  const auto resolved = try_resolve(mounts + "]");
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  REQUIRE_FALSE(resolved.has_value());
+  CHECK(resolved.error().field.starts_with("mounts./b"));
+  CHECK(resolved.error().error == EMFILE);
+  CHECK(resolved.error().reason.find("RLIMIT_NOFILE of the service is 64") != std::string::npos);
+}
+
 TEST_CASE("every passed descriptor is used exactly once") {
   const auto null = [] { return open_fd("/dev/null", O_RDWR); };
   CHECK(refused_as(plain(R"("name": "x")"), "", fds(null())).got == "0");
@@ -786,7 +810,7 @@ TEST_CASE("the root, homes, what holds them and system directories are no worksp
     return "\"workspace\": {\"path\": \"" + path + "\"}";
   };
   const Made made = make(workspace(project + "/./"), {}, caller);
-  CHECK(made.text(made.list(made->mounts).back().at) == project);
+  CHECK(made.text(made.last().at) == project);
   const Made home = make(workspace("~/project"), {}, caller);
   CHECK(home.text(home->cwd) == project);
   fs::create_symlink("/", at / "root");

@@ -317,7 +317,7 @@ TEST_CASE("failures name the element at fault") {
   CHECK(words.errno_name == "ENOENT");
   CHECK(words.message.find("\"missing/dir\"") != std::string::npos);
   words = failure(plan::Step::mounts, ENOENT, 0);
-  CHECK(words.field == "mounts[0]");
+  CHECK(words.field == "mounts./data");
   CHECK(words.message.find("\"/data\"") != std::string::npos);
   CHECK_FALSE(words.hint.empty());
   words = failure(plan::Step::exec, ENOENT, plan::kNone);

@@ -30,6 +30,12 @@ request::Result<int> Descriptors::stand_in(const std::string& field, uint32_t in
   return passed_[index].borrow();
 }
 
+request::Result<sys::UniqueFd> Descriptors::take(const std::string& field, uint32_t index) {
+  if (auto problem = refuse(field, index, Used::no)) return *std::move(problem);
+  uses_of_passed_[index] = Used::passed;
+  return std::move(passed_[index]);
+}
+
 int Descriptors::peek(uint32_t index) const {
   return index < passed_.size() ? passed_[index].borrow() : -1;
 }

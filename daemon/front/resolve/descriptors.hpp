@@ -25,6 +25,8 @@ class Descriptors {
   // Borrows a passed descriptor that is not handed on but stands for others: a
   // pidfd, which may do so several times.
   request::Result<int> stand_in(const std::string& field, uint32_t index);
+  // Takes one out that is used here and handed on to nobody.
+  request::Result<sys::UniqueFd> take(const std::string& field, uint32_t index);
   // Looks at one before it is passed; -1 if it was not sent or is in use.
   int peek(uint32_t index) const;
 

@@ -28,7 +28,7 @@ struct Draft {
 MaybeProblem resolve_identity(Draft& draft);  // first: it sets named_home
 MaybeProblem resolve_namespaces(Draft& draft);
 MaybeProblem resolve_outbound(Draft& draft, const Outbound& outbound);  // of resolve_namespaces
-MaybeProblem resolve_mounts(Draft& draft);   // and the workspace
+MaybeProblem resolve_mounts(Draft& draft);   // and all that is one in the end
 MaybeProblem check_leased(Draft& draft);     // what a job with leased ids must not do
 MaybeProblem resolve_streams(Draft& draft);  // and file_actions
 MaybeProblem resolve_program(Draft& draft);  // executable, argv, env, cwd
@@ -40,6 +40,9 @@ MaybeProblem resolve_landlock(Draft& draft);
 inline const std::string& home_of(const Draft& draft) {
   return draft.named_home ? *draft.named_home : draft.caller.home();
 }
+
+// `bytes` in memory that nobody can change any more, opened for reading.
+request::Result<sys::UniqueFd> sealed_content(const std::string& field, const std::string& bytes);
 
 // The absolute form of `path`, "~" expanded; empty where that needs a home and
 // there is none.

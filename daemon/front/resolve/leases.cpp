@@ -34,8 +34,15 @@ MaybeProblem check_leased(Draft& draft) {
     if (mount.bind && mount.access == Access::rw)
       return outlasts("mounts." + mount.at, "what is written there",
                       "access \"ro\", or a tmpfs or scratch", "rw");
-  if (request.workspace && request.workspace->access != Access::ro)
-    return outlasts("workspace.access", "what is written there", "\"ro\"", "rw");
+  for (const Mount& mount : request.mounts)
+    if (mount.overlay && mount.overlay->upper)
+      return outlasts("mounts." + mount.at + ".overlay.upper", "what is written there", "none", "");
+  if (request.root && request.root_access == RootAccess::rw &&
+      !std::holds_alternative<EmptyRoot>(*request.root))
+    return outlasts("root_access", "what is written there", "\"ro\" or \"overlay\"", "rw");
+  if (request.workspace && request.workspace->access != Access::ro && !request.workspace->owner)
+    return outlasts("workspace.access", "what is written there", "\"ro\", or owner \"caller\"",
+                    "rw");
   if (request.file_actions)
     for (size_t i = 0; i < request.file_actions->size(); ++i)
       if (const auto* receive = std::get_if<ReceiveAction>(&(*request.file_actions)[i]);

@@ -1,5 +1,8 @@
 #include "resolve/resolve.hpp"
 
+#include <sys/resource.h>
+
+#include <cerrno>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -46,10 +49,21 @@ MaybeProblem resolve_cwd(Draft& draft) {
 
 }  // namespace
 
+std::string expand_home(const Draft& draft, const std::string& path) {
+  if (!path.starts_with('~')) return path;
+  const std::string& home = home_of(draft);
+  if (home.size() < 2 || home[0] != '/') return "";
+  return request::normal_path(home + path.substr(1));
+}
+
 Problem failed_call(std::string field, std::string what, int error) {
+  std::string reason = std::move(what) + ": " + std::string(sys::errno_text(error));
+  rlimit files{};
+  if (error == EMFILE && ::getrlimit(RLIMIT_NOFILE, &files) == 0)
+    reason += " (RLIMIT_NOFILE of the service is " + std::to_string(files.rlim_cur) + ")";
   return {Problem::Kind::failed,
           std::move(field),
-          std::move(what) + ": " + std::string(sys::errno_text(error)),
+          std::move(reason),
           "",
           sys::errno_name(error),
           error};
@@ -101,6 +115,11 @@ std::string shown_request(const Request& effective) {
   if (shown["stdin"].is_object())
     for (const char* content : {"text", "base64"})
       if (shown["stdin"].contains(content)) shown["stdin"][content] = nullptr;
+  if (shown.contains("mounts"))
+    for (auto& mount : shown["mounts"])
+      for (const char* content : {"text", "base64"})
+        if (mount.contains("file") && mount["file"].contains(content))
+          mount["file"][content] = nullptr;
   return shown.dump();
 }
 

@@ -1,35 +1,11 @@
 // stdin, stdout, stderr and file_actions, as one list of actions.
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
-
-#include <cerrno>
 
 #include "resolve/draft.hpp"
 
 namespace cloister::front {
 namespace {
-
-// A file in memory that nobody can change any more, opened for reading only:
-// the payload cannot tell it from a small file.
-request::Result<sys::UniqueFd> sealed_content(const std::string& bytes) {
-  const auto failed = [] { return failed_call("stdin", "cannot keep its text", errno); };
-  const sys::UniqueFd file(::memfd_create("stdin", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!file) return failed();
-  for (size_t written = 0; written < bytes.size();) {
-    const ssize_t more = ::write(file.borrow(), bytes.data() + written, bytes.size() - written);
-    if (more < 0 && errno == EINTR) continue;
-    if (more < 0) return failed();
-    written += static_cast<size_t>(more);
-  }
-  if (::fcntl(file.borrow(), F_ADD_SEALS,
-              F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0)
-    return failed();
-  const std::string path = "/proc/self/fd/" + std::to_string(file.borrow());
-  sys::UniqueFd reader(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!reader) return failed();
-  return reader;
-}
 
 class Actions {
  public:
@@ -60,7 +36,7 @@ class Actions {
   }
 
   MaybeProblem add(const Inline& content) {
-    auto file = sealed_content(content.bytes);
+    auto file = sealed_content("stdin", content.bytes);
     if (!file) return file.error();
     plan::Action& action = append(plan::Op::receive, fd_);
     action.descriptor = draft_.descriptors.add(*std::move(file), plan::Use::payload);

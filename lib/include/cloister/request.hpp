@@ -276,10 +276,11 @@ struct Mount {
   std::optional<FileContent> file;
   std::optional<Overlay> overlay;
 
-  std::optional<Access> access;       // bind, tmpfs, dev; bind: ro if absent, the others rw
-  std::optional<bool> noexec;         // bind, tmpfs, scratch; false if absent
+  // bind, file, tmpfs, dev, overlay; bind and file: ro if absent, the others rw
+  std::optional<Access> access;
+  std::optional<bool> noexec;         // bind, file, tmpfs, scratch, overlay; false if absent
   std::optional<bool> nosuid, nodev;  // bind; true if absent, as all others are
-  std::optional<bool> noatime;        // bind; false if absent
+  std::optional<bool> noatime;        // bind, tmpfs, scratch, overlay; false if absent
   std::optional<bool> recursive;      // bind, with what is mounted below; true if absent
   std::optional<MountIdMap> idmap;    // bind
   std::optional<bool> optional;       // left out where the source or the place is missing

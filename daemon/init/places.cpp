@@ -1,0 +1,70 @@
+#include "places.hpp"
+
+#include <asm/errno.h>
+#include <asm/stat.h>
+#include <linux/fcntl.h>
+#include <linux/openat2.h>
+#include <linux/stat.h>
+
+#include "text.hpp"
+
+namespace cloister::init {
+
+long Places::open(const char* path, uint64_t flags) const {
+  open_how how{O_PATH | O_CLOEXEC | flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+  return call(Call::openat2, root_, path, &how, sizeof how);
+}
+
+bool Places::is_ours(int fd) const {
+  struct stat status {};
+  if (call(Call::fstat, fd, &status) < 0) return false;
+  for (uint32_t i = 0; i < job_.own_device_count; ++i)
+    if (job_.own_devices[i] == status.st_dev) return true;
+  return false;
+}
+
+long Places::open_parent(const char* path, const char*& name) const {
+  static char prefix[plan::kMaxPath];
+  const size_t whole = length(path);
+  size_t end = whole;
+  while (end > 0 && path[end - 1] == '/') --end;
+  size_t begin = end;
+  while (begin > 0 && path[begin - 1] != '/') --begin;
+  if (begin == end) return -EEXIST;  // "/" itself
+  name = path + begin;
+  long parent = open("/");
+  for (size_t at = 1; parent >= 0 && at < begin; ++at) {
+    prefix[at - 1] = path[at - 1];
+    if (path[at] != '/' || path[at - 1] == '/') continue;
+    prefix[at] = 0;
+    long next = open(prefix, O_DIRECTORY);
+    if (next == -ENOENT) {
+      size_t last = at;
+      while (last > 0 && prefix[last - 1] != '/') --last;
+      next = make(static_cast<int>(parent), prefix + last, 0755, false);
+      if (next == 0) next = open(prefix, O_DIRECTORY);
+    }
+    close(static_cast<int>(parent));
+    parent = next;
+  }
+  return parent;
+}
+
+long Places::make(int parent, const char* name, uint32_t mode, bool file) const {
+  if (!is_ours(parent)) return -ENOENT;
+  return file ? call(Call::mknodat, parent, name, S_IFREG | mode, 0)
+              : call(Call::mkdirat, parent, name, mode);
+}
+
+long Places::open_or_make(const char* path, bool file, uint32_t mode) const {
+  const long found = open(path);
+  if (found != -ENOENT) return found;
+  const char* name = nullptr;
+  const long parent = open_parent(path, name);
+  if (parent < 0) return parent;
+  const long made = make(static_cast<int>(parent), name, mode, file);
+  close(static_cast<int>(parent));
+  return made < 0 ? made : open(path);
+}
+
+}  // namespace cloister::init

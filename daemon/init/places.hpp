@@ -1,0 +1,33 @@
+// Places: where mounts go. Looked up inside the new root only (RESOLVE_IN_ROOT,
+// no magic links), and made only on a file system of this job: nothing is ever
+// created in a tree of the host's.
+//
+// Borrows the root's descriptor. Every result is a descriptor or a negated errno.
+#pragma once
+
+#include "job.hpp"
+
+namespace cloister::init {
+
+class Places {
+ public:
+  Places(const Job& job, int root) : job_(job), root_(root) {}
+
+  // O_PATH, or as `flags` say.
+  long open(const char* path, uint64_t flags = 0) const;
+  // Whether it lies on a file system that was made for this job alone.
+  bool is_ours(int fd) const;
+  // The directory that holds the last name of `path`, made on the way where
+  // that is ours to do; `name` points at that last name.
+  long open_parent(const char* path, const char*& name) const;
+  // What is at `path`, made as an empty file or a directory where it is missing.
+  long open_or_make(const char* path, bool file, uint32_t mode) const;
+
+ private:
+  long make(int parent, const char* name, uint32_t mode, bool file) const;
+
+  const Job& job_;
+  const int root_;
+};
+
+}  // namespace cloister::init

@@ -1,0 +1,209 @@
+// What was asked for is read back from the kernel's own list when everything is
+// in place: each mount has its flags, those below a recursive bind have them
+// too, and nothing but the new root hangs on what is not there any more.
+//
+// mountinfo, proc_pid_mountinfo(5): "id parent major:minor root at options ...".
+// White space in paths is escaped there, so fields are what spaces separate.
+#include <asm/errno.h>
+#include <linux/fcntl.h>
+#include <linux/mount.h>
+#include <linux/stat.h>
+
+#include "filesystem.hpp"
+#include "verbs.hpp"
+
+namespace cloister::init {
+namespace {
+
+constexpr Step kStep = Step::verify_mounts;
+// The kernel's own bound is fs.mount-max, 100,000 unless somebody raised it.
+constexpr uint32_t kMaxSeen = 1 << 17, kSlots = 1 << 18;
+
+struct Seen {
+  uint32_t id, parent;
+  uint32_t flags;     // MOUNT_ATTR_* that it has
+  uint32_t wanted;    // and that it must have
+  uint32_t below;     // and that an unknown mount on it must have
+  uint32_t index;     // of the plan's mount, or that it belongs to
+  bool known;
+};
+
+Seen seen[kMaxSeen];
+uint32_t slots[kSlots];  // index + 1, by id
+uint32_t count;
+
+Seen* find(uint32_t id) {
+  for (uint32_t at = id * 2654435761u % kSlots;; at = (at + 1) % kSlots) {
+    if (slots[at] == 0) return nullptr;
+    if (seen[slots[at] - 1].id == id) return &seen[slots[at] - 1];
+  }
+}
+
+void insert(uint32_t index) {
+  uint32_t at = seen[index].id * 2654435761u % kSlots;
+  while (slots[at] != 0) at = (at + 1) % kSlots;
+  slots[at] = index + 1;
+}
+
+struct Word {
+  const char* text;
+  uint32_t flag;
+};
+constexpr Word kWords[] = {{"ro", MOUNT_ATTR_RDONLY},
+                           {"nosuid", MOUNT_ATTR_NOSUID},
+                           {"nodev", MOUNT_ATTR_NODEV},
+                           {"noexec", MOUNT_ATTR_NOEXEC},
+                           {"noatime", MOUNT_ATTR_NOATIME}};
+
+// The words of `from`, up to a space.
+uint32_t flags_of(const char* from) {
+  uint32_t flags = 0;
+  while (*from && *from != ' ') {
+    for (const Word& word : kWords) {
+      const size_t size = length(word.text);
+      const bool same = starts_with(from, word.text);
+      if (same && (from[size] == ',' || from[size] == ' ')) flags |= word.flag;
+    }
+    while (*from && *from != ',' && *from != ' ') ++from;
+    if (*from == ',') ++from;
+  }
+  return flags;
+}
+
+uint32_t number(const char*& text) {
+  uint32_t value = 0;
+  for (; *text >= '0' && *text <= '9'; ++text) value = value * 10 + static_cast<uint32_t>(*text - '0');
+  return value;
+}
+
+void read_line(Job& job, const char* line) {
+  if (count == kMaxSeen) fail(job, kStep, EOVERFLOW);
+  Seen& entry = seen[count];
+  entry = {};
+  entry.id = number(line);
+  if (*line++ != ' ') fail(job, kStep, EPROTO);
+  entry.parent = number(line);
+  for (int field = 2; field < 5; ++field) {
+    if (*line++ != ' ') fail(job, kStep, EPROTO);
+    while (*line && *line != ' ') ++line;
+  }
+  if (*line++ != ' ') fail(job, kStep, EPROTO);
+  entry.flags = flags_of(line);
+  insert(count++);
+}
+
+void read_list(Job& job) {
+  static char text[64 * 1024];
+  const int file = must_fd(job, kStep,
+                           call(Call::openat, job.proc, "self/mountinfo", O_RDONLY | O_CLOEXEC));
+  size_t have = 0;
+  for (;;) {
+    const long got =
+        must(job, kStep, call(Call::read, file, text + have, sizeof text - 1 - have));
+    have += static_cast<size_t>(got);
+    text[have] = 0;
+    size_t begin = 0;
+    for (size_t i = 0; i < have; ++i) {
+      if (text[i] != '\n') continue;
+      text[i] = 0;
+      read_line(job, text + begin);
+      begin = i + 1;
+    }
+    for (size_t i = begin; i < have; ++i) text[i - begin] = text[i];
+    have -= begin;
+    if (got == 0) break;
+    if (have == sizeof text - 1) fail(job, kStep, E2BIG);  // one line; paths are shorter
+  }
+  if (have != 0) fail(job, kStep, EPROTO);
+  close(file);
+}
+
+uint32_t wanted_of(const plan::Mount& mount) {
+  using plan::MountKind;
+  constexpr uint64_t kClosed = kQuiet | MOUNT_ATTR_NOEXEC;
+  uint64_t wanted = attributes_of(mount);
+  switch (mount.kind) {
+    case MountKind::bind: break;
+    case MountKind::device: wanted |= MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC; break;
+    case MountKind::devpts: wanted |= MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC; break;
+    case MountKind::lock: wanted = MOUNT_ATTR_RDONLY; break;
+    case MountKind::cgroup_view:
+    case MountKind::mask: wanted |= kClosed | MOUNT_ATTR_RDONLY; break;
+    case MountKind::proc:
+    case MountKind::mqueue:
+    case MountKind::dev: wanted |= kClosed; break;
+    default: wanted |= kQuiet; break;
+  }
+  return static_cast<uint32_t>(wanted);
+}
+
+// What is mounted on one that was cloned with all below it came with it; on the
+// /dev of the job nothing is but devices, terminals and shared memory.
+uint32_t below(const plan::Mount& mount) {
+  using plan::MountKind;
+  const bool whole = mount.kind == MountKind::bind || mount.kind == MountKind::lock;
+  if (whole) return wanted_of(mount);
+  return mount.kind == MountKind::dev ? MOUNT_ATTR_NOSUID : 0;
+}
+
+void expect(Job& job) {
+  const plan::Header& h = job.header();
+  for (uint32_t i = 0; i < h.mounts.count; ++i) {
+    if (job.mount_ids[i] == 0) continue;  // no mount: a symlink, or one that was left out
+    Seen* const entry = find(job.mount_ids[i]);
+    if (!entry) fail(job, kStep, ENOENT, i);
+    const plan::Mount& mount = job.plan().at(h.mounts, i);
+    entry->known = true;
+    entry->index = i;
+    entry->wanted = wanted_of(mount);
+    entry->below = below(mount);
+  }
+}
+
+// The kernel lists a mount before those on it nearly always, so one pass is
+// nearly always enough.
+void inherit(Job& job) {
+  for (bool more = true; more;) {
+    more = false;
+    bool any = false;
+    for (uint32_t i = 0; i < count; ++i) {
+      Seen& entry = seen[i];
+      if (entry.known) continue;
+      const Seen* parent = find(entry.parent);
+      if (parent && !parent->known) {
+        more = true;
+        continue;
+      }
+      entry.known = any = true;
+      entry.index = parent ? parent->index : kNone;
+      entry.wanted = entry.below = parent ? parent->below : 0;
+    }
+    if (more && !any) fail(job, kStep, ELOOP);
+  }
+}
+
+}  // namespace
+
+uint32_t mount_id(Job& job, uint32_t index, int tree) {
+  struct statx status {};
+  must(job, kStep, call(Call::statx, tree, "", AT_EMPTY_PATH, STATX_MNT_ID, &status), index);
+  if (!(status.stx_mask & STATX_MNT_ID)) fail(job, kStep, ENOSYS, index);
+  return static_cast<uint32_t>(status.stx_mnt_id);
+}
+
+void verify_mounts(Job& job) {
+  job.step = kStep;
+  read_list(job);
+  expect(job);
+  inherit(job);
+  uint32_t roots = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    if (!find(seen[i].parent)) ++roots;
+    if ((seen[i].flags & seen[i].wanted) != seen[i].wanted)
+      fail(job, kStep, EPERM, seen[i].index);
+  }
+  // A second one would be the old root, or something on it.
+  if (roots != 1) fail(job, kStep, EBUSY);
+}
+
+}  // namespace cloister::init

@@ -1,0 +1,105 @@
+#include "authorise_mounts.hpp"
+
+#include <linux/capability.h>
+#include <sys/stat.h>
+
+#include "authorise.hpp"
+
+namespace cloister::monitor {
+
+using plan::Refusal;
+using plan::RefusalKind;
+
+namespace {
+
+// The ids that `line` shows, as the host counts them: a user namespace of the
+// job's own gives them other names. False when they are not of one line of it.
+bool outside(const std::vector<plan::IdMap>& map, plan::IdMap& line) {
+  for (const plan::IdMap& of : map) {
+    const uint32_t skipped = line.inside - of.inside;
+    if (line.inside < of.inside || skipped >= of.count || line.count > of.count - skipped) continue;
+    line.inside = of.outside + skipped;
+    return true;
+  }
+  return false;
+}
+
+struct Side {
+  plan::Span<plan::IdMap> lines;           // of the mount
+  const std::vector<plan::IdMap>& renamed;  // by the job's user namespace
+  uint32_t own;
+  MayBe may_be;
+  const char* rule;
+};
+
+}  // namespace
+
+bool may_be_user(const Peer& peer, const Rule& rule, uint32_t low, uint32_t high) {
+  return (low == peer.uid && high == peer.uid) || peer.holds(CAP_SETUID) ||
+         rule.grants_uids(low, high);
+}
+
+bool may_be_group(const Peer& peer, const Rule& rule, uint32_t low, uint32_t high) {
+  return (low == high && peer.in_group(low)) || peer.holds(CAP_SETGID) ||
+         rule.grants_gids(low, high);
+}
+
+// Who may be both ids could copy the files from the one to the other. Ids of the
+// job's own map were decided on with it.
+Refusal authorise_mounts(const Peer& peer, const Rule& rule, plan::View plan,
+                         const IdDecision& ids) {
+  const plan::Header& h = plan.header();
+  const bool fresh =
+      h.namespaces[static_cast<uint32_t>(plan::Namespace::user)].join == plan::Join::fresh;
+  for (uint32_t i = 0; i < h.mounts.count; ++i) {
+    const plan::Mount& mount = plan.at(h.mounts, i);
+    for (const Side& side :
+         {Side{mount.uid_map, ids.job.uids, peer.uid, may_be_user, "own-uid"},
+          Side{mount.gid_map, ids.job.gids, peer.gid, may_be_group, "own-groups"}})
+      for (uint32_t k = 0; k < side.lines.count; ++k) {
+        plan::IdMap line = plan.at(side.lines, k);
+        const auto refuse = [&](RefusalKind kind, const char* which, uint32_t id) {
+          return refusal(kind, "mounts", which, side.own, id, rule.name);
+        };
+        const auto may = [&](uint32_t low) {
+          return side.may_be(peer, rule, low, low + line.count - 1);
+        };
+        if (!may(line.outside)) return refuse(RefusalKind::denied, side.rule, line.outside);
+        if (fresh && !outside(side.renamed, line))
+          return refuse(RefusalKind::invalid, "ids-of-the-job", line.inside);
+        if (!fresh && !may(line.inside))
+          return refuse(RefusalKind::denied, side.rule, line.inside);
+      }
+  }
+  return {};
+}
+
+// In user mode init has the caller's power and no more, and in its user
+// namespace nobody a number yet: the owner is asked for in system mode only.
+Refusal authorise_device(const Peer& peer, const Rule& rule, const plan::Fact& fact,
+                         plan::Mode mode) {
+  const auto denied = [&](std::string_view which) {
+    return refusal(RefusalKind::denied, "devices", which, 0, fact.rdev, rule.name);
+  };
+  if (!S_ISCHR(fact.mode)) return denied("character-devices-only");
+  if (!rule.allows_device({false, fact.rdev})) return denied(rule.member("devices"));
+  // Init binds it with its own power; the mode of the node says who may open it.
+  const bool opens = mode != plan::Mode::system || peer.holds(CAP_DAC_OVERRIDE) || (fact.mode & S_IROTH) ||
+                     (fact.uid == peer.uid && (fact.mode & S_IRUSR)) ||
+                     (peer.in_group(fact.gid) && (fact.mode & S_IRGRP));
+  if (!opens) return denied("own-rights");
+  return {};
+}
+
+// Changes to an overlay are made with init's power: below what is the peer's own.
+Refusal authorise_layer(const Peer& peer, const Rule& rule, const plan::Fact& fact,
+                        plan::Mode mode) {
+  if (!S_ISDIR(fact.mode))
+    return refusal(RefusalKind::invalid, "mounts", "a-directory", 0, fact.mode, rule.name);
+  if (mode == plan::Mode::system && fact.uid != peer.uid && !peer.holds(CAP_DAC_OVERRIDE))
+    return refusal(RefusalKind::denied, "mounts", "own-directories", peer.uid, fact.uid,
+                   rule.name);
+  return {};
+}
+
+}  // namespace cloister::monitor
