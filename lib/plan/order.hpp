@@ -64,6 +64,7 @@ struct Order {
   // kNetworkProcess: the uid that shall own the user namespace which owns the
   // network. Nobody of the payload's: the owner has every power over it.
   uint32_t network_owner;
+  uint32_t reserved;
   char label[kMaxLabel];
 };
 
