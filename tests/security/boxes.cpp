@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <sstream>
 
 #include "census.hpp"
 
@@ -54,6 +55,31 @@ std::vector<Json> boxed_requests(Client& client, const std::vector<std::string>&
     } else {
       out.push_back(request);
     }
+  }
+  return out;
+}
+
+Json as_inner_root(Way way, Json request) {
+  const Who& who = World::get().who(way);
+  request["namespaces"]["user"] = "new";
+  request["identity"] = {{"ruid", 0}, {"rgid", 0}};
+  request["uid_map"] = {{{"inside", 0}, {"outside", who.uid}, {"count", 1}}};
+  request["gid_map"] = {{{"inside", 0}, {"outside", who.gid}, {"count", 1}}};
+  return request;
+}
+
+std::vector<MountLine> mounts_of(const Json& report) {
+  std::vector<MountLine> out;
+  for (const auto& each : report["mountinfo"]) {
+    MountLine line;
+    line.whole = each;
+    std::istringstream in(line.whole);
+    std::string device, word;
+    in >> line.id >> line.parent >> device >> line.root >> line.point >> line.options;
+    while (in >> word && word != "-") {
+    }
+    in >> line.type >> line.source;
+    out.push_back(line);
   }
   return out;
 }

@@ -2,6 +2,8 @@
 // behind when all of them have run.
 #pragma once
 
+#include <sys/mount.h>
+
 #include <string>
 #include <vector>
 
@@ -11,6 +13,8 @@ namespace cloister::security_test {
 
 // The ways in which a box is somebody's who is not root: what each row is tried by.
 inline constexpr Way kUserWays[] = {Way::user, Way::rootless};
+// Also by root, whose payload has uid 0 and no powers.
+inline constexpr Way kBoxWays[] = {Way::root, Way::user, Way::rootless};
 
 // What the probe's act said; REQUIREs that the request ran to an end.
 Json act(Client& client, const Json& request, const std::vector<int>& fds = {});
@@ -18,6 +22,34 @@ Json act(Client& client, const Json& request, const std::vector<int>& fds = {});
 // An act in the box of each profile that keeps a payload in: default, build and
 // untrusted, as far as they are there and this service grants them.
 std::vector<Json> boxed_requests(Client& client, const std::vector<std::string>& arguments);
+
+// uid 0 in a user namespace of its own, where the caller is mapped to it.
+Json as_inner_root(Way way, Json request);
+
+// mountinfo, taken apart: proc_pid_mountinfo(5).
+struct MountLine {
+  int id = 0, parent = 0;
+  std::string root, point, options, type, source, whole;
+  bool has(const std::string& option) const {
+    return ("," + options + ",").find("," + option + ",") != std::string::npos;
+  }
+};
+
+std::vector<MountLine> mounts_of(const Json& report);
+
+// A filesystem of the test's own, mounted for as long as this lives.
+class HostMount {
+ public:
+  explicit HostMount(const std::string& path) : path_(path) {
+    check(mount("cloister-canary", path.c_str(), "tmpfs", 0, "mode=0777"), "mount");
+  }
+  ~HostMount() { umount2(path_.c_str(), MNT_DETACH); }
+  HostMount(const HostMount&) = delete;
+  HostMount& operator=(const HostMount&) = delete;
+
+ private:
+  std::string path_;
+};
 
 // That this was refused, with one of these errors.
 void check_error(const Json& answer, const std::string& name,

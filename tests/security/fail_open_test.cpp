@@ -19,8 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr Way kBoxWays[] = {Way::root, Way::user, Way::rootless};
-
 TEST_CASE("before: failing open") {
   NEEDS_ROOT();
   count_before();
