@@ -44,6 +44,7 @@ class NewRoot {
     must(job_, Step::mounts, call(Call::move_mount, root_, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH),
          0);
     for (uint32_t i = first; i < h_.mounts.count; ++i) attach(i, mount(i));
+    places().forget();
     for (uint32_t i = 0; i < h_.mounts.count; ++i) seal(i, mount(i));
   }
 
@@ -125,6 +126,8 @@ class NewRoot {
   }
 
   long try_attach(uint32_t i, const Mount& mount) {
+    const bool beside = mount.kind == MountKind::bind || mount.kind == MountKind::file;
+    if (!beside) places().forget();
     if (mount.kind == MountKind::symlink) return link(mount);
     if (mount.kind == MountKind::secret) return put_secret(mount);
     const bool dir = mount.kind == MountKind::dir;

@@ -56,15 +56,56 @@ long Places::make(int parent, const char* name, uint32_t mode, bool file) const 
               : call(Call::mkdirat, parent, name, mode);
 }
 
+// Many mounts in one directory are made one after the other: the way there is
+// walked once, as long as nothing but what is made here comes in between.
+struct Places::Last {
+  char directory[plan::kMaxPath];
+  size_t size;
+  int fd;  // or 0
+};
+Places::Last Places::last_;
+
+void Places::forget() const {
+  if (last_.fd > 0) close(last_.fd);
+  last_.fd = 0;
+}
+
+void Places::keep(int parent, const char* path, const char* name) const {
+  last_.fd = parent;
+  last_.size = static_cast<size_t>(name - path);
+  for (size_t i = 0; i < last_.size; ++i) last_.directory[i] = path[i];
+}
+
+// -EEXIST where the long way has to be gone.
+long Places::make_beside(const char* path, bool file, uint32_t mode) const {
+  if (last_.fd == 0) return -EEXIST;
+  const char* name = path + last_.size;
+  for (size_t i = 0; i < last_.size; ++i)
+    if (path[i] != last_.directory[i]) return -EEXIST;
+  if (!*name || contains(name, '/')) return -EEXIST;
+  const long made = file ? call(Call::mknodat, last_.fd, name, S_IFREG | mode, 0)
+                         : call(Call::mkdirat, last_.fd, name, mode);
+  // "..", or anything that is there already, may lead out of the directory.
+  if (made < 0) return -EEXIST;
+  return call(Call::openat, last_.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+}
+
 long Places::open_or_make(const char* path, bool file, uint32_t mode) const {
+  const long beside = make_beside(path, file, mode);
+  if (beside != -EEXIST) return beside;
+  forget();
   const long found = open(path);
   if (found != -ENOENT) return found;
   const char* name = nullptr;
   const long parent = open_parent(path, name);
   if (parent < 0) return parent;
   const long made = make(static_cast<int>(parent), name, mode, file);
-  close(static_cast<int>(parent));
-  return made < 0 ? made : open(path);
+  if (made < 0) {
+    close(static_cast<int>(parent));
+    return made;
+  }
+  keep(static_cast<int>(parent), path, name);
+  return open(path);
 }
 
 }  // namespace cloister::init

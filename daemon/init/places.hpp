@@ -22,8 +22,15 @@ class Places {
   long open_parent(const char* path, const char*& name) const;
   // What is at `path`, made as an empty file or a directory where it is missing.
   long open_or_make(const char* path, bool file, uint32_t mode) const;
+  // What open_or_make() remembers; before anything else changes the tree.
+  void forget() const;
 
  private:
+  struct Last;
+  static Last last_;
+
+  void keep(int parent, const char* path, const char* name) const;
+  long make_beside(const char* path, bool file, uint32_t mode) const;
   long make(int parent, const char* name, uint32_t mode, bool file) const;
 
   const Job& job_;
