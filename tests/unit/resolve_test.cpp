@@ -561,6 +561,27 @@ TEST_CASE("a terminal brings a session with it") {
   CHECK(passed->controlling_fd == 0);
 }
 
+TEST_CASE("what a file holds travels in a sealed memfd, and no answer shows it") {
+  const Made made = make(R"("mounts": [{"at": "/etc/motd", "file": {"text": "hush"}}])");
+  const plan::Mount* const file = made.mount("/etc/motd");
+  REQUIRE(file);
+  CHECK(file->kind == plan::MountKind::file);
+  CHECK(file->flags == (plan::kMountReadOnly | plan::kMountIsFile));
+  const int fd = made.fd(file->descriptor);
+  char bytes[8] = {};
+  CHECK(::pread(fd, bytes, sizeof bytes, 0) == 4);
+  CHECK(std::string(bytes) == "hush");
+  CHECK((::fcntl(fd, F_GET_SEALS) & F_SEAL_WRITE) != 0);
+  CHECK(made.text(made->request_json).find("hush") == std::string::npos);
+}
+
+TEST_CASE("a scratch directory on disk is unsupported by name") {
+  const auto resolved = try_resolve(R"("mounts": [{"at": "/d", "scratch": {"on": "disk"}}])");
+  REQUIRE_FALSE(resolved.has_value());
+  CHECK(resolved.error().kind == Problem::Kind::unsupported);
+  CHECK(resolved.error().field == "mounts./d.scratch.on");
+}
+
 TEST_CASE("more binds than descriptors may be open are refused by the name of the limit") {
   rlimit before{};
   REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);

@@ -114,7 +114,8 @@ MaybeProblem add_mount(MountList& mounts, const Mount& mount) {
       return refused(field, "would hide a system directory");
     }
     if (mount.scratch->on == ScratchPlace::disk)
-      return refused(field, "lies on disk, which is not built yet");
+      return Problem{Problem::Kind::unsupported, field + ".scratch.on",
+                     "directories on disk are not built yet", "", ""};
     out.kind = plan::MountKind::scratch;
     out.size = mount.scratch->size.value_or(0);
   } else {
