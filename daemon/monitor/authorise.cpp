@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <string>
 
@@ -37,7 +38,33 @@ constexpr uint32_t kUnshare =
     CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD | CLONE_VM;
 constexpr int kIoprioRealtime = 1;  // IOPRIO_CLASS_RT, ioprio_set(2)
 constexpr int kIoprioShift = 13;
+constexpr uint64_t kLongestGoodbyeMs = 60'000;  // of a job that must end with its connection
 constexpr uint32_t kNobody = 65534;
+
+// `kind` none: this namespace may be left as the host's.
+Refusal sharing_refused(const Rule& rule, Namespace which) {
+  const auto denied = [&](const char* field, const char* member) {
+    return refusal(RefusalKind::denied, field, rule.member(member), 0, 0, rule.name);
+  };
+  if (which == Namespace::net && !rule.allows_network(Network::host))
+    return denied("network", "network");
+  if (!rule.may_share(which))
+    return denied(kNamespaceFields[static_cast<uint32_t>(which)], "namespaces_host");
+  return {};
+}
+
+// A descriptor of a namespace that the daemon itself is in.
+bool is_the_hosts(const plan::Fact& fact, uint32_t which) {
+  static const auto own = [] {
+    std::array<struct stat, plan::kNamespaces> all{};
+    for (uint32_t i = 0; i < plan::kNamespaces; ++i) {
+      const std::string name = std::strchr(kNamespaceFields[i], '.') + 1;
+      ::stat(("/proc/self/ns/" + name).c_str(), &all[i]);
+    }
+    return all;
+  }();
+  return fact.device == own[which].st_dev && fact.inode == own[which].st_ino;
+}
 
 // They do not change while the daemon runs.
 Rlimits daemon_hard_limits() {
@@ -151,7 +178,7 @@ class Judge {
     for (uint32_t i = 0; i < plan::kNamespaces; ++i) {
       const plan::NamespaceChoice& choice = h_.namespaces[i];
       const auto which = static_cast<Namespace>(i);
-      bool fresh = choice.join == Join::fresh;
+      bool fresh = choice.join == Join::fresh, shared = choice.join == Join::host;
       if (choice.join == Join::job) {
         const Joinable of = setting_.joinable(choice.job, peer_);
         if (of.init == 0) {
@@ -160,16 +187,15 @@ class Judge {
           return false;
         }
         fresh = of.fresh & bit(which);
+        shared = !fresh;  // it may be older than the rule
         approved_.job_joins_.push_back({which, of});
       }
       // What a descriptor leads to may be the host's.
       if (!fresh && rule_.requires_new(which))
         return deny(kNamespaceFields[i], rule_.member("require.namespaces"));
-      if (choice.join != Join::host) continue;
-      if (which == Namespace::net && !rule_.allows_network(Network::host))
-        return deny("network", rule_.member("network"));
-      if (!rule_.may_share(which))
-        return deny(kNamespaceFields[i], rule_.member("namespaces_host"));
+      if (!shared) continue;
+      refusal_ = sharing_refused(rule_, which);
+      if (refusal_.kind != RefusalKind::none) return false;
     }
     return true;
   }
@@ -270,8 +296,14 @@ class Judge {
   }
 
   bool lifetime() {
-    if (h_.on_disconnect != plan::OnDisconnect::keep || rule_.detach) return true;
-    return deny("lifetime.on_disconnect", rule_.member("detach"));
+    if (rule_.detach) return true;
+    if (h_.on_disconnect == plan::OnDisconnect::keep)
+      return deny("lifetime.on_disconnect", rule_.member("detach"));
+    // One that is asked to stop and has a year for it is kept as well.
+    if (h_.on_disconnect == plan::OnDisconnect::stop && h_.stop_timeout_ms > kLongestGoodbyeMs)
+      return deny("lifetime.stop_timeout", rule_.member("detach"), kLongestGoodbyeMs,
+                  h_.stop_timeout_ms);
+    return true;
   }
 
   bool capabilities() {
@@ -347,6 +379,7 @@ Refusal authorise_fact(const Peer& peer, const Rule& rule, plan::View plan, cons
           !rule.grants_join(static_cast<Namespace>(i)))
         return refusal(RefusalKind::denied, kNamespaceFields[i], "namespace-owner", peer.uid,
                        fact.namespace_owner, rule.name);
+      if (is_the_hosts(fact, i)) return sharing_refused(rule, static_cast<Namespace>(i));
     }
     return {};
   }

@@ -418,7 +418,9 @@ void Jobs::describe(Front& front, const Ask& ask) {
   tell.host.mode = static_cast<uint32_t>(shop_.mode);
   tell.host.features = shop_.no_pasta ? 0 : plan::kPastaThere;
   tell.host.cgroup_version = static_cast<uint32_t>(shop_.cgroups.version());
-  const Quota& quota = config_.policy.rule_for(front.peer())->quota;
+  const std::shared_ptr<const Rule> rule = config_.policy.rule_for(front.peer());
+  const Quota& quota = rule->quota;
+  rule->name.copy(tell.host.policy, sizeof tell.host.policy - 1);
   tell.host.jobs_running = quotas_.jobs(front.peer().uid);
   tell.host.jobs_kept = kept_[front.peer().uid];
   tell.host.jobs_limit = quota.jobs;

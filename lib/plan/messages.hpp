@@ -141,6 +141,7 @@ struct Host {
   uint32_t jobs_running, jobs_kept;
   uint32_t jobs_limit, connections_limit;
   uint64_t features;  // kPastaThere
+  char policy[kMaxRuleName];  // the rule of root's configuration that speaks of the peer
 };
 
 struct Tell {

@@ -145,6 +145,7 @@ TEST_CASE("SEC-07 each bound of a rule holds at its limit, and is refused by nam
                     {"gids", {"300000-300001"}},
                     {"network", {"none", "outbound"}},
                     {"namespaces_host", {"mnt", "pid", "net", "uts", "cgroup", "user", "time"}},
+                    {"capabilities", {"CAP_KILL"}},
                     {"real_time", true},
                     {"nice", -5},
                     {"rlimits", {{"RLIMIT_NOFILE", 4096}, {"RLIMIT_CORE", "unlimited"}}},
@@ -174,7 +175,14 @@ TEST_CASE("SEC-07 each bound of a rule holds at its limit, and is refused by nam
        {{{"namespaces", {{"net", "host"}}}}, "network", "builds/network"},
        {{{"namespaces", {{"ipc", "host"}}}}, "namespaces.ipc", "builds/namespaces_host"},
        {{{"namespaces", {{"uts", "host"}}}}, "", ""},
-       {{{"lifetime", {{"on_disconnect", "stop"}}}}, "", ""},
+       {{{"lifetime", {{"on_disconnect", "stop"}, {"stop_timeout", "60s"}}}}, "", ""},
+       {{{"lifetime", {{"on_disconnect", "stop"}, {"stop_timeout", "60001ms"}}}},
+        "lifetime.stop_timeout", "builds/detach", 60000, 60001},
+       {{{"lifetime", {{"on_disconnect", "kill"}, {"stop_timeout", "1h"}}}}, "", ""},
+       {{{"network", {{"outbound", Json::object()}}}, {"identity", "caller"}}, "", ""},
+       {{{"capabilities", {{"bounding", {"CAP_KILL"}}, {"permitted", {"CAP_KILL"}}}}}, "", ""},
+       {{{"capabilities", {{"bounding", {"CAP_KILL", "CAP_CHOWN"}}}}}, "capabilities",
+        "not-beyond-own-capabilities"},
        {{{"lifetime", {{"on_disconnect", "keep"}}}}, "lifetime.on_disconnect", "builds/detach"}});
   // Start keeps its job unless it says otherwise.
   Reply start = client.call("Start", {{"request", base}});
@@ -321,6 +329,30 @@ TEST_CASE("NET-03 the host's network, and one by descriptor, only where policy l
   }
   const Json own = report_of(bob, modest(world));
   CHECK(own["namespaces"]["net"] != own_namespace("net"));
+  refused = bob.run(with(modest(world), {{"network", {{"outbound", Json::object()}}}}));
+  CHECK(refused.error == "Denied");
+  CHECK(refused.parameters["rule"] == "boxed/network");
+  // Root may join what root owns, but the host's is the host's by any name.
+  Client root = ruled.connect(world.root());
+  CHECK(report_of(root, request, {net.get()})["namespaces"]["net"] == there.st_ino);
+  const Fd hosts(check(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), "open"));
+  for (Client* client : {&root, &alice}) {
+    refused = client->run(request, {hosts.get()});
+    CHECK(refused.error == "Denied");
+    CHECK(refused.parameters["field"] == "network");
+  }
+  // Nor by way of a job from before the rule.
+  ruled.write("{}");
+  ruled.reload();
+  const Reply before = alice.call("Start", {{"request", world.probe_request({"hold"})}});
+  REQUIRE(before.error == "");
+  ruled.write(rules({{{"name", "boxed"}, {"allow", {{"network", Json::array()}}}}}).dump());
+  ruled.reload();
+  request["namespaces"] = {{"net", {{"job", before.parameters["id"]}}}};
+  refused = alice.run(request);
+  CHECK(refused.error == "Denied");
+  CHECK(refused.parameters["field"] == "network");
+  alice.call("Stop", {{"id", before.parameters["id"]}, {"timeout", "0s"}});
 }
 
 TEST_CASE("a device comes into a box only if the rule lists it, or every box has it") {
