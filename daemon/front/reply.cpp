@@ -86,10 +86,15 @@ varlink::Reply reply_to(const Problem& problem) {
 varlink::Reply reply_to(const plan::Refusal& refusal, const std::string& id) {
   using plan::RefusalKind;
   switch (refusal.kind) {
-    case RefusalKind::denied:
-      return varlink::denied(refusal.field, refusal.rule, static_cast<int64_t>(refusal.limit),
-                             static_cast<int64_t>(refusal.requested), hint_for(refusal.rule),
-                             refusal.policy);
+    case RefusalKind::denied: {
+      // Two zeros: this rule compares no numbers.
+      const auto number = [&](uint64_t value) -> std::optional<int64_t> {
+        if (refusal.limit == 0 && refusal.requested == 0) return {};
+        return static_cast<int64_t>(value);
+      };
+      return varlink::denied(refusal.field, refusal.rule, number(refusal.limit),
+                             number(refusal.requested), hint_for(refusal.rule), refusal.policy);
+    }
     case RefusalKind::busy:
       return varlink::busy(refusal.detail ? refusal.detail : 100, refusal.requested, 0,
                            refusal.limit, refusal.rule);

@@ -62,14 +62,19 @@ void Audit::ended(const plan::JobState& job, plan::View plan, const Rule& rule) 
 
 void Audit::refused(uid_t user, plan::View plan, const plan::Refusal& refusal,
                     const plan::JobState* about) {
+  const auto number = [&](uint64_t value) {  // two zeros: none were compared
+    return refusal.limit == 0 && refusal.requested == 0
+               ? std::string()
+               : std::to_string(static_cast<int64_t>(value));
+  };
   record(decision_of(refusal.kind),
          {{"job", about ? id_of(about->job) : std::string()},
           {"uid", std::to_string(user)},
           {"rule", refusal.policy},
           {"field", refusal.field},
           {"reason", refusal.rule},
-          {"limit", std::to_string(static_cast<int64_t>(refusal.limit))},
-          {"requested", std::to_string(static_cast<int64_t>(refusal.requested))},
+          {"limit", number(refusal.limit)},
+          {"requested", number(refusal.requested)},
           {"profile", text_of(plan, plan->profile)},
           {"name", text_of(plan, plan->name)}});
 }
