@@ -23,6 +23,8 @@ constexpr Hint kHints[] = {
      "the next job gets these ids: new mnt, pid and ipc namespaces, and nothing writable of the host"},
     {"leased-ids-are-the-hosts", "a dynamic identity has no user namespace of its own"},
     {"340-lines", "a map has at most 340 lines, user_namespaces(7)"},
+    {"less-than-a-page",
+     "the kernel takes less than a page of text for a map, user_namespaces(7): fewer lines"},
     {"groups-are-not-shed",
      "a group can be there to keep you out of files, so the list must name all groups you have"},
     {"namespaces-need-no-new-privs",

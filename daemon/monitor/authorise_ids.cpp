@@ -2,6 +2,7 @@
 
 #include <linux/capability.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -61,6 +62,15 @@ Lines from_zero(const std::vector<IdSpan>& spans) {
     inside += span.count;
   }
   return lines;
+}
+
+// Of the file in /proc: the kernel takes less than a page, user_namespaces(7).
+size_t bytes_of(const Lines& map) {
+  size_t bytes = 0;
+  for (const plan::IdMap& line : map)
+    for (uint32_t number : {line.inside, line.outside, line.count})
+      for (bytes += 2; number >= 10; number /= 10) ++bytes;
+  return bytes;
 }
 
 class Ids {
@@ -127,9 +137,7 @@ class Ids {
     Lines& map = out_.job.*side.map;
     if (chosen(side)) {
       map = from_zero(spans(side));
-      if (map.size() > plan::kMaxMapLines)
-        return deny(side.field, "340-lines", plan::kMaxMapLines, map.size());
-      return true;
+      return fits(side, map);
     }
     const plan::Span<plan::IdMap> asked = h_.*side.lines;
     map.assign(plan_.begin(asked), plan_.begin(asked) + asked.count);
@@ -137,6 +145,15 @@ class Ids {
     for (const plan::IdMap& line : map)
       if (!is_own(side, line) && !may(side) && !granted(side, line) && !subordinate(side, line))
         return deny(side.field, side.own_rule, peer_.*side.own, line.outside);
+    return fits(side, map);
+  }
+
+  bool fits(const Side& side, const Lines& map) {
+    const auto page = static_cast<size_t>(::getpagesize());
+    if (map.size() > plan::kMaxMapLines)
+      return deny(side.field, "340-lines", plan::kMaxMapLines, map.size());
+    if (const size_t bytes = bytes_of(map); bytes >= page)
+      return deny(side.field, "less-than-a-page", page - 1, bytes);
     return true;
   }
 
@@ -227,8 +244,7 @@ class Ids {
       for (const plan::IdMap& line : out_.job.*side.map)
         if (line.count != 1 || line.outside != peer_.*side.own)
           map.push_back({line.outside, line.outside, line.count});
-      if (map.size() > plan::kMaxMapLines)
-        return deny(side.field, "340-lines", plan::kMaxMapLines - 1, map.size() - 1);
+      if (!fits(side, map)) return false;
     }
     return true;
   }

@@ -229,6 +229,45 @@ TEST_CASE("ID-05 no default mapping holds the host's uid 0") {
   }
 }
 
+TEST_CASE("ID-05 no chosen id is the host's root, a system user or another client's") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  const auto check_chosen = [&](unsigned first, unsigned count) {
+    CHECK(first >= 65536);
+    CHECK(count <= 4294967295u - first);
+    for (const Who* who : {&world.alice(), &world.bob()})
+      CHECK((who->uid < first || who->uid - first >= count));
+  };
+  std::vector<std::pair<unsigned, unsigned>> seen;
+  for (const Way way : kWays) {
+    CAPTURE(name_of(way));
+    Client client = world.connect(way);
+    Json request = world.boxed_request();
+    request["namespaces"]["user"] = "new";
+    request["uid_map"] = request["gid_map"] = "subordinate";
+    const Json report = report_of(client, request);
+    for (const char* map : {"uid_map", "gid_map"})
+      for (const auto& line : report[map]) {
+        unsigned inside, outside, count;
+        REQUIRE(std::sscanf(line.get<std::string>().c_str(), "%u %u %u", &inside, &outside,
+                            &count) == 3);
+        check_chosen(outside, count);
+        if (way == Way::root) seen.emplace_back(outside, count);
+      }
+    if (way == Way::rootless || way == Way::alone) continue;
+    const Json dynamic = report_of(client, with(world.boxed_request(), {{"identity", "dynamic"}}));
+    check_chosen(dynamic["ruid"], 1);
+    check_chosen(dynamic["rgid"], 1);
+  }
+  // What is leased is in nobody's range.
+  const std::string ranges = read_file("/etc/subuid") + read_file("/etc/subgid");
+  for (size_t at = 0; at < ranges.size(); at = ranges.find('\n', at) + 1) {
+    unsigned first, count;
+    if (std::sscanf(ranges.c_str() + at, "%*[^:]:%u:%u", &first, &count) != 2) continue;
+    for (const auto& [from, many] : seen) CHECK((first >= from + many || first + count <= from));
+  }
+}
+
 TEST_CASE("ID-06 maps that overlap, wrap, are empty, too long or foreign are refused") {
   NEEDS_ROOT();
   World& world = World::get();
@@ -267,6 +306,28 @@ TEST_CASE("ID-06 maps that overlap, wrap, are empty, too long or foreign are ref
       CHECK((outcome.error == "InvalidRequest" || outcome.error == "Denied"));
     }
   }
+  // As many lines as the kernel takes, and as much text: root's, of short ids, and
+  // its own by subuid(5), of longer ones.
+  const auto many = [&](Client& of, unsigned first, unsigned group, unsigned lines) {
+    Json request = world.boxed_request({"noop"});
+    request["namespaces"]["user"] = "new";
+    request["uid_map"] = Json::array();
+    for (unsigned i = 0; i < lines; ++i) request["uid_map"].push_back(line(i, first + 2 * i, 1));
+    request["gid_map"] = Json::array({line(0, group, 1)});
+    request["identity"] = {{"ruid", lines - 1}, {"rgid", 0}};
+    const Outcome outcome = of.run(request);
+    INFO(outcome.told().substr(0, 2000));
+    return outcome.error.empty() ? outcome.verdict["ok"].dump()
+                                 : outcome.error + " " + outcome.parameters.value("rule", "");
+  };
+  unsigned first = 0;
+  const std::string ranges = read_file("/etc/subuid"), name = world.name_of(world.alice()) + ":";
+  REQUIRE(std::sscanf(ranges.c_str() + ranges.find(name) + name.size(), "%u", &first) == 1);
+  Client root = world.connect(Way::root);
+  CHECK(many(root, 2000, 0, 340) == "true");
+  CHECK(many(root, 2000, 0, 341) == "InvalidRequest ");
+  CHECK(many(client, first, own_group, 300) == "true");
+  CHECK(many(client, first, own_group, 330) == "Denied less-than-a-page");
   // The one that is its own: uid 0 in there, itself out here, no setgroups(2).
   Json request = world.probe_request();
   request["namespaces"] = {{"user", "new"}};
