@@ -60,6 +60,17 @@ int remember(Job& job, uint32_t index, long tree, Step step) {
   return static_cast<int>(tree);
 }
 
+// Who is uid and gid 0 in the user namespace that the job has of its own.
+static bool has_root(Job::Lines map) {
+  for (uint32_t i = 0; i < map.count; ++i)
+    if (map.begin[i].inside == 0) return true;
+  return false;
+}
+static Owner root_outside(const Job& job) {
+  return {outer(job, job.uid_map(), 0, job.order.mapped_uid),
+          outer(job, job.gid_map(), 0, job.order.mapped_gid)};
+}
+
 Owner payload_outside(const Job& job) {
   return {outer(job, job.uid_map(), job.identity.ruid, job.order.mapped_uid),
           outer(job, job.gid_map(), job.identity.rgid, job.order.mapped_gid)};
@@ -74,10 +85,14 @@ int new_tmpfs(Job& job, uint32_t index, const plan::Mount& mount) {
   if (mount.flags & plan::kMountNoAtime) attributes |= MOUNT_ATTR_NOATIME;
   if (mount.size) fs.option("size", mount.size);
   if (mount.inodes) fs.option("nr_inodes", mount.inodes);
-  if (mount.kind == plan::MountKind::scratch) {
-    fs.octal("mode", 0700);
-    const Owner owner = payload_outside(job);
+  const bool scratch = mount.kind == plan::MountKind::scratch;
+  if (scratch || (has_root(job.uid_map()) && has_root(job.gid_map()))) {
+    // Without a number inside nobody could make a file in it but by its mode.
+    const Owner owner = scratch ? payload_outside(job) : root_outside(job);
     fs.option("uid", owner.uid).option("gid", owner.gid);
+  }
+  if (scratch) {
+    fs.octal("mode", 0700);
   } else if (mount.kind == plan::MountKind::dev) {
     fs.octal("mode", 0755);
     attributes |= MOUNT_ATTR_NOEXEC;
