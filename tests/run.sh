@@ -62,7 +62,7 @@ install_missing g++ meson ninja-build pkg-config libboost1.81-dev nlohmann-json3
 if $all; then
   install_missing clang libclang-rt-14-dev python3
   # What works inside is shown with: tests/work.
-  install_missing gdb git golang-go default-jdk-headless python3-pytest chromium
+  install_missing gdb git golang-go default-jdk-headless python3-pytest mmdebstrap chromium
   # A machine may have others than Debian's, which leave no room for those.
   [ -x /usr/bin/node ] || install_missing nodejs
   [ -x /usr/bin/npm ] || install_missing npm
