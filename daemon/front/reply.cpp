@@ -41,6 +41,12 @@ constexpr Hint kHints[] = {
      "this host keeps unprivileged users from capabilities in user namespaces"},
     {"securebits-need-no-new-privs",
      "with them a set-uid program could be led astray; say no_new_privs: true"},
+    {"seccomp-filter",
+     "you run under a seccomp filter that your jobs would not have; see allow_confined_callers in "
+     "cloisterd.json"},
+    {"lsm-label",
+     "files would be opened for you without your security label; see allow_confined_callers in "
+     "cloisterd.json"},
     {"namespace-owner", "a namespace may be joined only by the user who owns its user namespace"},
     {"own-jobs", "namespaces can be joined of your own running jobs"},
     {"caller-is-gone", "the process that opened this connection has ended"},

@@ -105,7 +105,8 @@ class Judge {
 
   Decision<Approved> decide() {
     if (consistent() && outbound() && namespaces() && no_new_privs() && identity() &&
-        scheduling() && limits() && capabilities() && id_maps() && mounts() && lifetime())
+        scheduling() && limits() && capabilities() && confinement() && id_maps() && mounts() &&
+        lifetime())
       return std::move(finish());
     return refusal_;
   }
@@ -143,11 +144,6 @@ class Judge {
           std::strncmp(plan_.c_str(plan_.at(h_.sysctls, i).path), "net/ipv4/", 9) != 0 ||
           std::strstr(plan_.c_str(plan_.at(h_.sysctls, i).path), ".."))
         return invalid("sysctls", "needs-new-net");
-    if (h_.caller_cgroup) {
-      refusal_ = refusal(RefusalKind::unsupported, "cgroup",
-                         "jobs below the caller's own cgroup are not built yet", 0, 0, rule_.name);
-      return false;
-    }
     if (h_.unshare & ~kUnshare) return invalid("unshare", "not-a-namespace");
     return true;
   }
@@ -254,7 +250,10 @@ class Judge {
     const auto& own = peer_.own();
     if (!own) return deny("peer", "caller-is-gone");
     const bool may_raise = peer_.holds(CAP_SYS_NICE);
-    const int lowest = rule_.nice.value_or(may_raise ? -20 : own->nice);
+    // setrlimit(2): what a limit of its own lets the caller do needs no privilege.
+    const auto nice_limit = static_cast<int>(std::min<uint64_t>(own->hard_limits[RLIMIT_NICE], 40));
+    const int lowest =
+        rule_.nice.value_or(may_raise ? -20 : std::min(own->nice, 20 - nice_limit));
     if (h_.nice < lowest)
       return deny("nice", rule_.nice ? rule_.member("nice") : "not-below-own-nice",
                   static_cast<uint64_t>(lowest), static_cast<uint64_t>(h_.nice));
@@ -265,7 +264,11 @@ class Judge {
                              h_.scheduler.policy != SCHED_OTHER &&
                              h_.scheduler.policy != SCHED_BATCH &&
                              h_.scheduler.policy != SCHED_IDLE;
-      if (real_time || h_.scheduler.priority > 0)
+      const bool within_limit =
+          !rule_.real_time &&
+          (h_.scheduler.policy == SCHED_FIFO || h_.scheduler.policy == SCHED_RR) &&
+          static_cast<uint64_t>(h_.scheduler.priority) <= own->hard_limits[RLIMIT_RTPRIO];
+      if ((real_time || h_.scheduler.priority > 0) && !within_limit)
         return deny("scheduler", rule, 0, static_cast<uint64_t>(h_.scheduler.policy));
       if ((h_.flags & plan::kIoprio) && h_.ioprio >> kIoprioShift == kIoprioRealtime)
         return deny("ioprio", rule);
@@ -303,6 +306,32 @@ class Judge {
     if (h_.on_disconnect == plan::OnDisconnect::stop && h_.stop_timeout_ms > kLongestGoodbyeMs)
       return deny("lifetime.stop_timeout", rule_.member("detach"), kLongestGoodbyeMs,
                   h_.stop_timeout_ms);
+    return true;
+  }
+
+  // What the caller cannot shed, its jobs do not either; what of it keeps a
+  // caller from being served at all is Surroundings::confinement_of().
+  bool confinement() {
+    plan::Order& order = approved_.order_;
+    if (h_.caller_cgroup) {
+      if (setting_.cgroup_version != 2) {
+        refusal_ = refusal(RefusalKind::unsupported, "cgroup",
+                           "\"caller\" needs a cgroup v2 tree that the service may write", 0, 0,
+                           rule_.name);
+        return false;
+      }
+      approved_.caller_cgroups_ = peer_.cgroups();
+      if (approved_.caller_cgroups_.empty()) return deny("peer", "caller-is-gone");
+    }
+    if (peer_.own()->login_uid != setting_.own.login_uid()) {
+      order.flags |= plan::kSetLoginUid;
+      order.login_uid = peer_.own()->login_uid;
+    }
+    if (!setting_.own.confines(peer_.label)) return true;
+    const std::string word = exec_word(peer_.label);
+    if (word.size() >= sizeof order.label) return deny("peer", "lsm-label");
+    order.flags |= plan::kSetLabel;
+    word.copy(order.label, sizeof order.label - 1);
     return true;
   }
 

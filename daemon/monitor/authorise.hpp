@@ -35,6 +35,8 @@ struct Setting {
   FindJob joinable;
   const char* no_pasta;  // why there are no outbound networks; null: there are
   IdSources ids;
+  const Surroundings& own;
+  int cgroup_version = 0;  // Cgroups::version()
 };
 
 template <class T>
@@ -55,6 +57,8 @@ class Approved {
   // CLONE_NEWPID, CLONE_NEWUSER: what init must be born with.
   uint64_t clone_flags() const { return clone_flags_; }
   const std::vector<JobJoin>& job_joins() const { return job_joins_; }
+  // /proc/PID/cgroup of the caller; empty unless the payload goes below its own.
+  const std::string& caller_cgroups() const { return caller_cgroups_; }
   // The uid that shall own the user namespace which owns an outbound network:
   // none of the payload's, for the owner has every power over it.
   uint32_t network_owner() const { return network_owner_; }
@@ -71,6 +75,7 @@ class Approved {
   uint32_t network_owner_ = 0;
   std::vector<JobJoin> job_joins_;
   IdDecision ids_;
+  std::string caller_cgroups_;
 };
 
 // `plan` has passed plan::check().

@@ -9,52 +9,11 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
+
+#include "cgroup_tree.hpp"
 
 namespace cloister::monitor {
 namespace {
-
-struct Mount {
-  std::string at, root, controllers;
-  int version;
-};
-
-// proc_pid_mountinfo(5): ID PARENT DEV ROOT AT OPTIONS [...] - TYPE SOURCE SUPER
-std::vector<Mount> cgroup_mounts() {
-  std::vector<Mount> mounts;
-  std::ifstream table("/proc/self/mountinfo");
-  for (std::string line; std::getline(table, line);) {
-    const size_t dash = line.find(" - cgroup");
-    if (dash == std::string::npos) continue;
-    std::istringstream left(line), right(line.substr(dash + 3));
-    std::string id, parent, device, type, source;
-    Mount mount;
-    left >> id >> parent >> device >> mount.root >> mount.at;
-    right >> type >> source >> mount.controllers;
-    mount.version = type == "cgroup2" ? 2 : 1;
-    mounts.push_back(mount);
-  }
-  return mounts;
-}
-
-// Our own path in the hierarchy that `mount` shows: /proc/self/cgroup has
-// "0::PATH" for v2 and "ID:CONTROLLERS:PATH" for v1.
-std::string own_path(const Mount& mount) {
-  std::ifstream table("/proc/self/cgroup");
-  for (std::string line; std::getline(table, line);) {
-    const size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const bool ours = mount.version == 2
-                          ? controllers.empty()
-                          : !controllers.empty() &&
-                                ("," + mount.controllers + ",").find("," + controllers + ",") !=
-                                    std::string::npos;
-    if (ours) return line.substr(second + 1);
-  }
-  return {};
-}
 
 sys::UniqueFd open_at(int directory, const std::string& path, int flags) {
   return sys::UniqueFd(::openat(directory, path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW));
@@ -70,16 +29,11 @@ Cgroups::Cgroups(CgroupChoice choice) {
   for (int version : {2, 1}) {
     if (version == 2 && choice == CgroupChoice::v1) continue;
     if (version == 1 && choice == CgroupChoice::v2) continue;
-    for (const Mount& mount : cgroup_mounts()) {
+    for (const CgroupTree& tree : cgroup_trees()) {
       // Of v1 the pids hierarchy: every host that has v1 has it.
-      if (mount.version != version) continue;
-      if (version == 1 && ("," + mount.controllers + ",").find(",pids,") == std::string::npos)
-        continue;
-      std::string own = own_path(mount);
-      if (own.empty()) continue;
-      // A container shows the tree from its own root on.
-      if (mount.root != "/" && own.starts_with(mount.root)) own.erase(0, mount.root.size());
-      if (open_base(mount.at, own == "/" ? "" : own, version)) return;
+      if (tree.version != version || (version == 1 && !tree.controls("pids"))) continue;
+      const auto own = tree.place_of(own_cgroups());
+      if (own && open_base(tree.at, *own, version)) return;
     }
   }
 }
@@ -123,7 +77,7 @@ bool Cgroups::open_base(const std::string& mount, const std::string& own, int ve
     spare_ = std::move(probe);
     return true;
   }
-  if (probe) remove(probe.name);
+  if (probe) remove(probe);
   ::rmdir(directory_.c_str());
   base_.reset();
   version_ = 0;
@@ -134,7 +88,7 @@ bool Cgroups::open_base(const std::string& mount, const std::string& own, int ve
 
 Cgroups::~Cgroups() {
   if (!version_) return;
-  if (spare_) remove(spare_.name);
+  if (spare_) remove(spare_);
   ::rmdir(directory_.c_str());
 }
 
@@ -168,6 +122,14 @@ Leaves Cgroups::create() {
   }
   leaves.name = name;
   return leaves;
+}
+
+bool Cgroups::remove(const Leaves& leaves) {
+  if (!leaves.below_caller.empty()) {
+    if (::rmdir(leaves.below_caller.c_str()) < 0 && errno != ENOENT) return false;
+    below_callers_.erase(leaves.below_caller);
+  }
+  return leaves.name.empty() || remove(leaves.name);
 }
 
 bool Cgroups::remove(const std::string& name) {

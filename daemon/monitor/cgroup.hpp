@@ -4,14 +4,18 @@
 // writes the record. cgroup v2 first, also the tree without controllers of a
 // hybrid host: it gives cgroup.kill (5.14) and CLONE_INTO_CGROUP (5.7). Where
 // there is no v2 tree, one v1 hierarchy serves and the payload moves itself.
+// A payload may be asked for below its caller's cgroup instead.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "config.hpp"
+#include "plan/order.hpp"
 #include "sys/unique_fd.hpp"
 
 namespace cloister::monitor {
@@ -23,6 +27,8 @@ struct Leaves {
   sys::UniqueFd payload;   // directory
   sys::UniqueFd kill;      // cgroup.kill of the payload's leaf, v2
   sys::UniqueFd tasks;     // through which the payload moves itself, where init cannot clone into it
+  std::vector<sys::UniqueFd> hierarchies;  // v1 `tasks` files of its caller's, for the same
+  std::string below_caller;  // directory of the payload's leaf; empty: BASE/NAME/payload
   explicit operator bool() const { return !name.empty(); }
 };
 
@@ -43,16 +49,22 @@ class Cgroups {
   // New leaves, from the spare pair if there is one. Without a name, and
   // with errno, when they cannot be made.
   Leaves make();
+  // The same with the payload's below the cgroup of the caller, whose
+  // /proc/PID/cgroup is `cgroups`. Needs version() 2.
+  Leaves make_below(const std::string& cgroups);
+  // True for the /proc/PID/cgroup of a payload of ours.
+  bool is_job(std::string_view cgroups) const;
   // Makes the spare pair; off the path of any request.
   void prepare();
 
   // Removes the leaves of an ended job; false while the kernel still holds
   // them (EBUSY: a dying task): call again later.
-  bool remove(const std::string& name);
+  bool remove(const Leaves& leaves);
   // SIGKILL to all in the payload's leaf.
   static bool kill(const Leaves& leaves);
 
  private:
+  bool remove(const std::string& name);
   Leaves create();
   static void sweep(const std::string& parent);
   bool open_base(const std::string& mount, const std::string& own, int version);
@@ -62,6 +74,7 @@ class Cgroups {
   sys::UniqueFd base_;
   std::string directory_, path_, why_not_ = "no cgroup file system is mounted";
   Leaves spare_;
+  std::map<std::string, std::string> below_callers_;  // directory: as /proc/PID/cgroup has it
 };
 
 }  // namespace cloister::monitor

@@ -377,11 +377,12 @@ void Job::reclaim() {
   control_.close(ignored);
   end_.close(ignored);
   record_.reset();
-  const std::string name = leaves_.name;
-  leaves_ = {};
-  if (!name.empty() && !shop_.cgroups.remove(name)) {
+  Leaves left;
+  left.name = leaves_.name;
+  left.below_caller = leaves_.below_caller;
+  leaves_ = std::move(left);
+  if (!shop_.cgroups.remove(leaves_)) {
     // EBUSY: a task that is dying still counts for a moment.
-    leaves_.name = name;
     deadline_.expires_after(std::chrono::milliseconds(20));
     deadline_.async_wait([self = shared_from_this()](boost::system::error_code error) {
       if (!error) self->reclaim();

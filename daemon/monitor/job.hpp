@@ -51,6 +51,7 @@ struct Workshop {
   int init, pasta;       // programs, borrowed; -1: there is none
   const char* no_pasta;  // why
   Leases& leases;
+  const Surroundings& surroundings;
 };
 
 class Job : public std::enable_shared_from_this<Job> {

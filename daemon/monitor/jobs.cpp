@@ -140,7 +140,8 @@ void Jobs::submit(Front& front, const Ask& ask) {
   const Setting setting{config_.policy, shop_.mode, [this](const auto& id, const Peer& asking) {
                           return joinable(id, asking);
                         },
-                        shop_.no_pasta, id_sources()};
+                        shop_.no_pasta, id_sources(), shop_.surroundings,
+                        shop_.cgroups.version()};
   const Decision<Approved> approved = authorise(peer, view, setting);
   if (!approved) return refuse_submit(front, ask, view, approved.error());
   const Rule& rule = *approved->rule();

@@ -75,6 +75,7 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
               .ambient = (order.flags & plan::kFreshUser) != 0};
   birth.set_groups = ids.fixed_groups && shop_.mode == plan::Mode::system;
   birth.groups = owner_.groups;
+  if (plan()->caller_cgroup) birth.caller_cgroups = &approved.caller_cgroups();
   Slot slot;
   if (const plan::Failure failure = shop_.slots.take(birth, slot); failure.error) return failure;
   std::copy(slot.job.begin(), slot.job.end(), state_.job);
@@ -99,15 +100,21 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
     // a user namespace init has none here; a write asks for those of the one who
     // opened the file, cgroups(7).
     const auto user = static_cast<uint32_t>(plan::Namespace::user);
-    if (plan()->namespaces[user].join != plan::Join::host || (order.flags & plan::kFreshUser)) {
+    const bool in_user_namespace =
+        plan()->namespaces[user].join != plan::Join::host || (order.flags & plan::kFreshUser);
+    if (in_user_namespace && !leaves_.tasks) {
       leaves_.tasks.reset(
           ::openat(leaves_.payload.borrow(), "cgroup.procs", O_WRONLY | O_CLOEXEC));
       if (!leaves_.tasks) return give_up(plan::Step::cgroup);
     }
   }
   if (leaves_.tasks) {
-    order.tasks_count = 1;
+    ++order.tasks_count;
     descriptors.push_back(leaves_.tasks.borrow());
+  }
+  for (const sys::UniqueFd& tasks : leaves_.hierarchies) {
+    ++order.tasks_count;
+    descriptors.push_back(tasks.borrow());
   }
   std::string message(reinterpret_cast<const char*>(&order), sizeof order);
   for (const auto* map : {&ids.job.uids, &ids.job.gids})

@@ -44,14 +44,14 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       pasta_(open_pasta(config_.pasta, ::geteuid())),
       shop_{io,   cgroups_,                slots_,
             mode, programs_.init.borrow(), pasta_.program.borrow(),
-            pasta_.why_not, leases_},
+            pasta_.why_not, leases_, surroundings_},
       jobs_(shop_, config_, quotas_, audit_),
       fronts_(io, std::move(programs_.front), config_.spare_fronts,
               {[this](Front& front, const plan::Ask& ask) { on_ask(front, ask); },
                [this](Front& front) { on_gone(front); }}),
       pause_(io),
       refill_(io) {
-  surroundings_.jobs_below(cgroups_.path());
+  surroundings_.jobs_are([this](std::string_view cgroups) { return cgroups_.is_job(cgroups); });
   leases_.configure(config_.lease);
   fronts_.replenish();
   slots_.replenish();
@@ -121,12 +121,18 @@ plan::Refusal Monitor::confined(const Peer& peer, bool complete) const {
     return denied("another-users-service");
   // All who have no number here share this one.
   if (mode_ == plan::Mode::system && peer.uid == kOverflowUid) return denied("unmapped-uid");
-  if (only_one_ || config_.confined_callers || !surroundings_.confinement_of(peer)) return {};
-  return denied("confined-caller");
+  if (only_one_ || config_.confined_callers) return {};
+  const char* rule = surroundings_.confinement_of(peer);
+  return rule ? denied(rule) : plan::Refusal{};
 }
 
 void Monitor::hand_over(sys::UniqueFd connection, Peer peer, plan::Refusal refuse) {
-  if (refuse.kind == RefusalKind::none) refuse = confined(peer, complete(peer, connection.borrow()));
+  if (refuse.kind == RefusalKind::none) {
+    refuse = confined(peer, complete(peer, connection.borrow()));
+    // If it is let through all the same: at least nothing that a filter was to
+    // keep from it comes by a set-uid program.
+    if (surroundings_.filters(peer)) peer.no_new_privs = true;
+  }
   if (refuse.kind == RefusalKind::none && ending_) refuse.kind = RefusalKind::shutting_down;
   const uid_t uid = peer.uid;
   if (refuse.kind != RefusalKind::none)

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -64,8 +65,18 @@ bool alive(const sys::UniqueFd& pidfd) {
 }
 
 constexpr const char* kPlaces[] = {"ns/user", "ns/mnt", "ns/pid", "root"};
-constexpr const char* kPlaceRules[] = {"user-namespace", "mnt-namespace", "pid-namespace",
-                                       "root-directory"};
+
+uint32_t filters_in(std::string_view status) {
+  const bool filtered = number<int>(field(status, "\nSeccomp:")) != 0;
+  // Linux 5.9 counts them.
+  return std::max<uint32_t>(filtered, number<uint32_t>(field(status, "\nSeccomp_filters:")));
+}
+
+// 4294967295 where there is none, and no file where the kernel has no audit.
+uint32_t login_uid_of(pid_t pid) {
+  const std::string text = read_proc(pid, "loginuid");
+  return text.empty() ? plan::kNone : number<uint32_t>(text);
+}
 
 }  // namespace
 
@@ -90,8 +101,16 @@ const std::optional<Peer::Own>& Peer::own() const {
   errno = 0;  // -1 is a priority too, getpriority(2)
   own.nice = ::getpriority(PRIO_PROCESS, static_cast<id_t>(pid));
   own.oom_score_adj = number<int>(read_proc(pid, "oom_score_adj"));
+  const int error = errno;
+  own.login_uid = login_uid_of(pid);
+  errno = error;
   if (errno == 0 && alive(pidfd)) own_ = own;
   return own_;
+}
+
+std::string Peer::cgroups() const {
+  const std::string text = read_proc(pid, "cgroup");
+  return alive(pidfd) ? text : std::string();
 }
 
 std::optional<Peer> peer_of(int connection) {
@@ -123,6 +142,8 @@ bool complete(Peer& peer, int connection) {
   const std::string status = read_proc(peer.pid, "status");
   if (status.empty()) return false;
   peer.no_new_privs = number<int>(field(status, "\nNoNewPrivs:")) != 0;
+  peer.filters = filters_in(status);
+  peer.label = label_of(peer.pid);
   // A process that is not wholly root has no powers here, even if it runs a
   // set-uid or file-capability program just now: the connection may be shared.
   if (peer.uid == 0 && all_uids_are(field(status, "\nUid:"), 0)) {
@@ -138,6 +159,9 @@ Surroundings::Surroundings() {
     if (::stat((std::string("/proc/self/") + kPlaces[i]).c_str(), &place) == 0)
       own_[i] = {place.st_dev, place.st_ino};
   }
+  filters_ = filters_in(read_proc(::getpid(), "status"));
+  label_ = label_of(::getpid());
+  login_uid_ = login_uid_of(::getpid());
 }
 
 const char* Surroundings::confinement_of(const Peer& peer) const {
@@ -150,11 +174,11 @@ const char* Surroundings::confinement_of(const Peer& peer) const {
       if (errno == EACCES && ::geteuid() != 0) continue;
       return "caller-is-gone";
     }
-    if (own_[i] != Place{place.st_dev, place.st_ino}) return kPlaceRules[i];
+    if (own_[i] != Place{place.st_dev, place.st_ino}) return "confined-caller";
   }
-  if (!jobs_.empty() &&
-      read_proc(peer.pid, "cgroup").find(jobs_ + "/") != std::string::npos)
-    return "inside-a-job";
+  if (is_job_ && is_job_(read_proc(peer.pid, "cgroup"))) return "confined-caller";
+  if (filters(peer)) return "seccomp-filter";
+  if (confines(peer.label)) return "lsm-label";
   return alive(peer.pidfd) ? nullptr : "caller-is-gone";
 }
 

@@ -9,10 +9,13 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "label.hpp"
 #include "plan/plan.hpp"
 #include "sys/unique_fd.hpp"
 
@@ -30,6 +33,8 @@ struct Peer {
   uint64_t permitted = 0;        // capabilities; 0 unless every uid of the peer is 0
   uint64_t bounding = 0;
   uint32_t ids = 0;              // plan::kSubuids | ...: what its front is told
+  uint32_t filters = 0;  // of seccomp(2)
+  std::string label;     // of a security module, label.hpp; empty: there is none
 
   bool holds(int capability) const { return (permitted >> capability) & 1; }
   bool in_group(gid_t group) const;
@@ -40,8 +45,11 @@ struct Peer {
     Rlimits hard_limits;  // /proc/PID/limits
     int nice;
     int oom_score_adj;
+    uint32_t login_uid;  // plan::kNone: none
   };
   const std::optional<Own>& own() const;
+  // /proc/PID/cgroup as it is now. Empty when the peer is gone.
+  std::string cgroups() const;
 
  private:
   mutable bool own_read_ = false;
@@ -53,14 +61,18 @@ class Surroundings {
  public:
   Surroundings();
 
-  // The part of the daemon's own cgroup path under which jobs live; a peer
-  // there is one of our jobs. Empty: no cgroups.
-  void jobs_below(std::string cgroup_path) { jobs_ = std::move(cgroup_path); }
+  // Says of a /proc/PID/cgroup whether it is that of one of our jobs.
+  void jobs_are(std::function<bool(std::string_view)> is_job) { is_job_ = std::move(is_job); }
 
   // Null when the peer stands where we stand, else the rule that it breaks:
-  // one of "user-namespace", "mnt-namespace", "pid-namespace", "root-directory",
-  // "inside-a-job", "caller-is-gone".
+  // "confined-caller" (other user, mount or pid namespaces, another root, one of
+  // our jobs), "seccomp-filter", "lsm-label", "caller-is-gone".
   const char* confinement_of(const Peer& peer) const;
+  // It has filters that our children would not have.
+  bool filters(const Peer& peer) const { return peer.filters > filters_; }
+  // A label that confines and is not ours.
+  bool confines(const std::string& label) const { return label != label_ && is_confined(label); }
+  uint32_t login_uid() const { return login_uid_; }
 
  private:
   struct Place {
@@ -69,7 +81,9 @@ class Surroundings {
     bool operator==(const Place&) const = default;
   };
   std::array<Place, 4> own_{};
-  std::string jobs_;
+  std::function<bool(std::string_view)> is_job_;
+  std::string label_;
+  uint32_t filters_ = 0, login_uid_ = plan::kNone;
 };
 
 // Credentials and groups: what is needed to count a connection that has said

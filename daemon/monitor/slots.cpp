@@ -58,7 +58,7 @@ Slots::~Slots() {
 plan::Failure Slots::take(const Birth& birth, Slot& slot) {
   for (size_t i = 0; i < spares_.size(); ++i) {
     if (birth.namespaces != spares_[i].namespaces || birth.ambient != spares_[i].ambient ||
-        birth.set_groups)
+        birth.set_groups || birth.caller_cgroups)
       continue;
     if (waiting_[i].init.pid <= 0) break;
     slot = std::exchange(waiting_[i], Slot());
@@ -88,7 +88,8 @@ plan::Failure Slots::make(const Birth& birth, Slot& slot) {
   slot.record = make_record(records_, hex(slot.job));
   if (!slot.record) return failed(plan::Step::record);
   if (cgroups_.version()) {
-    slot.leaves = cgroups_.make();
+    slot.leaves =
+        birth.caller_cgroups ? cgroups_.make_below(*birth.caller_cgroups) : cgroups_.make();
     if (!slot.leaves) return failed(plan::Step::cgroup);
   }
   sys::UniqueFd init_control, init_passed;
@@ -125,7 +126,7 @@ void Slots::discard(Slot& slot) {
     ::syscall(SYS_pidfd_send_signal, slot.init.pidfd.borrow(), SIGKILL, nullptr, 0);
     ::waitpid(slot.init.pid, nullptr, 0);
   }
-  if (slot.leaves) cgroups_.remove(slot.leaves.name);
+  if (slot.leaves) cgroups_.remove(slot.leaves);
   if (slot.record) erase_record(slot.job);
   slot = Slot();
 }

@@ -318,7 +318,7 @@ std::string_view advice(Step step, int error) {
     case Step::scheduler:
       if (error == EPERM)
         return "Real-time and deadline policies need privilege or RLIMIT_RTPRIO, and a cgroup "
-               "with real-time budget where the kernel groups real-time tasks";
+               "with real-time budget (cpu.rt_runtime_us) where the kernel groups real-time tasks";
       if (error == EINVAL)
         return "Priorities are 1 to 99 for SCHED_FIFO and SCHED_RR, 0 for the others";
       return "";
@@ -401,6 +401,11 @@ std::string_view advice(Step step, int error) {
       return error == EPERM
                  ? "The service was started in another login; it needs CAP_AUDIT_CONTROL"
                  : "";
+    case Step::cgroup:
+      if (error == EACCES || error == EPERM) return "The service may not place jobs there";
+      return error == ENOENT ? "The caller's cgroup is gone, or lies outside of what is seen here"
+                             : "";
+    case Step::lsm_label: return "The security module does not let the service pass it on";
     case Step::record: return error == ENOSPC ? "The runtime directory is full" : "";
     case Step::verify_ids:
     case Step::plan: return "This is a fault of cloister: please report it";

@@ -92,6 +92,10 @@ void as_init(View plan) {
     walk.text(plan.at(h.tags, i).key);
     walk.text(plan.at(h.tags, i).value);
   }
+  for (uint32_t i = 0; i < h.landlock.paths.count; ++i)
+    walk.text(plan.at(h.landlock.paths, i).path);
+  walk.numbers(h.landlock.bind_tcp);
+  walk.numbers(h.landlock.connect_tcp);
   walk.numbers(h.descriptors);
   walk.numbers(h.identity.groups);
   walk.numbers(h.uid_map);
@@ -115,11 +119,13 @@ const monitor::Peer& stranger() {
 
 void as_monitor(View plan) {
   static const monitor::Policy policy;
+  static const monitor::Surroundings surroundings;
   const monitor::Peer& peer = stranger();
   const auto nobodys = [](const uint8_t(&)[16], const monitor::Peer&) {
     return monitor::Joinable();
   };
-  const auto approved = monitor::authorise(peer, plan, {policy, plan::Mode::system, nobodys});
+  const auto approved = monitor::authorise(
+      peer, plan, {policy, plan::Mode::system, nobodys, nullptr, {}, surroundings});
   if (!approved) {
     require(approved.error().kind != plan::RefusalKind::none && approved.error().rule[0] != 0,
             "a refusal names its rule");
@@ -140,7 +146,12 @@ void as_monitor(View plan) {
       require(line.count <= 2 && (line.outside == 1000 || line.outside == 1001),
               "a map leads to ids of the caller");
   require(plan->nice >= 0 && plan->oom_score_adj >= 0, "nobody raises what needs a capability");
-  require(approved->order().capabilities.permitted == 0, "nobody gains a capability");
+  const plan::Capabilities& sets = approved->order().capabilities;
+  const bool own = plan->namespaces[static_cast<uint32_t>(plan::Namespace::user)].join ==
+                   plan::Join::fresh;
+  require(own || (sets.bounding | sets.permitted | sets.effective | sets.inheritable |
+                  sets.ambient) == 0,
+          "nobody gains a capability but in a user namespace of its own");
 }
 
 void as_front(View plan, uint32_t step, uint32_t index) {

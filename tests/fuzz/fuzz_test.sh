@@ -38,7 +38,7 @@ sources="tests/fuzz/target.cpp tests/fuzz/framing.cpp tests/fuzz/text.cpp tests/
   lib/request/request.cpp lib/request/layers.cpp lib/request/combination.cpp
   lib/request/reader.cpp lib/plan/view.cpp lib/sys/names.cpp lib/sys/words.cpp
   $(cd "$source" && echo daemon/monitor/authorise*.cpp daemon/monitor/config*.cpp)
-  daemon/monitor/capabilities.cpp daemon/monitor/lease.cpp daemon/monitor/peer.cpp
+  daemon/monitor/capabilities.cpp daemon/monitor/label.cpp daemon/monitor/lease.cpp daemon/monitor/peer.cpp
   daemon/monitor/policy.cpp daemon/monitor/subordinate.cpp"
 # Two at a time: each takes 1 GiB at its worst. A header that is newer than an
 # object compiles it again, whether it is one of its own or not.

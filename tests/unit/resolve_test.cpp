@@ -230,7 +230,7 @@ TEST_CASE("the default profile is a box: root read-only, private places, workspa
   CHECK(made->rlimits[RLIMIT_NOFILE].soft == 1024);
   CHECK(made->rlimits[RLIMIT_NOFILE].hard == 524288);
   CHECK(made->rlimits[RLIMIT_NOFILE].set == 0);
-  CHECK(made->rlimits[RLIMIT_CORE].hard == 0);
+  CHECK(made->rlimits[RLIMIT_CORE].hard == 1);
   const auto sysctls = made.list(made->sysctls);
   REQUIRE(sysctls.size() == 1);
   CHECK(made.text(sysctls[0].path) == "net/ipv4/ip_unprivileged_port_start");

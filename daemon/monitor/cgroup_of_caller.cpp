@@ -1,0 +1,75 @@
+// A payload below its caller's own cgroup: what bounds the caller bounds it.
+//
+// The payload only. Init stays below the service: a cgroup that the caller owns
+// may be frozen, and we wait for the exec of what we clone (CLONE_VFORK).
+#include <fcntl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "cgroup.hpp"
+#include "cgroup_tree.hpp"
+
+namespace cloister::monitor {
+namespace {
+
+sys::UniqueFd open_at(int directory, const std::string& path, int flags) {
+  return sys::UniqueFd(::openat(directory, path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW));
+}
+
+// Nobody can have made it before us.
+std::string unguessable() {
+  uint64_t number = 0;
+  if (::getrandom(&number, sizeof number, 0) != sizeof number) return {};
+  return std::to_string(::getpid()) + "-" + std::to_string(number);
+}
+
+}  // namespace
+
+Leaves Cgroups::make_below(const std::string& cgroups) {
+  Leaves leaves = make();
+  if (!leaves) return leaves;
+  const auto give_up = [&](int error) {
+    remove(leaves);
+    errno = error;
+    return Leaves{};
+  };
+  const std::string own = own_cgroups(), name = unguessable();
+  if (name.empty()) return give_up(EAGAIN);
+  for (const CgroupTree& tree : cgroup_trees()) {
+    const auto place = tree.place_of(cgroups);
+    if (tree.version == 2) {
+      if (!leaves.below_caller.empty()) continue;  // mounted twice
+      if (!place) return give_up(ENOENT);
+      const std::string directory = tree.at + *place + "/cloister-" + name;
+      if (::mkdir(directory.c_str(), 0755) < 0) return give_up(errno);
+      leaves.below_caller = directory;
+      below_callers_[directory] = *place + "/cloister-" + name;
+      leaves.payload = open_at(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY);
+      leaves.kill = open_at(leaves.payload.borrow(), "cgroup.kill", O_WRONLY);
+      leaves.tasks = open_at(leaves.payload.borrow(), "cgroup.procs", O_WRONLY);
+      if (!leaves.payload || !leaves.kill || !leaves.tasks) return give_up(errno);
+      continue;
+    }
+    // Hybrid: the controllers are there. Into the caller's own, not below it. Not
+    // the freezer, which bounds nothing and in which a payload could not be killed.
+    if (tree.controls("freezer") || place == tree.place_of(own)) continue;
+    if (!place) return give_up(ENOENT);
+    leaves.hierarchies.push_back(open_at(AT_FDCWD, tree.at + *place + "/tasks", O_WRONLY));
+    if (!leaves.hierarchies.back()) return give_up(errno);
+  }
+  if (leaves.below_caller.empty()) return give_up(ENOSYS);
+  if (leaves.hierarchies.size() >= plan::kMaxTasksFds) return give_up(E2BIG);
+  return leaves;
+}
+
+bool Cgroups::is_job(std::string_view cgroups) const {
+  if (!path_.empty() && cgroups.find(path_ + "/") != std::string_view::npos) return true;
+  for (const auto& [directory, place] : below_callers_)
+    if (cgroups.find(":" + place) != std::string_view::npos) return true;
+  return false;
+}
+
+}  // namespace cloister::monitor
