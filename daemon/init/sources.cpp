@@ -62,9 +62,13 @@ long reach(const Job& job, int fd, const char* source, bool inside) {
   return open_again(fd, source);
 }
 
-long clone_source(Job& job, const plan::Mount& mount, bool inside) {
+long clone_source(Job& job, uint32_t index, const plan::Mount& mount, bool inside) {
   const bool cgroup = mount.kind == plan::MountKind::cgroup_view;
-  if (cgroup && !job.has(plan::kPayloadCgroup)) return -ENOENT;
+  if (cgroup && !job.has(plan::kPayloadCgroup)) {
+    if (!(mount.flags & plan::kMountOptional)) return -ENOENT;
+    // Left out, the host's tree would show with the names of everybody's jobs.
+    return new_tmpfs(job, index, plan::Mount{.kind = plan::MountKind::tmpfs, .mode = 0555});
+  }
   const int fd = cgroup ? plan::kPayloadCgroupFd : job.descriptors[mount.descriptor];
   const long from = reach(job, fd, cgroup ? nullptr : job.plan().c_str(mount.source), inside);
   if (from < 0) return from;
@@ -161,7 +165,7 @@ void clone_sources(Job& job) {
     const plan::Mount& mount = job.plan().at(h.mounts, i);
     if (mount.kind == plan::MountKind::overlay) prepare_layers(job, i, mount, inside);
     if (!is_cloned(mount.kind)) continue;
-    const long tree = clone_source(job, mount, inside);
+    const long tree = clone_source(job, i, mount, inside);
     if (tree < 0 && (mount.flags & plan::kMountOptional)) continue;
     job.trees[i] = must_fd(job, kStep, tree, i);
     if (mount.kind == plan::MountKind::device) check_device(job, i, job.trees[i]);
