@@ -52,6 +52,17 @@ size_t dns_answer(unsigned char* message, size_t size, size_t room) {
   return end + sizeof kRecord;
 }
 
+bool answers(const char* host) {
+  const Fd fd(check(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
+  const timeval limit{0, 200'000};
+  setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  address.sin6_port = htons(7000);
+  inet_pton(AF_INET6, host, &address.sin6_addr);
+  return connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+}
+
 [[noreturn]] void serve() {
   const int streams[] = {listen_at(SOCK_STREAM, 7000), listen_at(SOCK_STREAM, 80)};
   const int echo = listen_at(SOCK_DGRAM, 7000), dns = listen_at(SOCK_DGRAM, 53);
@@ -104,6 +115,8 @@ Outside::Outside()
 
   everybody_ = std::make_unique<Standing>([] { check(unshare(CLONE_NEWNET), "unshare"); });
   const std::string pid = std::to_string(everybody_->pid());
+  // pasta leaves IPv6 out while the link-local address is still being probed.
+  write_proc("/proc/sys/net/ipv6/conf/default/accept_dad", "0");
   ip("link set lo up");
   ip("link add up0 type veth peer name down0 netns " + pid);
   ip("address add 198.51.100.2/24 dev up0");
@@ -122,6 +135,9 @@ Outside::Outside()
   });
   ip("route add default via 198.51.100.1");
   ip("-6 route add default via 2001:db8::1");
+  for (const char* address : {"::ffff:198.51.100.1", "2001:db8::1"})
+    if (!eventually([&] { return answers(address); }))
+      throw std::runtime_error(std::string(address) + " does not answer");
 }
 
 Outside::~Outside() {

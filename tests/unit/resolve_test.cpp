@@ -740,6 +740,33 @@ TEST_CASE("published ports are numbers at the end") {
   CHECK((make("\"network\": \"none\"")->flags & plan::kOutbound) == 0);
 }
 
+TEST_CASE("an outbound job gets a resolv.conf where that of its root leads to") {
+  if (::access("/etc/resolv.conf", R_OK) != 0) SKIP("this host has no resolver");
+  char root[] = "/tmp/cloister-root-XXXXXX";
+  REQUIRE(::mkdtemp(root));
+  REQUIRE(::mkdir((std::string(root) + "/etc").c_str(), 0755) == 0);
+  const std::string link = std::string(root) + "/etc/resolv.conf";
+  const std::string members = R"("profile": "none", "namespaces": {"mnt": "new"}, "root": ")" +
+                              std::string(root) + R"(", "network": {"outbound": {}})";
+  const auto is_file = [](const plan::Mount* mount) {
+    return mount && mount->kind == plan::MountKind::file;
+  };
+  CHECK(is_file(make(members).mount("/etc/resolv.conf")));
+  for (const char* target : {"../run/a/b.conf", "/run/a/b.conf", "../../run/./a/b.conf"}) {
+    CAPTURE(std::string(target));
+    REQUIRE(::symlink(target, link.c_str()) == 0);
+    CHECK(is_file(make(members).mount("/run/a/b.conf")));
+    ::unlink(link.c_str());
+  }
+  // Where the request says what it is, it is that.
+  const Made own =
+      make(members + R"(, "mounts": [{"at": "/etc/resolv.conf", "bind": "/etc/resolv.conf"}])");
+  CHECK(own.mount("/etc/resolv.conf")->kind == plan::MountKind::bind);
+  CHECK(make(R"("profile": "none", "network": {"outbound": {}})")->mounts.count == 0);
+  ::rmdir((std::string(root) + "/etc").c_str());
+  ::rmdir(root);
+}
+
 TEST_CASE("bind sources are opened as the client, or refused") {
   const TempDir at;
   const std::string file = at.write("file", "x");

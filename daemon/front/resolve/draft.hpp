@@ -28,6 +28,8 @@ struct Draft {
 MaybeProblem resolve_identity(Draft& draft);  // first: it sets named_home
 MaybeProblem resolve_namespaces(Draft& draft);
 MaybeProblem resolve_outbound(Draft& draft, const Outbound& outbound);  // of resolve_namespaces
+// The resolv.conf of an outbound job in a mount namespace of its own.
+std::optional<Mount> resolver_mount(const Draft& draft);
 MaybeProblem resolve_mounts(Draft& draft);   // and all that is one in the end
 MaybeProblem check_leased(Draft& draft);     // what a job with leased ids must not do
 MaybeProblem resolve_streams(Draft& draft);  // and file_actions

@@ -130,6 +130,8 @@ MaybeProblem resolve_mounts(Draft& draft) {
   if (auto problem = add_root(mounts)) return problem;
   for (const Mount& mount : draft.request.mounts)
     if (auto problem = add_mount(mounts, mount)) return problem;
+  if (const auto resolver = resolver_mount(draft))
+    if (auto problem = add_mount(mounts, *resolver)) return problem;
   for (const auto part : {add_devices, add_workspace, add_secrets, add_covers})
     if (auto problem = part(mounts)) return problem;
   if (mounts.list.size() > plan::kMaxMounts)
