@@ -26,6 +26,14 @@ Json origins_of(const DryRun& dry, const Job& job) {
   return origins;
 }
 
+// Those of the service, and what only the command knows.
+std::vector<std::string> notes_of(const DryRun& dry, const Job& job) {
+  std::vector<std::string> notes = dry.notes;
+  if (std::string note = repository_note(job.request, dry.effective); !note.empty())
+    notes.push_back(std::move(note));
+  return notes;
+}
+
 std::string for_people(const DryRun& dry, const Job& job) {
   Json effective = parsed(dry.effective);
   // The service does not repeat the values of variables, which may be secrets
@@ -39,8 +47,7 @@ std::string for_people(const DryRun& dry, const Job& job) {
   text += steps.text();
   for (const std::string& field : dry.degraded)
     text += "given up, as best_effort allows: " + printable(field) + "\n";
-  if (const std::string note = repository_note(job.request, dry.effective); !note.empty())
-    text += "note: " + printable(note) + "\n";
+  for (const std::string& note : notes_of(dry, job)) text += "note: " + printable(note) + "\n";
   return text;
 }
 
@@ -57,14 +64,12 @@ int plan(const CommandLine& line) {
     print(for_people(*dry, job));
     return 0;
   }
-  Json notes = Json::array();
-  if (const std::string note = repository_note(job.request, dry->effective); !note.empty()) notes.push_back(note);
   const Json object = {{"effective", parsed(dry->effective)},
                        {"origins", origins_of(*dry, job)},
                        {"steps", dry->steps},
                        {"degraded", dry->degraded},
                        {"policy", dry->policy},
-                       {"notes", notes}};
+                       {"notes", notes_of(*dry, job)}};
   print(object.dump() + "\n");
   return 0;
 }

@@ -28,6 +28,7 @@ struct Act {
 std::span<const Act> attacks();
 std::span<const Act> neighbours();
 std::span<const Act> networks();
+std::span<const Act> filters();
 
 inline void say(std::string_view text) {
   while (!text.empty()) {

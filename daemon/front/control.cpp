@@ -9,6 +9,7 @@
 #include "reply.hpp"
 #include "request/reader.hpp"
 #include "session.hpp"
+#include "verdict.hpp"
 #include "sys/names.hpp"
 
 namespace cloister::front {
@@ -70,7 +71,7 @@ Json wait_result(const Answer& answer) {
 
 Json verdict_of(const Answer& answer) {
   const JobPlan job(answer.descriptors.at(0));
-  return job ? varlink::to_dom(varlink::make_verdict(answer.tell.state, job.view())) : Json();
+  return job ? varlink::to_dom(told_verdict(answer.tell.state, job.view())) : Json();
 }
 
 Json inspection(const Answer& answer) {
@@ -85,7 +86,7 @@ Json inspection(const Answer& answer) {
   if (auto shown = request::parse_text({view.c_str(view->request_json), view->request_json.length}))
     result["request"] = std::move(*shown);
   if (state.phase == JobPhase::ended)
-    result["verdict"] = varlink::to_dom(varlink::make_verdict(state, view));
+    result["verdict"] = varlink::to_dom(told_verdict(state, view));
   return result;
 }
 

@@ -61,7 +61,7 @@ json features(const plan::Host& host, const Caller& caller, const Profiles& prof
   if (::getloadavg(load, 3) == 3) result["loadavg"] = {load[0], load[1], load[2]};
   result["policy"] = host.policy;
   result["cgroup"] = host.cgroup_version ? "available" : "absent";
-  result["not_yet"] = {"limits", "seccomp", "captured output"};
+  result["not_yet"] = {"limits", "captured output"};
   return result;
 }
 

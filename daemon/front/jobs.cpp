@@ -14,6 +14,7 @@
 #include "reply.hpp"
 #include "request/reader.hpp"
 #include "session.hpp"
+#include "verdict.hpp"
 #include "sys/names.hpp"
 
 namespace cloister::front {
@@ -83,13 +84,14 @@ Json start_json(const std::string& id) {
 // The steps that this Plan takes, in their order, for people.
 Json steps_of(plan::View view);
 
-Json planned_json(const request::Effective& effective, const std::string& block,
+Json planned_json(const request::Effective& effective, const Resolved& resolved,
                   const plan::Refusal& decision) {
   return {{"effective", Json::parse(shown_request(effective.request))},
           {"origins", effective.origins},
-          {"steps", steps_of(plan::View(block.data()))},
+          {"steps", steps_of(plan::View(resolved.plan_block.data()))},
           {"degraded", effective.degraded},
-          {"policy", decision.policy}};
+          {"policy", decision.policy},
+          {"notes", resolved.notes}};
 }
 
 // Fills in what came with the start of a job, and names the descriptors that
@@ -195,7 +197,7 @@ Task<std::optional<Session::Launched>> Session::launch(Pending& pending, plan::M
   Launched launched;
   launched.sequence = ask.sequence;
   if (method == plan::Method::plan_only) {
-    co_await reply(event_reply(planned_json(*effective, resolved->plan_block, answer->tell.refusal),
+    co_await reply(event_reply(planned_json(*effective, *resolved, answer->tell.refusal),
                                false));
     co_return launched;
   }
@@ -224,7 +226,7 @@ Task<void> Session::run_job(Pending pending) {
       const JobPlan job(answer->descriptors.at(0));
       if (!job) leave();
       Json ended = event_json("ended", id);
-      ended["verdict"] = varlink::to_dom(varlink::make_verdict(state, job.view()));
+      ended["verdict"] = varlink::to_dom(told_verdict(state, job.view()));
       co_await reply(event_reply(std::move(ended), false));
       // The client has its verdict. One with a key may be asked for again.
       if (job.view()->idempotency_key.length == 0) {
@@ -288,9 +290,11 @@ Json steps_of(plan::View view) {
   const auto fresh = [&](plan::Namespace which) {
     return h.namespaces[static_cast<uint32_t>(which)].join == plan::Join::fresh;
   };
-  bool joins = false;
-  for (const plan::NamespaceChoice& choice : h.namespaces)
+  bool joins = false, box = false;
+  for (const plan::NamespaceChoice& choice : h.namespaces) {
+    box |= choice.join != plan::Join::host;
     joins |= choice.join == plan::Join::descriptor || choice.join == plan::Join::job;
+  }
   // Steps that every launch takes are not named here, only those that depend.
   const auto taken = [&](plan::Step step) {
     using plan::Namespace;
@@ -327,6 +331,7 @@ Json steps_of(plan::View view) {
       case Step::ambient: return h.capabilities.ambient != 0;
       // Only the monitor knows whether the caller's differ from the service's.
       case Step::loginuid: case Step::lsm_label: return false;
+      case Step::seccomp: return h.seccomp.count > 0 || box;
       case Step::no_new_privs: return (h.flags & plan::kNoNewPrivs) != 0;
       default: return true;
     }

@@ -7,6 +7,7 @@
 #include "resolve/resolve.hpp"
 #include "varlink/envelope.hpp"
 #include "varlink/render.hpp"
+#include "verdict.hpp"
 
 namespace cloister::front {
 
@@ -33,7 +34,7 @@ void warm_up(const Profiles& profiles) {
     plan::JobState state{};
     varlink::Reply reply;
     reply.parameters["verdict"] = varlink::to_dom(
-        varlink::make_verdict(state, plan::View(resolved->plan_block.data())));
+        told_verdict(state, plan::View(resolved->plan_block.data())));
     (void)varlink::to_text(reply);
   }
 }

@@ -116,7 +116,8 @@ void set_capabilities(Job& job) {
   const plan::Capabilities& given = job.order.capabilities;
   const Sets now = sets_now(job, step);
   const bool able = has(now.permitted, CAP_SETPCAP);
-  const Sets wanted{given.effective, given.permitted, given.inheritable};
+  const uint64_t kept = now.permitted & power_to_filter(job);
+  const Sets wanted{given.effective | kept, given.permitted | kept, given.inheritable};
   must(job, step, set_sets({now.permitted, now.permitted, wanted.inheritable}));
   raise_ambient(job, given.ambient);
   set_securebits(job, able);

@@ -102,14 +102,16 @@ bool await(Job& job, int fd, int ms) {
     // Negative descriptors are skipped by the kernel, poll(2).
     PollFd set[] = {{job.orphaned ? -1 : plan::kControlFd, kPollIn, 0},
                     {job.signals > 0 ? job.signals : -1, kPollIn, 0},
-                    {fd, kPollIn, 0}};
+                    {fd, kPollIn, 0},
+                    {job.listener > 0 ? job.listener : -1, kPollIn, 0}};
     // The kernel writes the time that is left into what it is given, ppoll(2).
     __kernel_timespec left = limit;
-    const long ready = call(Call::ppoll, set, 3, ms < 0 ? nullptr : &left, nullptr);
+    const long ready = call(Call::ppoll, set, 4, ms < 0 ? nullptr : &left, nullptr);
     if (ready == -EINTR) continue;
     must(job, job.step, ready);
     if (ready == 0) return false;
     if (set[0].revents) serve(job);
+    if (set[3].revents) answer_violation(job, set[3].revents);
     if (set[2].revents) return true;
     if (set[1].revents) {
       signalfd_siginfo info;

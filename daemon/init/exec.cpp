@@ -1,4 +1,4 @@
-// The last step: signals as the payload expects them, then execve(2).
+// The last steps: signals as the payload expects them, filters, then execve(2).
 #include <asm/errno.h>
 #include <linux/fcntl.h>
 #include <linux/limits.h>
@@ -91,12 +91,12 @@ void execute(Job& job) {
   const plan::Header& h = job.header();
   const char* name = job.plan().c_str(h.executable);
   const Vectors with = point_at_strings(job);
-  // Tells "the exec failed" from "something killed us before it".
-  const plan::Failure ready{};
-  must(job, Step::exec, call(Call::write, job.status_write, &ready, sizeof ready));
-  // The mask goes last: what waits for the payload reaches the payload.
+  // The mask goes late: what waits for the payload reaches the payload.
   must(job, Step::signals,
        call(Call::rt_sigprocmask, 2 /* SIG_SETMASK */, &h.signal_mask, nullptr, kSigSetBytes));
+  // Tells "the exec failed" from "something killed us before it".
+  job.words->ready = 1;
+  load_filters(job);
   long failed;
   if (h.executable_descriptor != kNone)
     failed = execute_descriptor(job.descriptors[h.executable_descriptor], with);

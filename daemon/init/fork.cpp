@@ -7,6 +7,7 @@
 #include <linux/wait.h>
 
 #include "kernel.hpp"
+#include "text.hpp"
 #include "verbs.hpp"
 
 namespace cloister::init {
@@ -40,6 +41,7 @@ void prepare_fork(Job& job, Step step) {
   job.signals =
       must_fd(job, step,
               call(Call::signalfd4, -1, &child_changes, kSigSetBytes, O_CLOEXEC | O_NONBLOCK));
+  share_words(job, step);
 }
 
 void fork_payload(Job& job) {
@@ -60,22 +62,95 @@ void fork_payload(Job& job) {
   must(job, Step::fork, call(Call::prctl, PR_SET_DUMPABLE, 0));
 }
 
+namespace {
+
+// True once the other end is closed; takes the filter's listener that comes before.
+bool closed(Job& job) {
+  char what = 0;
+  IoVec bytes{&what, 1};
+  PassedFds<1> passed{};
+  Message message{};
+  message.vector = &bytes;
+  message.vector_length = 1;
+  message.control = &passed;
+  message.control_length = sizeof passed;
+  const long got = call(Call::recvmsg, job.status_read, &message, kMsgCmsgCloexec);
+  if (got == -EINTR) return false;
+  if (got != 1) return true;
+  if (message.control_length > 0) job.listener = passed.fds[0];
+  return false;
+}
+
+// What follows `word` in a file below /proc; the part before the last ')' of
+// /proc/PID/stat may hold anything.
+class Text {
+ public:
+  Text(const Job& job, const char* path) {
+    const long fd = call(Call::openat, job.proc, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    const long got = call(Call::read, fd, bytes_, sizeof bytes_ - 1);
+    close(static_cast<int>(fd));
+    if (got > 0) length_ = got;
+  }
+  // The number after this many spaces or tabs behind the last `mark`.
+  uint64_t number_behind(char mark, int spaces) const {
+    long at = length_;
+    while (at > 0 && bytes_[at] != mark) --at;
+    for (; spaces > 0 && at < length_; ++at) spaces -= bytes_[at] == ' ' || bytes_[at] == '\t';
+    uint64_t number = 0;
+    for (; bytes_[at] >= '0' && bytes_[at] <= '9'; ++at)
+      number = number * 10 + static_cast<uint64_t>(bytes_[at] - '0');
+    return number;
+  }
+
+ private:
+  char bytes_[512]{};
+  long length_ = 0;
+};
+
+// /proc/PID/stat has the flags of a process that is dead too: one of them falls
+// with its first successful execve(2).
+bool never_executed(const Job& job) {
+  // Our /proc may be of an outer pid namespace, where the payload has another
+  // number. A pidfd tells the one that counts there: "Pid:\t123\nNSpid:...".
+  const long pidfd = call(Call::pidfd_open, job.payload, 0);
+  if (pidfd < 0) return false;
+  Line<48> info, stat;
+  info << "self/fdinfo/" << static_cast<int32_t>(pidfd);
+  const uint64_t pid = Text(job, info.c_str()).number_behind('P', 1);
+  close(static_cast<int>(pidfd));
+  if (pid == 0) return false;
+  stat << static_cast<uint32_t>(pid) << "/stat";
+  // ") state ppid pgrp session tty tpgid flags"
+  constexpr int kFieldsBefore = 7;
+  constexpr uint64_t kForkNoExec = 0x40;  // PF_FORKNOEXEC
+  return (Text(job, stat.c_str()).number_behind(')', kFieldsBefore) & kForkNoExec) != 0;
+}
+
+// It died before its exec, and not by a step that failed: of a signal from
+// outside, or of its filter.
+void tell_from_death(Job& job) {
+  siginfo_t info{};
+  must(job, Step::fork,
+       call(Call::waitid, P_PID, job.payload, &info, WEXITED | WNOHANG | WNOWAIT, nullptr));
+  if (info.si_pid != job.payload || !never_executed(job)) return;
+  const bool filter = info.si_status == kSigSys;
+  fail(job, {Step::exec, kNone, job.cancelled ? ECANCELED : filter ? EPERM : EINTR,
+             static_cast<uint32_t>(info.si_status)});
+}
+
+}  // namespace
+
 void await_exec(Job& job) {
-  plan::Failure said{};
   for (;;) {
     if (!await(job, job.status_read)) continue;
-    plan::Failure message{};
-    const long got = call(Call::read, job.status_read, &message, sizeof message);
-    if (got == -EINTR) continue;
-    if (got != sizeof message) break;
-    if (message.step == Step::none)
-      job.ready = true;
-    else
-      said = message;
+    if (closed(job)) break;
   }
   close(job.status_read);
-  if (said.step != Step::none) fail(job, said);
-  if (job.ready) {
+  const Words& words = *job.words;
+  if (words.failure.step != Step::none) fail(job, words.failure);
+  if (words.ready) {
+    tell_from_death(job);
     job.started = true;
     return;
   }

@@ -95,7 +95,7 @@ void drop_groups_and_ids(Job& job) {
   // Inheritable goes to nothing, and ambient with it, capabilities(7).
   const plan::Capabilities& given = job.order.capabilities;
   must(job, Step::capabilities,
-       set_sets({given.effective, given.permitted | (now.permitted & kLate), 0}));
+       set_sets({given.effective, given.permitted | (now.permitted & (kLate | power_to_filter(job))), 0}));
   if (job.header().flags & plan::kResetIds) {
     must(job, Step::resetids, call(Call::setresgid, -1, want.rgid, -1));
     must(job, Step::resetids, call(Call::setresuid, -1, want.ruid, -1));

@@ -16,6 +16,14 @@ using plan::kNone;
 using plan::Namespace;
 using plan::Step;
 
+// What the payload's process says when a filter may keep it from any system
+// call: memory that it shares with init until its exec.
+struct Words {
+  plan::Failure failure;  // of a step, `none` if there is none
+  uint32_t ready;         // the next call is execve(2)
+  int32_t listener;       // number of the filter's, seccomp_unotify(2); 0: none
+};
+
 struct Job {
   plan::Order order;
   plan::IdMap map_lines[2 * plan::kMaxMapLines];  // came with the Order: uids, then gids
@@ -27,6 +35,8 @@ struct Job {
   int signals;      // signalfd for SIGCHLD; 0 before the fork
   int status_read;  // of the socket that the payload's exec closes
   int status_write;
+  int listener;  // of the client's filter, or 0
+  Words* words;
   int pidfd;         // of the payload, if the client wants it
   int network;       // of an outbound job, once the monitor has sent it; 0 before
   int front;         // kPassedFd, or where the payload's process keeps it
@@ -38,7 +48,6 @@ struct Job {
   bool proceed;        // the monitor said so and nobody has used it up
   bool cancelled;      // told to kill, or the monitor is gone
   bool orphaned;       // the monitor is gone
-  bool ready;          // the payload reached execve(2)
   bool started;        // execve(2) succeeded
   bool payload_alive;  // not reaped: its pid is its own
   int32_t payload;

@@ -52,6 +52,7 @@ void become_payload(Job& job, int32_t parent) {
   must(job, Step::umask, call(Call::umask, job.header().umask));
   perform_actions(job);
   prepare_landlock(job);
+  stand_by_for_listener(job);
   set_limits(job);
   set_capabilities(job);
   forbid_new_privileges(job);

@@ -57,9 +57,12 @@ enum class Call : long {
   prctl = __NR_prctl,
   rt_sigaction = __NR_rt_sigaction,
   rt_sigprocmask = __NR_rt_sigprocmask,
+  seccomp = __NR_seccomp,
   setpgid = __NR_setpgid,
   setsid = __NR_setsid,
   signalfd4 = __NR_signalfd4,
+  tgkill = __NR_tgkill,
+  tkill = __NR_tkill,
   waitid = __NR_waitid,
   // identity
   capget = __NR_capget,

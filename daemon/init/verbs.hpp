@@ -123,6 +123,12 @@ void set_limits(Job& job);
 // landlock.cpp
 void prepare_landlock(Job& job);
 void enter_landlock(Job& job);
+// seccomp.cpp
+void share_words(Job& job, Step step);          // init
+void answer_violation(Job& job, short events);  // init
+uint64_t power_to_filter(const Job& job);       // capabilities that loading takes, CAP_SYS_ADMIN or none
+void stand_by_for_listener(Job& job);
+void load_filters(Job& job);
 // exec.cpp
 void reset_signals(Job& job);
 [[noreturn]] void execute(Job& job);

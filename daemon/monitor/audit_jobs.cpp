@@ -10,7 +10,7 @@ namespace {
 using plan::RefusalKind;
 
 constexpr const char* kCauses[] = {"payload",  "external", "canceled", "disconnected",
-                                   "shutdown", "cloister", "setup"};
+                                   "shutdown", "cloister", "setup", "seccomp"};
 static_assert(std::size(kCauses) == static_cast<size_t>(plan::Cause::count_));
 
 std::string id_of(const uint8_t (&job)[16]) {

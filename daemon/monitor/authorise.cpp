@@ -105,7 +105,7 @@ class Judge {
 
   Decision<Approved> decide() {
     if (consistent() && outbound() && namespaces() && no_new_privs() && identity() &&
-        scheduling() && limits() && capabilities() && confinement() && id_maps() && mounts() &&
+        scheduling() && limits() && capabilities() && confinement() && id_maps() && filters() && mounts() &&
         lifetime())
       return std::move(finish());
     return refusal_;
@@ -360,6 +360,21 @@ class Judge {
     order.mapped_gid = peer_.gid;
     approved_.clone_flags_ |= CLONE_NEWUSER;
     return true;
+  }
+
+  // Every box has the baseline filter, unless root's policy says otherwise. A
+  // filter without no_new_privs could bend a set-uid program, seccomp(2).
+  bool filters() {
+    plan::Order& order = approved_.order_;
+    bool box = false;
+    for (const plan::NamespaceChoice& choice : h_.namespaces) box |= choice.join != Join::host;
+    if (rule_.requires_baseline() || (box && !rule_.allows_unfiltered_seccomp()))
+      order.flags |= plan::kBaseline;
+    if (!(order.flags & plan::kBaseline) && h_.seccomp.count == 0) return true;
+    const bool powerful = peer_.holds(CAP_SYS_ADMIN) || join(Namespace::user) != Join::host ||
+                          (order.flags & plan::kFreshUser) != 0;
+    if ((h_.flags & plan::kNoNewPrivs) || peer_.no_new_privs || powerful) return true;
+    return deny("no_new_privs", "filters-need-no-new-privs");
   }
 
   Approved& finish() {

@@ -368,6 +368,9 @@ Cause Job::cause_of_end() const {
   if (record.ending == plan::Ending::not_started) return Cause::setup;
   if (!WIFSIGNALED(record.wait_status)) return Cause::payload;
   const int signal = WTERMSIG(record.wait_status);
+  // By our hand, or by the kernel's where the filter is of that kind.
+  const bool by_filter = (plan()->seccomp_flags & plan::kFilterSignals) && signal == SIGSYS;
+  if ((record.seccomp_hit & plan::kHitPayload) || by_filter) return Cause::seccomp;
   if (signal == state_.killed_signal) return Cause::canceled;
   return raised_by_itself(signal) ? Cause::payload : Cause::external;
 }

@@ -238,7 +238,8 @@ Result<DryRun> decode(Received&& reply, std::type_identity<DryRun>) {
       .json("origins", plan.origins)
       .required("steps", plan.steps)
       .required("degraded", plan.degraded)
-      .required("policy", plan.policy);
+      .required("policy", plan.policy)
+      .optional("notes", plan.notes);
   return members.result(std::move(plan));
 }
 

@@ -111,7 +111,7 @@ enum class JobPhase : uint32_t { preparing, running, stopped, ended };
 
 // Why a job ended, as far as we know it ourselves.
 enum class Cause : uint32_t {
-  payload, external, canceled, disconnected, shutdown, cloister, setup, count_
+  payload, external, canceled, disconnected, shutdown, cloister, setup, seccomp, count_
 };
 
 struct JobState {

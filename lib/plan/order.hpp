@@ -36,6 +36,7 @@ inline constexpr uint32_t kForceNoNewPrivs = 16;  // the caller has no_new_privs
 inline constexpr uint32_t kFixedGroups = 32;      // setgroups(2) is denied here; groups stay as they are
 inline constexpr uint32_t kSetLoginUid = 64;      // the caller's, which is not ours
 inline constexpr uint32_t kSetLabel = 128;        // the payload gets Order::label at its exec
+inline constexpr uint32_t kBaseline = 512;        // the baseline filter is loaded beside the client's own
 
 // What goes into /proc/self/attr/exec, NUL included: the label of a security
 // module as it wants it (AppArmor: "exec PROFILE").

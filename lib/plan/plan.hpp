@@ -38,6 +38,7 @@ inline constexpr uint32_t kMaxName = 128;     // name, idempotency_key, tag keys
 inline constexpr uint32_t kRlimits = 16;      // RLIM_NLIMITS
 inline constexpr uint32_t kNamespaces = 8;
 inline constexpr uint32_t kCpuBytes = 128;  // 1024 processors
+inline constexpr uint32_t kMaxInstructions = 4096;  // BPF_MAXINSNS, of one filter
 inline constexpr int32_t kMaxFd = 1 << 20;
 inline constexpr uint64_t kMaxTimeoutMs = 365ull * 86400 * 1000;  // what a timer can hold, and a year
 
@@ -212,6 +213,20 @@ struct Identity {
   uint32_t reserved;
 };
 
+// One instruction of a system call filter: struct sock_filter, <linux/filter.h>.
+struct Instruction {
+  uint16_t code;
+  uint8_t jump_true, jump_false;
+  uint32_t operand;
+};
+static_assert(sizeof(Instruction) == 8);
+
+// kFilterWatched: the filter answers with SECCOMP_RET_USER_NOTIF where its author
+// said kill_process, and init, who listens, kills: so that it can say for what.
+// kFilterSignals: it can answer with SIGSYS by itself.
+inline constexpr uint32_t kFilterWatched = 1, kFilterSignals = 2, kFilterLog = 4,
+                          kFilterSpecAllow = 8, kAllFilterFlags = 15;
+
 inline constexpr uint32_t kHasPolicy = 1, kHasParameters = 2, kResetOnFork = 4;
 
 struct Scheduler {
@@ -313,6 +328,10 @@ struct Header {
   Span<Sysctl> sysctls;
   Span<Published> published;  // with kOutbound
   Span<Tag> tags;
+
+  Span<Instruction> seccomp;  // the client's own filter; empty: none
+  uint32_t seccomp_flags;     // kFilter*
+  uint32_t reserved1;
 
   OnDisconnect on_disconnect;
   int32_t stop_signal;

@@ -26,6 +26,10 @@ struct Failure {
   uint32_t detail; // step-specific: signal of a child that died before exec, or 0
 };
 
+// ExitRecord::seccomp_hit
+inline constexpr uint32_t kHitSeen = 1;     // there was one
+inline constexpr uint32_t kHitPayload = 2;  // and the payload itself died of it
+
 // All of struct rusage, getrusage(2), in its own order and units.
 struct Usage {
   int64_t utime_us, stime_us;
@@ -47,7 +51,13 @@ struct ExitRecord {
   Usage rusage;
   int64_t forked_at_ns, started_at_ns, ended_at_ns;  // CLOCK_BOOTTIME of the host
   int64_t entered_at_ns;                             // init's first instruction
-  uint8_t reserved[kRecordBytes - 240];
+  // The call that the payload died of by our hand, for its filter; until then the
+  // last that another process did.
+  uint32_t seccomp_hit;  // kHit*
+  uint32_t seccomp_arch;  // AUDIT_ARCH_*
+  int32_t seccomp_number;
+  uint32_t reserved1;
+  uint8_t reserved[kRecordBytes - 256];
   uint64_t commit;
 };
 

@@ -87,6 +87,7 @@ enum class Stage : uint32_t { none, monitor, init, payload };
   X(no_new_privs, "no_new_privs", payload, "no_new_privs")      \
   X(landlock, "landlock", payload, "landlock")                  \
   X(signals, "signals", payload, "setsigdef")                   \
+  X(seccomp, "seccomp", payload, "seccomp")                     \
   X(exec, "execve", payload, "executable")
 
 enum class Step : uint32_t {

@@ -173,6 +173,11 @@ void check_numbers(Checker& is, const View& plan) {
     if (is.span(ports, kMaxLandlockPorts))
       for (uint32_t i = 0; i < ports.count; ++i) is.range(plan.at(ports, i), 0, UINT16_MAX);
   for (const Rlimit& limit : h.rlimits) is.that(limit.soft <= limit.hard, Flaw::range);
+  // What the instructions mean, and whether they may follow each other so, the
+  // kernel checks when it loads them, seccomp(2).
+  is.span(h.seccomp, kMaxInstructions);
+  is.range(h.seccomp_flags, 0, kAllFilterFlags);
+  is.that(h.seccomp.count > 0 || h.seccomp_flags == 0, Flaw::range);
   if (is.span(h.sysctls, kMaxSysctls))
     for (uint32_t i = 0; i < h.sysctls.count; ++i) {
       is.text(plan.at(h.sysctls, i).path, kMaxPath);

@@ -3,6 +3,8 @@
 #include <charconv>
 #include <cstring>
 
+#include "seccomp.hpp"
+
 namespace cloister::request {
 namespace {
 
@@ -420,20 +422,22 @@ json CapabilitySet::schema() const {
   return {{"oneOf", {{{"const", "all"}}, {{"type", "array"}, {"items", {{"enum", names}}}}}}};
 }
 
-bool Opaque::read(Reading& in, const Place& at, const json& value, Document& out) const {
-  if (!value.is_string() && !value.is_object())
-    return in.mismatch(at, "has the wrong type", "a word or an object", value);
+bool SystemCallFilter::read(Reading& in, const Place& at, const json& value, Document& out) const {
+  if (auto profile = read_seccomp(value, at.path()); !profile) {
+    if (!in.problem) in.problem = profile.error();
+    return false;
+  }
   out.json = value.dump();
   return true;
 }
 
-json Opaque::write(const Place&, const Document& value) const {
+json SystemCallFilter::write(const Place&, const Document& value) const {
   auto parsed = parse_text(value.json);
   if (!parsed) throw std::invalid_argument("a Document holds no JSON");
   return std::move(*parsed);
 }
 
-json Opaque::schema() const {
+json SystemCallFilter::schema() const {
   return {{"type", {"string", "object"}}};
 }
 

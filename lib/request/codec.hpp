@@ -226,8 +226,8 @@ struct CapabilitySet {
   json schema() const;
 };
 
-// A string or an object that another reader takes apart; kept as text.
-struct Opaque {
+// What read_seccomp() takes; kept as text, for whoever compiles it.
+struct SystemCallFilter {
   bool read(Reading& in, const Place& at, const json& value, Document& out) const;
   json write(const Place&, const Document& value) const;
   json schema() const;

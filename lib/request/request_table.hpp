@@ -361,8 +361,8 @@ struct Table<Request> {
       Field{"capabilities", &R::capabilities, Object<Capabilities>{},
             "of the payload after its exec, capabilities(7); none if absent"},
       Field{"no_new_privs", &R::no_new_privs, kBoolean, "prctl(2)", kReplace, "true"},
-      later(Field{"seccomp", &R::seccomp, Opaque{}, "seccomp(2)"},
-            "seccomp filters are not built yet"),
+      Field{"seccomp", &R::seccomp, SystemCallFilter{},
+            "which system calls are answered how, seccomp(2); none if absent"},
       Field{"landlock", &R::landlock, Object<Landlock>{}, "landlock(7); needs no_new_privs"},
 
       Field{"rlimits", &R::rlimits, Map<Object<Rlimit>>{rlimit_rule, {}, plan::kRlimits},

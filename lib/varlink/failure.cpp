@@ -2,6 +2,7 @@
 // what to do about it.
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 
 #include <string>
 #include <string_view>
@@ -93,7 +94,10 @@ Subject subject_of(const plan::Failure& failure, const plan::View* job) {
   const char* field = plan::describe(failure.step).field;
   const uint32_t index = failure.index;
   switch (failure.step) {
-    case Step::exec: return executable_subject(job);
+    case Step::exec:
+      // Of SIGSYS, before there was a program to die of it.
+      if (failure.detail == SIGSYS) return {"seccomp", "the filter"};
+      return executable_subject(job);
     case Step::file_action: return action_subject(failure, job);
     case Step::cwd: return {field, job == nullptr ? "" : quoted(*job, job->header().cwd)};
     case Step::sources:
@@ -215,6 +219,7 @@ std::string_view doing(Step step) {
     case Step::loginuid: return "taking on the caller's login uid";
     case Step::lsm_label: return "taking on the caller's security label";
     case Step::no_new_privs: return "setting no_new_privs";
+    case Step::seccomp: return "loading the system call filter";
     case Step::signals: return "setting the signal dispositions";
     case Step::exec: return "executing the program";
     default: return plan::describe(step).name;

@@ -91,6 +91,7 @@ void each_field(T& v, F&& f) {
 template <Same<SeccompHit> T, class F>
 void each_field(T& v, F&& f) {
   f("syscall", v.syscall);
+  f("number", v.number);
   f("architecture", v.architecture);
 }
 

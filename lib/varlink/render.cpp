@@ -82,6 +82,7 @@ Cause cause_of(plan::Cause cause) {
     case plan::Cause::canceled: return Cause::canceled;
     case plan::Cause::disconnected: return Cause::disconnected;
     case plan::Cause::shutdown: return Cause::shutdown;
+    case plan::Cause::seccomp: return Cause::seccomp;
     case plan::Cause::cloister:
     // Set-up was given up by ourselves; whose problem that is, `fault` tells.
     case plan::Cause::setup:
@@ -92,7 +93,8 @@ Cause cause_of(plan::Cause cause) {
 
 Fault fault_of(Cause cause) {
   switch (cause) {
-    case Cause::payload: return Fault::payload;
+    case Cause::payload:
+    case Cause::seccomp: return Fault::payload;
     case Cause::external: return Fault::host;
     case Cause::canceled:
     case Cause::disconnected:
@@ -247,11 +249,13 @@ Verdict make_verdict(const plan::JobState& state, plan::View job) {
   }
   // A signal that the payload survived, to end otherwise, did not kill it.
   if (state.killed_signal != 0 && verdict.cause != Cause::payload &&
-      verdict.cause != Cause::external) {
+      verdict.cause != Cause::seccomp && verdict.cause != Cause::external) {
     verdict.killed_by.emplace().signal = sys::signal_name(state.killed_signal);
     if (verdict.cause == Cause::canceled) verdict.killed_by->uid = state.killed_by;
   }
 
+  if (record.seccomp_hit & plan::kHitSeen)
+    verdict.seccomp.emplace().number = record.seccomp_number;
   verdict.degraded = degraded_of(job);
   verdict.accepted_at = timestamp(state.accepted_at_ns);
   verdict.started_at = timestamp(state.started_at_ns);

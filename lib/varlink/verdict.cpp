@@ -39,8 +39,9 @@ std::string why(const Verdict& verdict) {
     case Cause::host_memory: return "; the host ran out of memory";
     case Cause::output: return limit("; it wrote more output than its limit");
     case Cause::seccomp:
-      return verdict.seccomp ? "; its filter forbids " + verdict.seccomp->syscall
-                             : "; its system call filter forbids what it did";
+      return verdict.seccomp && verdict.seccomp->syscall
+                 ? "; its filter forbids " + *verdict.seccomp->syscall
+                 : "; its system call filter forbids what it did";
     case Cause::canceled: return "; canceled" + by();
     case Cause::disconnected: return "; its client disconnected";
     case Cause::shutdown: return "; the service shut down";

@@ -4,7 +4,9 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <linux/securebits.h>
 #include <seccomp.h>
 #include <sys/mount.h>
@@ -62,6 +64,12 @@ struct Case {
 void unshare_fails(Driver& job, Namespace which, uint64_t flag) {
   job.fresh(which);
   job.before_exec = answer(SCMP_SYS(unshare), ENOSPC, first_is(flag));
+}
+
+void filtered(Driver& job, const std::vector<plan::Instruction>& program, uint32_t flags = 0) {
+  job.plan->seccomp = job.plan.span(program);
+  job.plan->seccomp_flags = flags;
+  job.plan->flags |= plan::kNoNewPrivs;
 }
 
 // Descriptors that a case needs as long as its job lives.
@@ -533,6 +541,34 @@ const std::vector<Case>& cases() {
        }},
       {Step::signals, EINVAL, 5, "a disposition",
        [](Driver& job) { job.before_exec = answer(SCMP_SYS(rt_sigaction), EINVAL, first_is(5)); }},
+      {Step::seccomp, ENOSYS, 0, "a kernel that takes no baseline filter",
+       [](Driver& job) {
+         job.order.flags |= plan::kBaseline;
+         job.before_exec = answer(SCMP_SYS(seccomp), ENOSYS, first_is(SECCOMP_SET_MODE_FILTER));
+       }},
+      {Step::seccomp, EINVAL, 1, "a program without an end",
+       [](Driver& job) { filtered(job, {{BPF_JMP | BPF_JA, 0, 0, 9}}); }},
+      {Step::seccomp, EAGAIN, 1, "no process to stand by for the listener",
+       [](Driver& job) {
+         filtered(job, {{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}}, plan::kFilterWatched);
+         job.before_exec = answer(SCMP_SYS(pidfd_open), EAGAIN);
+       }},
+      {Step::exec, EPERM, kNone, "a filter that kills who executes a program",
+       [](Driver& job) {
+         filtered(job, {{BPF_LD | BPF_W | BPF_ABS, 0, 0, 0},
+                        {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SCMP_SYS(execve)},
+                        {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL_PROCESS},
+                        {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}});
+       }},
+      {Step::exec, ENOENT, kNone, "a program that is not there, under a filter that allows no more",
+       [](Driver& job) {
+         job.argv = {"/nonexistent"};
+         filtered(job, {{BPF_LD | BPF_W | BPF_ABS, 0, 0, 0},
+                        {BPF_JMP | BPF_JEQ | BPF_K, 1, 0, SCMP_SYS(execve)},
+                        {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SCMP_SYS(exit_group)},
+                        {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
+                        {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL_PROCESS}});
+       }},
       {Step::exec, ENOENT, kNone, "a program that is not there",
        [](Driver& job) { job.argv = {"/nonexistent"}; }},
       {Step::exec, EACCES, kNone, "a program that may not be executed",

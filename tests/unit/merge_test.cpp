@@ -233,7 +233,6 @@ TEST_CASE("a field without a room is unsupported by name, wherever it stands") {
     CHECK(got.field == feature);
     CHECK_FALSE(got.reason.empty());
   };
-  unsupported(R"("seccomp": {})", "seccomp");
   unsupported(R"("dumpable": false)", "dumpable");
   unsupported(R"("limits": {"memory": 0})", "limits.memory");
   unsupported(R"("limits": {"swap": 0})", "limits.swap");
@@ -259,10 +258,10 @@ TEST_CASE("what was merged is a profile that stands alone") {
 
 TEST_CASE("best_effort gives up what is unsupported, and says so") {
   const Effective all = effective("{}", asking(R"(
-      "limits": {"pids": 1, "memory": 1}, "stdout": {"capture": {}}, "seccomp": {},
-      "best_effort": ["limits", "stdout", "seccomp", "nice"], "nice": 3)"));
+      "limits": {"pids": 1, "memory": 1}, "stdout": {"capture": {}},
+      "best_effort": ["limits", "stdout", "nice"], "nice": 3)"));
   CHECK(all.degraded ==
-        std::vector<std::string>{"limits.memory", "limits.pids", "seccomp", "stdout"});
+        std::vector<std::string>{"limits.memory", "limits.pids", "stdout"});
   CHECK(all.request.standard_output == Stream(Null{}));
   CHECK(all.origins.at("stdout") == "constant");
   CHECK(all.request.nice == 3);  // supported, so kept

@@ -23,6 +23,7 @@ struct Draft {
   plan::Builder plan;
   std::optional<std::string> named_home;  // of the user that `identity` names
   std::string cwd_of_workspace;
+  std::vector<std::string> notes;  // what a dry run says beside the numbers
 };
 
 MaybeProblem resolve_identity(Draft& draft);  // first: it sets named_home
@@ -34,6 +35,7 @@ MaybeProblem resolve_mounts(Draft& draft);   // and all that is one in the end
 MaybeProblem check_leased(Draft& draft);     // what a job with leased ids must not do
 MaybeProblem resolve_streams(Draft& draft);  // and file_actions
 MaybeProblem resolve_program(Draft& draft);  // executable, argv, env, cwd
+MaybeProblem resolve_seccomp(Draft& draft);  // after program: it knows how it is executed
 MaybeProblem resolve_numbers(Draft& draft);  // signals, scheduling, limits, lifetime
 MaybeProblem resolve_privileges(Draft& draft);  // capabilities, dumpable; after the numbers
 MaybeProblem resolve_landlock(Draft& draft);
@@ -54,6 +56,13 @@ std::string expand_home(const Draft& draft, const std::string& path);
 inline std::optional<std::vector<IdMapping>> lines_of(const std::optional<IdMap>& map) {
   const auto* lines = map ? std::get_if<std::vector<IdMapping>>(&*map) : nullptr;
   return lines ? std::optional(*lines) : std::nullopt;
+}
+
+// What the payload can come to hold, as a mask of 1 << CAP_*.
+inline uint64_t bounding_set(const Draft& draft) {
+  if (draft.request.capabilities) return draft.request.capabilities->bounding.value_or(0);
+  // posix_spawn(3) as oneself: root keeps what root has.
+  return draft.request.defaults == Defaults::caller && draft.caller.uid == 0 ? kAllCapabilities : 0;
 }
 
 inline Problem refused(std::string field, std::string reason, std::string expected = {},

@@ -127,11 +127,11 @@ request::Result<Resolved> resolve(const request::Effective& effective,
                                   std::vector<sys::UniqueFd> passed, const Caller& caller,
                                   const Asked& asked) {
   const auto start = std::chrono::steady_clock::now();
-  Draft draft{effective, effective.request, caller, Descriptors(std::move(passed)), {}, {}, {}};
+  Draft draft{effective, effective.request, caller, Descriptors(std::move(passed)), {}, {}, {}, {}};
   resolve_labels(draft, asked);
   for (const auto part : {resolve_identity, resolve_namespaces, resolve_mounts, check_leased,
                           resolve_streams, resolve_program, resolve_numbers, resolve_privileges,
-                          resolve_landlock})
+                          resolve_landlock, resolve_seccomp})
     if (auto problem = part(draft)) return *std::move(problem);
   if (auto problem = draft.descriptors.unused()) return *std::move(problem);
   draft.plan->descriptors = draft.plan.span(draft.descriptors.list());
@@ -140,7 +140,7 @@ request::Result<Resolved> resolve(const request::Effective& effective,
   draft.plan->parse_us = asked.parse_us;
   draft.plan->resolve_us =
       static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(spent).count());
-  Resolved resolved{draft.plan.finish(), draft.descriptors.take()};
+  Resolved resolved{draft.plan.finish(), draft.descriptors.take(), std::move(draft.notes)};
   if (resolved.plan_block.size() > plan::kMaxBytes)
     return refused("", "is too large",
                    "a Plan of at most " + std::to_string(plan::kMaxBytes) + " bytes",

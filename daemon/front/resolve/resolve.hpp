@@ -21,6 +21,7 @@ namespace cloister::front {
 struct Resolved {
   std::string plan_block;                  // passes plan::check()
   std::vector<sys::UniqueFd> descriptors;  // as many as the Plan counts, in its order
+  std::vector<std::string> notes;          // for people, in a dry run
 };
 
 // What the request itself does not say.

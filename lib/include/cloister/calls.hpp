@@ -78,6 +78,7 @@ struct DryRun {
   std::vector<std::string> steps;
   std::vector<std::string> degraded;
   std::string policy;  // the rule of the service's configuration that spoke of the caller
+  std::vector<std::string> notes;  // what else is to be known, in words
 };
 
 struct Description {

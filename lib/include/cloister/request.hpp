@@ -341,7 +341,7 @@ struct Device {
   bool operator==(const Device&) const = default;
 };
 
-// A part that has a reader of its own (seccomp): JSON text, a string or an object.
+// A part that has a reader of its own (seccomp, cloister-request(5)): JSON text, a word or an object.
 struct Document {
   std::string json;
   bool operator==(const Document&) const = default;

@@ -80,9 +80,12 @@ struct OutOfMemory {
   bool operator==(const OutOfMemory&) const = default;
 };
 
+// A call that a filter of the request's punishes with death. Absent parts could
+// not be known: the kernel tells nobody for which call it has killed.
 struct SeccompHit {
-  std::string syscall;
-  std::optional<std::string> architecture;
+  std::optional<std::string> syscall;  // "ptrace"
+  std::optional<int64_t> number;
+  std::optional<std::string> architecture;  // "x86_64", "i386", ...
   bool operator==(const SeccompHit&) const = default;
 };
 
