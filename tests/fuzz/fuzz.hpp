@@ -16,6 +16,7 @@ using Bytes = std::span<const uint8_t>;
 void framing(Bytes input);  // a stream in pieces, with descriptors
 void text(Bytes input);     // a request, a profile, a call, a reply
 void block(Bytes input);    // a Plan
+void seccomp(Bytes input);  // a system call filter in its words
 void merge(Bytes input);    // profiles and a request, one text a line
 void policy(Bytes input);   // root's configuration
 

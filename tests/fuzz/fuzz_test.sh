@@ -36,7 +36,8 @@ sources="tests/fuzz/target.cpp tests/fuzz/framing.cpp tests/fuzz/text.cpp tests/
   lib/varlink/verdict.cpp lib/varlink/verdict_json.cpp
   lib/request/text.cpp lib/request/words.cpp lib/request/codec.cpp lib/request/rules.cpp
   lib/request/request.cpp lib/request/layers.cpp lib/request/combination.cpp
-  lib/request/reader.cpp lib/plan/view.cpp lib/sys/names.cpp lib/sys/words.cpp
+  lib/request/reader.cpp lib/request/seccomp.cpp lib/request/seccomp_groups.cpp
+  tests/fuzz/seccomp.cpp lib/plan/view.cpp lib/sys/names.cpp lib/sys/words.cpp
   $(cd "$source" && echo daemon/monitor/authorise*.cpp daemon/monitor/config*.cpp)
   daemon/monitor/capabilities.cpp daemon/monitor/label.cpp daemon/monitor/lease.cpp daemon/monitor/peer.cpp
   daemon/monitor/policy.cpp daemon/monitor/subordinate.cpp"
@@ -64,7 +65,7 @@ if [ "$part" = policy ]; then cp "$source/config/cloisterd.json" "$corpus"; fi
 for profile in "$source"/config/profiles/*.json; do
   name=$(basename "$profile" .json)
   case $part in
-    policy) cat "$profile" ;; # refused, but JSON
+    policy | seccomp) cat "$profile" ;; # refused, but JSON
     protocol) printf 1 && cat "$profile" ;;
     # A profile a line, then a request.
     merge) sed 's,//.*,,' "$profile" | tr -d '\n' && printf '\n{"argv":["a"]}' ;;

@@ -50,6 +50,16 @@ constexpr const char* kLayers[] = {
 {"argv":["a"],"no_new_privs":false,"best_effort":["seccomp"],"seccomp":{},"masked_paths":["/a"]})",
 };
 
+constexpr const char* kFilters[] = {
+    R"("default")", R"({"deny":["@debug","bpf"],"permit":["@mount"],"errno":"EACCES"})",
+    R"({"allow":["@start","read"],"default":"kill_process"})",
+    R"({"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":1,
+"archMap":[{"architecture":"SCMP_ARCH_X86_64","subArchitectures":["SCMP_ARCH_X86"]}],
+"flags":["SECCOMP_FILTER_FLAG_LOG"],"syscalls":[{"names":["read","clone"],"action":"SCMP_ACT_ALLOW",
+"args":[{"index":0,"value":2114060288,"valueTwo":0,"op":"SCMP_CMP_MASKED_EQ"}],"comment":"",
+"includes":{"caps":["CAP_SYS_ADMIN"],"arches":["amd64"]},"excludes":{"minKernel":"4.8"}},
+{"name":"write","action":"SCMP_ACT_ERRNO","errnoRet":38}]})"};
+
 const std::vector<std::string> kStreams = {
     "one\\\\two", std::string("{}\0{\"a\":1}\0", 11), std::string(64, '\0'), std::string(200, 'x'),
     std::string("{\"method\":\"a.b\"}\0\0\0{}\0\xff\xff\x01\x40\x03\x01\x80\x05\x07", 31)};
@@ -142,6 +152,8 @@ int main(int argc, char** argv) {
   if (part == "merge")
     for (const char* layers : kLayers) write("", layers);
   if (part == "policy") write("", kPolicy);
+  if (part == "seccomp")
+    for (const char* filter : kFilters) write("", filter);
   if (part != "protocol") return 0;
   for (const std::string& stream : kStreams) write("0", stream);
   for (const char* text : kTexts) write("1", text);
