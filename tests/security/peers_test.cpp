@@ -154,7 +154,6 @@ TEST_CASE("PEER-04 a client that joins its own job's network reaches its abstrac
 }
 
 TEST_CASE("PEER-06 a key of one job is found by no other job of the user, then or later") {
-  NOT_RUN("there is no default filter yet");  // PENDING
   NEEDS_ROOT();
   World& world = World::get();
   for (const Way way : kUserWays) {
