@@ -23,7 +23,7 @@ sys::UniqueFd open_at(int directory, const std::string& path, int flags) {
 std::string unguessable() {
   uint64_t number = 0;
   if (::getrandom(&number, sizeof number, 0) != sizeof number) return {};
-  return std::to_string(::getpid()) + "-" + std::to_string(number);
+  return "job-" + std::to_string(::getpid()) + "-" + std::to_string(number);
 }
 
 }  // namespace

@@ -229,7 +229,7 @@ TEST_CASE("a job may be asked for below its caller's own cgroup, and is bound by
                                                          {{"namespaces", {{"user", "new"}}}})}) {
       const Json report = report_of(client, with(base, {{"cgroup", "caller"}}));
       INFO(report["cgroup"].dump());
-      CHECK(has_line(report, "0::/" + caller.name() + "/cloister-"));
+      CHECK(has_line(report, "0::/" + caller.name() + "/cloister-job-"));
       if (!pids.empty()) CHECK(has_line(report, "pids:/" + caller.name()));
       CHECK(!has_line(report_of(client, base), caller.name()));
     }
