@@ -94,13 +94,12 @@ void* rest(void*) {
   return nullptr;
 }
 
-// {"Seccomp": "2", ...} of every thread, one that began later among them.
+// {"threads": [{"Seccomp": "2", ...}, ...]}: of every thread, one that began later among them.
 int do_filters(const Arguments&) {
   pthread_t thread;
   if (pthread_create(&thread, nullptr, rest, nullptr) != 0) return 120;
   Json json;
-  json.begin_array();
-  const std::string first = std::to_string(getpid());
+  json.begin_object().key("threads").begin_array();
   for (int id = getpid(); id < getpid() + 64; ++id) {
     std::ifstream status("/proc/self/task/" + std::to_string(id) + "/status");
     if (!status) continue;
@@ -112,7 +111,7 @@ int do_filters(const Arguments&) {
           json.bytes(name, line.substr(name.size() + 2));
     json.end_object();
   }
-  json.end_array();
+  json.end_array().end_object();
   say(json.text() + "\n");
   return 0;
 }

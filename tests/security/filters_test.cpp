@@ -147,7 +147,7 @@ TEST_CASE("SEC-06 every thread is under the filters, the baseline beside the cli
     const auto filters = [&](const Json& seccomp) {
       Json request = World::get().boxed_request({"filters"});
       if (!seccomp.is_null()) request["seccomp"] = seccomp;
-      const Json threads = act(client, request);
+      const Json threads = act(client, request)["threads"];
       INFO(threads.dump());
       CHECK(threads.size() == 2);
       for (const Json& thread : threads) {
