@@ -21,6 +21,9 @@ boxes() {
   check "its verdict is its own" eval 'jq -e ".ending == \"exited\" and .exit_code == 7 and
     .mode == \"private\" and .profile == \"build\"" "$work/inner.json"'
 
+  job build 'bwrap --unshare-all --ro-bind / / true'
+  check "build allows no box inside" eval '[ "$code" != 0 ] && said "Operation not permitted|No permissions"'
+
   # A box is no way to the outer service.
   job browser "/run/cloister/cloister --socket $directory/socket run true" \
     --ro "$directory/bin:/run/cloister"
