@@ -59,6 +59,10 @@ std::vector<Json> boxed_requests(Client& client, const std::vector<std::string>&
   return out;
 }
 
+Json workspace_for(const Json& request, const std::string& path) {
+  return {{"path", path}, {"access", request["profile"] == "untrusted" ? "ro" : "rw"}};
+}
+
 Json as_inner_root(Way way, Json request) {
   const Who& who = World::get().who(way);
   request["namespaces"]["user"] = "new";

@@ -23,6 +23,10 @@ Json act(Client& client, const Json& request, const std::vector<int>& fds = {});
 // untrusted, as far as they are there and this service grants them.
 std::vector<Json> boxed_requests(Client& client, const std::vector<std::string>& arguments);
 
+// A workspace as this request's profile takes one: with ids that are leased
+// nothing is written that outlasts them.
+Json workspace_for(const Json& request, const std::string& path);
+
 // uid 0 in a user namespace of its own, where the caller is mapped to it.
 Json as_inner_root(Way way, Json request);
 

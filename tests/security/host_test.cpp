@@ -261,8 +261,9 @@ TEST_CASE("ESC-17 a payload that crashes leaves no core, in its directory or els
     CAPTURE(name_of(way));
     Client client = world.connect(way);
     const std::string workspace = world.directory_of(world.alice());
+    check(chmod(workspace.c_str(), 0755), "chmod");  // for leased ids
     for (Json request : boxed_requests(client, {"signal", "SIGSEGV"})) {
-      request["workspace"] = {{"path", workspace}};
+      request["workspace"] = workspace_for(request, workspace);
       Outcome outcome = client.run(request);
       INFO(outcome.told());
       CHECK(outcome.verdict["term_signal"] == "SIGSEGV");
