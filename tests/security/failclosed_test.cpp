@@ -196,7 +196,7 @@ void drive(const Who& who, bool needs_user_namespace) {
     CAPTURE(feature.what);
     Service service(who, world.directory_of(who), {}, [&] { take_away(feature); });
     Client client = service.connect(who);
-    Json asked = world.boxed_request({"report"});
+    Json asked = world.boxed_request();
     for (const auto& [name, value] : feature.request.items()) {
       if (name == "mounts")
         for (const auto& mount : value) asked["mounts"].push_back(mount);

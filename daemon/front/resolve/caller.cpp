@@ -222,8 +222,7 @@ Caller make_caller(const plan::Peer& peer, std::vector<uint32_t> groups) {
   return caller;
 }
 
-// Why "subordinate" and "dynamic" cannot be had, where a layer asks for them.
-static request::Lacks lacks_of(const Caller& caller, const std::vector<request::Layer>& layers) {
+request::Lacks lacks_of(const Caller& caller, const std::vector<request::Layer>& layers) {
   request::Lacks lacks;
   bool dynamic = false, uids = false, gids = false;
   for (const request::Layer& layer : layers) {

@@ -37,6 +37,9 @@ struct Caller {
 // From the kernel's word.
 Caller make_caller(const plan::Peer& peer, std::vector<uint32_t> groups);
 
+// Why "subordinate" and "dynamic" cannot be had, where a layer asks for them.
+request::Lacks lacks_of(const Caller& caller, const std::vector<request::Layer>& layers);
+
 // Constants <- the caller's own values, if the profile says so <- what the
 // request implies <- profile <- request. Reads the profile's env_pass from the caller's environment.
 request::Result<request::Effective> complete(const Request& request, const Profiles& profiles,
