@@ -592,8 +592,8 @@ const std::vector<Case>& cases() {
 TEST_CASE("a failure is reported with its step, its index and its errno") {
   NEEDS_ROOT();
   for (const Case& each : cases()) {
-    CAPTURE(plan::describe(each.step).name);
-    CAPTURE(each.how);
+    CAPTURE(std::string(plan::describe(each.step).name));
+    CAPTURE(std::string(each.how));
     Driver job;
     each.prepare(job);
     const plan::ExitRecord& record = job.run();
