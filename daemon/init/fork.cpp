@@ -128,12 +128,12 @@ bool never_executed(const Job& job) {
 }
 
 // It died before its exec, and not by a step that failed: of a signal from
-// outside, or of its filter.
+// outside, or of its filter. An exec takes the flag before it closes our socket,
+// so who has it still is on its way out, where files go long before the rest.
 void tell_from_death(Job& job) {
+  if (!never_executed(job)) return;
   siginfo_t info{};
-  must(job, Step::fork,
-       call(Call::waitid, P_PID, job.payload, &info, WEXITED | WNOHANG | WNOWAIT, nullptr));
-  if (info.si_pid != job.payload || !never_executed(job)) return;
+  must(job, Step::fork, call(Call::waitid, P_PID, job.payload, &info, WEXITED | WNOWAIT, nullptr));
   const bool filter = info.si_status == kSigSys;
   fail(job, {Step::exec, kNone, job.cancelled ? ECANCELED : filter ? EPERM : EINTR,
              static_cast<uint32_t>(info.si_status)});
