@@ -47,10 +47,11 @@ std::map<pid_t, Calls> read_trace(const std::string& text) {
   return out;
 }
 
-TEST_CASE("ID-09 groups, gid, uid, capabilities, no_new_privs, Landlock, exec: always in this order") {
+TEST_CASE(
+    "ID-09 groups, gid, uid, capabilities, no_new_privs, Landlock, filters, exec: always in this "
+    "order") {
   NEEDS_ROOT();
   if (access("/usr/bin/strace", X_OK) != 0) NOT_RUN("strace is missing");
-  not_run("filters of payloads are not built yet");
   World& world = World::get();
   Service& service = world.system();
   const std::string trace = world.directory() + "/trace";
@@ -59,8 +60,16 @@ TEST_CASE("ID-09 groups, gid, uid, capabilities, no_new_privs, Landlock, exec: a
   const auto waiting = service.processes();
   const pid_t strace = child([&] {
     std::vector<std::string> words = {
-        "strace", "-f", "-q", "-o", trace, "-e",
-        "trace=setgroups,setresgid,setresuid,capset,prctl,landlock_restrict_self,execve,execveat", "-p", pid};
+        "strace",
+        "-f",
+        "-q",
+        "-o",
+        trace,
+        "-e",
+        "trace=setgroups,setresgid,setresuid,capset,prctl,landlock_restrict_self,seccomp,execve,"
+        "execveat",
+        "-p",
+        pid};
     // Inits that wait for their Order are there already.
     for (const pid_t each : waiting) words.insert(words.end(), {"-p", std::to_string(each)});
     std::vector<char*> argv;
@@ -82,6 +91,7 @@ TEST_CASE("ID-09 groups, gid, uid, capabilities, no_new_privs, Landlock, exec: a
     for (Json request :
          {world.probe_request({"sleep", "100"}), world.boxed_request({"sleep", "100"})}) {
       request["no_new_privs"] = true;
+      request["seccomp"] = "default";
       request["landlock"] = {{"paths", {{{"path", "/"}, {"access", {"read", "execute"}}}}}};
       client.post("Run", {{"request", request}}, {}, {{"more", true}});
       payloads.push_back(until(client, "started")["pid"].get<pid_t>());
@@ -101,9 +111,8 @@ TEST_CASE("ID-09 groups, gid, uid, capabilities, no_new_privs, Landlock, exec: a
     const int groups = of.first("setgroups"), gid = of.first("setresgid"),
               uid = of.first("setresuid"), bounding = of.first("PR_CAPBSET_DROP"),
               last_bounding = of.last("PR_CAPBSET_DROP"), caps = of.last("capset"),
-              nnp = of.first("PR_SET_NO_NEW_PRIVS"),
-              landlock = of.first("landlock_restrict_self"),
-              exec = std::max(of.last("execve"), of.last("execveat"));
+              nnp = of.first("PR_SET_NO_NEW_PRIVS"), landlock = of.first("landlock_restrict_self"),
+              filter = of.first("seccomp"), exec = std::max(of.last("execve"), of.last("execveat"));
     CHECK(groups >= 0);
     CHECK(groups < gid);
     CHECK(gid < uid);
@@ -114,7 +123,8 @@ TEST_CASE("ID-09 groups, gid, uid, capabilities, no_new_privs, Landlock, exec: a
     CHECK(uid < caps);
     CHECK(caps < nnp);
     CHECK(nnp < landlock);
-    CHECK(landlock < exec);
+    CHECK(landlock < filter);
+    CHECK(of.last("seccomp") < exec);
     CHECK(exec == static_cast<int>(of.names.size()) - 1);
     // Once only: nobody goes back.
     CHECK(of.last("setresuid") == uid);
