@@ -328,6 +328,12 @@ TEST_CASE("FD-07 fronts and inits hold only what their work is") {
   // Init forks the payload; what is called init and is root is init.
   const auto inits = inits_of(world.system());
   REQUIRE(inits.size() == 1);
+  // It closes what the client passed after it has told of the start.
+  eventually([&] {
+    const auto links = links_of(inits[0]);
+    return std::none_of(links.begin(), links.end(),
+                        [](const auto& link) { return link.second.starts_with("/memfd:test"); });
+  });
   only(inits[0],
        {"/dev/null", "pipe:", "socket:", "/memfd:", "/proc", "/sys/fs/cgroup/",
         "anon_inode:", "pidfd:", "net:", "mnt:", world.directory() + "/system/run/"},

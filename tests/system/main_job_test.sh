@@ -75,8 +75,10 @@ for mode in system private; do
   outcome "the build and its tests end with 0 ($mode)" \
     "$(jq '.ending == "exited" and .exit_code == 0 and .ok and .mode == "'$mode'"' "$directory/$mode.json")" \
     "exit code $code; $(tail -n 30 "$work/log")"
-  outcome "nine test programs passed ($mode)" \
-    "$(grep -qE '^Ok: +9' "$work/log" && echo true || echo false)" "$(tail -n 12 "$work/log")"
+  ran=$(sed -n 's/^Ok: *//p' "$work/log" | tr -d ' ')
+  outcome "its test programs passed ($mode)" \
+    "$([ "${ran:-0}" -ge 9 ] && grep -qE '^Fail: +0' "$work/log" && echo true || echo false)" \
+    "$(tail -n 12 "$work/log")"
   changed=$(changed_since "$directory/before")
   outcome "the host's files are as before ($mode)" "$([ -z "$changed" ] && echo true || echo false)" "$changed"
 done
