@@ -26,7 +26,7 @@ repository() {
   cloister plan --profile build true
   check "the plan says it" said "$note"
   cloister plan --json --profile build true
-  check "and its JSON" eval 'jq -e ".notes | length == 1" "$log"'
+  check "and its JSON" eval 'jq -e --arg note "$note" "[.notes[] | select(test(\$note))] | length == 1" "$log"'
   job build 'git status --short && echo fine' --workspace "$repository"
   check "with the root as its workspace it works from below" said '^fine$'
   check "and nothing is noted" eval '! said "$note"'
