@@ -719,6 +719,17 @@ def run_all(targets):
     return passed, failed
 
 
+def remove_user():
+    """The user is the tests' own, and so are all its processes; of a run that was
+    killed, too."""
+    subprocess.run(["pkill", "-KILL", "-u", USER], check=False, stderr=subprocess.DEVNULL)
+    for _ in range(50):
+        if subprocess.run(["userdel", "--remove", USER], check=False,
+                          stderr=subprocess.DEVNULL).returncode in (0, 6):  # 6: there is none
+            return
+        time.sleep(0.1)
+
+
 def main():
     if os.getuid() != 0:
         home = pwd.getpwuid(os.getuid()).pw_dir
@@ -731,6 +742,7 @@ def main():
     directory = tempfile.mkdtemp(prefix="cloister-cli-")
     os.chmod(directory, 0o755)
     path = os.path.join(directory, "socket")
+    remove_user()
     subprocess.run(["useradd", "--create-home", USER], check=True)
     service = subprocess.Popen([CLOISTERD, "--socket", path, "--socket-mode", "0666"],
                                start_new_session=True)
@@ -748,7 +760,7 @@ def main():
     finally:
         service.terminate()
         service.wait(timeout=30)
-        subprocess.run(["userdel", "--remove", USER], check=True, stderr=subprocess.DEVNULL)
+        remove_user()
         shutil.rmtree(directory)
     print(f"outcome: {passed} passed, {failed} failed, 0 skipped")
     return failed != 0
