@@ -19,9 +19,9 @@ constexpr std::chrono::milliseconds kPatience{500};
 
 Result<Verdict> Session::run() {
   // Signals are caught from here on only: until now they just end us, and with
-  // us the connection and whatever it has begun.
-  if (auto begun = client_.begin_run(job_.request, job_.descriptors); !begun) return begun.error();
+  // us the connection. What is asked for next may run before we do again.
   Signals signals;
+  if (auto begun = client_.begin_run(job_.request, job_.descriptors); !begun) return begun.error();
   auto verdict = loop(signals);
   if (verdict && relay_) relay_->drain();
   relay_.reset();
