@@ -33,10 +33,11 @@ void spoil(const Json& schema, const std::function<Json(Json)>& wrap, const std:
     for (const auto& one : schema["oneOf"]) {
       // The alternative that is a single key: what is below it.
       if (!one.contains("properties") || one["properties"].size() != 1) continue;
-      const auto& [key, inner] = *one["properties"].items().begin();
+      const auto only = one["properties"].begin();
+      const std::string key = only.key();
       spoil(
-          inner,
-          [&, key = key](Json value) {
+          only.value(),
+          [&](Json value) {
             return wrap({{key, std::move(value)}});
           },
           field + '.' + key, out);
