@@ -43,6 +43,7 @@ constexpr Option kBox[] = {
     {Opt::ro, 0, "ro", "SRC[:AT]", "bind a path, read-only"},
     {Opt::rw, 0, "rw", "SRC[:AT]", "bind a path, writable"},
     {Opt::tmpfs, 0, "tmpfs", "AT[:SIZE]", "an empty file system in memory"},
+    {Opt::scratch, 0, "scratch", "AT", "an empty directory on disk, gone with the job"},
     {Opt::device, 0, "device", "PATH", "a node of the host's /dev"},
     {Opt::root, 0, "root", "DIR|empty", "another root directory"},
     {Opt::root_access, 0, "root-access", "ro|rw|overlay", "overlay: writable, gone with the job"},
@@ -177,11 +178,10 @@ class Mapping {
         break;
       case Opt::ro: bind(value, "ro"); break;
       case Opt::rw: bind(value, "rw"); break;
-      case Opt::tmpfs: {
-        const std::string_view at = value.substr(0, value.find(':'));
-        mount(tmpfs_of(value, at.starts_with('~') ? std::string(at) : absolute(at)));
+      case Opt::tmpfs: mount(tmpfs_of(value, absolute(value.substr(0, value.find(':'))))); break;
+      case Opt::scratch:
+        mount({{"at", bytes(absolute(value))}, {"scratch", {{"on", "disk"}}}});
         break;
-      }
       case Opt::device: document_["devices"].push_back({{"path", bytes(value)}}); break;
       case Opt::root:
         document_["root"] = value == "empty" ? json(value) : bytes(absolute(value));

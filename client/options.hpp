@@ -36,6 +36,7 @@ enum class Opt {
   ro,
   rw,
   tmpfs,
+  scratch,
   device,
   root,
   root_access,

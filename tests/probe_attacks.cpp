@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -364,7 +365,63 @@ int do_host_state(const Arguments&) {
   return attempt.done();
 }
 
+// PLACE DEPTH TARGET: all that makes a tree hard to remove, and links to TARGET.
+int do_litter(const Arguments& a) {
+  Attempts attempt;
+  const std::string target = a[2], longest(255, 'n');
+  const int top = open(a[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  attempt("open", top);
+  for (const char* name : {"-rf", "two\nlines", "\xff\xfe", " ", "*", "...", longest.c_str()}) {
+    attempt("file", mknodat(top, name, S_IFREG | 0000, 0));
+    attempt("link", symlinkat(target.c_str(), top, (std::string("l") + name).substr(0, 255).c_str()));
+  }
+  attempt("fifo", mknodat(top, "fifo", S_IFIFO | 0666, 0));
+  attempt("socket", mknodat(top, "socket", S_IFSOCK | 0666, 0));
+  attempt("set-uid", mknodat(top, "set-uid", S_IFREG | 0666, 0));
+  attempt("chmod", fchmodat(top, "set-uid", 06755, 0));
+  attempt("upwards", symlinkat("../../../../..", top, "upwards"));
+  int at = dup(top);
+  for (int i = 0, deepest = atoi(a[1]); i < deepest; ++i) {
+    if (mkdirat(at, "d", 0700) < 0) break;
+    symlinkat(target.c_str(), at, "link");
+    const int next = openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    close(at);
+    at = next;
+  }
+  attempt("depth", at);
+  close(at);
+  attempt("closed", mkdirat(top, "closed", 0700));
+  attempt("inside", mknodat(top, "closed/file", S_IFREG | 0600, 0));
+  attempt("sticky", fchmodat(top, "closed", 01000, 0));
+  return attempt.done();
+}
+
+// DIRECTORY FD: sends it, open, over that socket, and ends when the socket does.
+int do_hand_over(const Arguments& a) {
+  Attempts attempt;
+  const int directory = open(a[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC), to = atoi(a[1]);
+  char byte = 0;
+  iovec bytes{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof directory)] = {};
+  msghdr message{};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* part = CMSG_FIRSTHDR(&message);
+  part->cmsg_level = SOL_SOCKET;
+  part->cmsg_type = SCM_RIGHTS;
+  part->cmsg_len = CMSG_LEN(sizeof directory);
+  memcpy(CMSG_DATA(part), &directory, sizeof directory);
+  attempt("sendmsg", sendmsg(to, &message, 0));
+  while (read(to, &byte, 1) > 0) {
+  }
+  return attempt.done();
+}
+
 constexpr Act kAttacks[] = {{"open", do_open},
+                            {"litter", do_litter},
+                            {"hand-over", do_hand_over},
                             {"write-tree", do_write_tree},
                             {"climb", do_climb},
                             {"devices", do_devices},

@@ -153,6 +153,11 @@ class Features {
       add("mounts.idmap", kRestricted, "needs power over the file system's user namespace");
     else
       add("mounts.idmap", kAvailable);
+    if (host_.features & plan::kDiskThere)
+      add("mounts.scratch.disk", kAvailable);
+    else
+      add("mounts.scratch.disk", kRestricted,
+          "the service's scratch directory cannot be made, or is in memory");
     if (has_word("/proc/filesystems", "mqueue"))
       add("mounts.mqueue", kAvailable);
     else

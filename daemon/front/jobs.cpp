@@ -306,6 +306,7 @@ Json steps_of(plan::View view) {
       case Step::descriptors: case Step::facts: return h.descriptors.count > 0;
       case Step::join: return joins;
       case Step::sources: case Step::mounts: case Step::pivot: return h.mounts.count > 0;
+      case Step::scratch_store: case Step::scratch: return plan::needs_disk(view);
       case Step::mount_namespace: return fresh(Namespace::mnt);
       case Step::net_namespace: return fresh(Namespace::net);
       case Step::ipc_namespace: return fresh(Namespace::ipc);

@@ -60,7 +60,7 @@ class Actions {
   int highest_number() {
     rlimit64 limit{};
     must(job_, Step::descriptors, call(Call::prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit));
-    int highest = plan::kFirstJoinFd + static_cast<int>(plan::kNamespaces + plan::kMaxTasksFds);
+    int highest = plan::kFirstJoinFd + static_cast<int>(plan::kMaxOrderFds);
     const int ours[] = {job_.proc, job_.status_read, job_.status_write, job_.signals, job_.pidfd};
     for (const int fd : ours)
       if (fd > highest) highest = fd;

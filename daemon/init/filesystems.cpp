@@ -50,14 +50,12 @@ long mount_proc_of_joined(const plan::Mount& mount, int keep) {
 
 }  // namespace
 
-// A file system that is this job's alone: mount points may be made on it.
+// A mount that has only what is this job's: mount points may be made on it.
 int remember(Job& job, uint32_t index, long tree, Step step) {
-  struct stat status {};
-  must(job, step, tree, index);
-  must(job, step, call(Call::fstat, tree, &status), index);
-  if (job.own_device_count < plan::kMaxMounts)
-    job.own_devices[job.own_device_count++] = status.st_dev;
-  return static_cast<int>(tree);
+  const int made = must_fd(job, step, tree, index);
+  if (job.own_mount_count < plan::kMaxMounts)
+    job.own_mounts[job.own_mount_count++] = mount_id(job, index, made);
+  return made;
 }
 
 // Who is uid and gid 0 in the user namespace that the job has of its own.

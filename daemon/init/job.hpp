@@ -58,8 +58,8 @@ struct Job {
   uint32_t mount_ids[plan::kMaxMounts];    // of mount i, or 0
   int staging;                             // a tmpfs below the new root, or 0
   bool ipc_made;                           // the new ipc namespace is there already
-  uint64_t own_devices[plan::kMaxMounts];  // st_dev of the file systems made here
-  uint32_t own_device_count;
+  uint32_t own_mounts[plan::kMaxMounts];   // ids of those on which nothing is the host's
+  uint32_t own_mount_count;
 
   plan::View plan() const { return plan::View(block); }
   const plan::Header& header() const { return plan().header(); }

@@ -16,10 +16,10 @@ long Places::open(const char* path, uint64_t flags) const {
 }
 
 bool Places::is_ours(int fd) const {
-  struct stat status {};
-  if (call(Call::fstat, fd, &status) < 0) return false;
-  for (uint32_t i = 0; i < job_.own_device_count; ++i)
-    if (job_.own_devices[i] == status.st_dev) return true;
+  struct statx status {};
+  if (call(Call::statx, fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) < 0) return false;
+  for (uint32_t i = 0; i < job_.own_mount_count; ++i)
+    if (job_.own_mounts[i] == status.stx_mnt_id) return true;
   return false;
 }
 

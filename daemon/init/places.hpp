@@ -1,5 +1,5 @@
 // Places: where mounts go. Looked up inside the new root only (RESOLVE_IN_ROOT,
-// no magic links), and made only on a file system of this job: nothing is ever
+// no magic links), and made only on a mount of this job's own: nothing is ever
 // created in a tree of the host's.
 //
 // Borrows the root's descriptor. Every result is a descriptor or a negated errno.
@@ -15,7 +15,7 @@ class Places {
 
   // O_PATH, or as `flags` say.
   long open(const char* path, uint64_t flags = 0) const;
-  // Whether it lies on a file system that was made for this job alone.
+  // Whether it lies on a mount that was made for this job alone.
   bool is_ours(int fd) const;
   // The directory that holds the last name of `path`, made on the way where
   // that is ours to do; `name` points at that last name.

@@ -12,6 +12,7 @@
 #include <linux/openat2.h>
 #include <linux/stat.h>
 
+#include "filesystem.hpp"
 #include "text.hpp"
 #include "verbs.hpp"
 
@@ -41,7 +42,7 @@ long clone_tree(int fd, bool recursive) {
                   (recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0));
 }
 
-// The monitor's descriptor has no path of the plan's; procfs knows it.
+// A descriptor of the monitor's has no path of the plan's; procfs knows it.
 long path_of(const Job& job, int fd, char* path, size_t size) {
   Line<32> link;
   link << "self/fd/" << fd;
@@ -113,10 +114,33 @@ void check_device(Job& job, uint32_t index, int tree) {
   if (kind.f_flags & kNoDev) fail(job, Step::device, EACCES, index);
 }
 
+// A directory of the payload's in the one that the monitor has made for this
+// job: nobody else comes there.
+int new_scratch_on_disk(Job& job, uint32_t index, bool inside) {
+  constexpr Step step = Step::scratch;
+  if (!job.has(plan::kScratch)) fail(job, step, EBADF, index);
+  const int store = plan::kFirstJoinFd + static_cast<int>(job.order.join_count) +
+                    static_cast<int>(job.order.tasks_count);
+  Line<16> name;
+  name << index;
+  must(job, step, call(Call::mkdirat, store, name.c_str(), 0700), index);
+  const int made = must_fd(
+      job, step,
+      call(Call::openat, store, name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), index);
+  const Owner owner = payload_outside(job);
+  must(job, step, call(Call::fchownat, made, "", owner.uid, owner.gid, AT_EMPTY_PATH), index);
+  const int from = must_fd(job, step, reach(job, made, nullptr, inside), index);
+  const int tree = remember(job, index, clone_tree(from, false), step);
+  if (from != made) close(from);
+  close(made);
+  return tree;
+}
+
 uint64_t source_attributes(const plan::Mount& mount) {
   constexpr uint64_t kSealed =
       MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   if (mount.kind == plan::MountKind::cgroup_view) return kSealed;
+  if (mount.kind == plan::MountKind::scratch) return attributes_of(mount) | kQuiet;
   if (mount.kind == plan::MountKind::device)
     return (attributes_of(mount) | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC) &
            ~uint64_t{MOUNT_ATTR_NODEV};
@@ -164,10 +188,14 @@ void clone_sources(Job& job) {
   for (uint32_t i = 0; i < h.mounts.count; ++i) {
     const plan::Mount& mount = job.plan().at(h.mounts, i);
     if (mount.kind == plan::MountKind::overlay) prepare_layers(job, i, mount, inside);
-    if (!is_cloned(mount.kind)) continue;
-    const long tree = clone_source(job, i, mount, inside);
-    if (tree < 0 && (mount.flags & plan::kMountOptional)) continue;
-    job.trees[i] = must_fd(job, kStep, tree, i);
+    if (plan::is_on_disk(mount)) {
+      job.trees[i] = new_scratch_on_disk(job, i, inside);
+    } else {
+      if (!is_cloned(mount.kind)) continue;
+      const long tree = clone_source(job, i, mount, inside);
+      if (tree < 0 && (mount.flags & plan::kMountOptional)) continue;
+      job.trees[i] = must_fd(job, kStep, tree, i);
+    }
     if (mount.kind == plan::MountKind::device) check_device(job, i, job.trees[i]);
     if (mount.uid_map.count || mount.gid_map.count || (mount.flags & plan::kMountOwnerCaller))
       map_ids(job, i, mount, job.trees[i]);

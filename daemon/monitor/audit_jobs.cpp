@@ -4,6 +4,8 @@
 
 #include <sys/wait.h>
 
+#include "sys/hex.hpp"
+
 namespace cloister::monitor {
 namespace {
 
@@ -13,12 +15,7 @@ constexpr const char* kCauses[] = {"payload",  "external", "canceled", "disconne
                                    "shutdown", "cloister", "setup", "seccomp"};
 static_assert(std::size(kCauses) == static_cast<size_t>(plan::Cause::count_));
 
-std::string id_of(const uint8_t (&job)[16]) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string id = "j-";
-  for (const uint8_t byte : job) id += {kDigits[byte >> 4], kDigits[byte & 15]};
-  return id;
-}
+std::string id_of(const uint8_t (&job)[16]) { return "j-" + sys::hex(job); }
 
 std::string_view text_of(plan::View plan, plan::Text text) {
   return {plan.c_str(text), text.length};

@@ -342,6 +342,15 @@ class Judge {
   }
 
   bool mounts() {
+    if (plan::needs_disk(plan_)) {
+      // It belongs to who the host knows, and there init is nobody.
+      if (join(Namespace::user) != Join::host && !fresh(Namespace::user))
+        return invalid("mounts", "on-disk-not-in-a-joined-user-namespace");
+      if (setting_.no_disk) {
+        refusal_ = refusal(RefusalKind::unsupported, "mounts", setting_.no_disk, 0, 0, rule_.name);
+        return false;
+      }
+    }
     refusal_ = authorise_mounts(peer_, rule_, plan_, approved_.ids_);
     return refusal_.kind == RefusalKind::none;
   }

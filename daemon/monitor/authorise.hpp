@@ -34,6 +34,7 @@ struct Setting {
   plan::Mode mode;
   FindJob joinable;
   const char* no_pasta;  // why there are no outbound networks; null: there are
+  const char* no_disk;   // why no scratch directories on disk
   IdSources ids;
   const Surroundings& own;
   int cgroup_version = 0;  // Cgroups::version()

@@ -90,6 +90,8 @@ constexpr Member<Settings> kSettings[] = {
      [](auto& at, auto& value, Settings& all) { all.config.confined_callers = truth(at, value); }},
     {"pasta",
      [](auto& at, auto& value, Settings& all) { all.config.pasta = absolute(at, value); }},
+    {"scratch",
+     [](auto& at, auto& value, Settings& all) { all.config.scratch = absolute(at, value); }},
     {"lease", [](auto& at, auto& value, Settings& all) { all.config.lease = pool(at, value); }},
     {"cgroup",
      [](auto& at, auto& value, Settings& all) { all.config.cgroup = cgroup(at, value); }},

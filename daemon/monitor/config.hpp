@@ -27,6 +27,7 @@ struct Config {
   bool confined_callers = false;
   CgroupChoice cgroup = CgroupChoice::automatic;
   std::string pasta = "/usr/bin/pasta";  // for outbound networks
+  std::string scratch;                   // for directories on disk; empty: the usual place
   Pool lease;
   SubordinateIds subordinate;  // of its own files, see read_subordinate()
 };

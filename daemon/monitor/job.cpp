@@ -204,6 +204,7 @@ void Job::proceed() { send(plan::CommandKind::proceed); }
 
 bool Job::signal(int signal, plan::Scope scope, uid_t by) {
   if (!running() || state_.phase == JobPhase::preparing) return false;
+  if (finishing_) return true;  // as a zombie takes it
   if (!send(plan::CommandKind::signal, signal, scope)) return false;
   state_.killed_signal = signal;
   state_.killed_by = by;
@@ -211,7 +212,7 @@ bool Job::signal(int signal, plan::Scope scope, uid_t by) {
 }
 
 void Job::kill(Cause cause, uid_t by) {
-  if (!running()) return;
+  if (!running() || finishing_) return;
   if (intent_ == Cause::payload) intent_ = cause;
   state_.killed_signal = SIGKILL;
   state_.killed_by = by;
@@ -222,7 +223,7 @@ void Job::kill(Cause cause, uid_t by) {
 }
 
 void Job::stop(Cause cause, uid_t by, std::chrono::milliseconds timeout) {
-  if (!running()) return;
+  if (!running() || finishing_) return;
   if (state_.phase == JobPhase::preparing || timeout.count() == 0) return kill(cause, by);
   if (intent_ == Cause::payload) intent_ = cause;
   signal(plan()->stop_signal, plan::Scope::main, by);
@@ -234,7 +235,7 @@ void Job::stop(Cause cause, uid_t by, std::chrono::milliseconds timeout) {
 
 void Job::on_deadline() {
   deadline_.async_wait([self = shared_from_this()](boost::system::error_code error) {
-    if (error || !self->running()) return;
+    if (error || !self->running() || self->finishing_) return;
     if (self->state_.phase == JobPhase::preparing)
       self->failure_ = {plan::Step::setup_timeout, plan::kNone, ETIMEDOUT, 0};
     self->kill(Cause::setup, 0);  // keeps an earlier intent
@@ -245,15 +246,9 @@ void Job::watch_init() {
   end_.async_wait(stream_descriptor::wait_read,
                   [self = shared_from_this()](boost::system::error_code error) {
                     if (error) return;
-                    const Reaped init = reap(self->init_);
-                    if (!init.ended) return self->watch_init();
-                    self->init_reaped_ = true;
-                    self->finish();
-                    if (self->state_.lost)
-                      std::fprintf(stderr, "cloisterd: init %d ended without a record (%s %d)\n",
-                                   self->init_, init.code == CLD_EXITED ? "exit" : "signal",
-                                   init.status);
-                    if (!self->network_) self->reclaim();
+                    self->init_end_ = reap(self->init_);
+                    if (!self->init_end_.ended) return self->watch_init();
+                    self->finish_or_reclaim();
                   });
 }
 
@@ -304,11 +299,7 @@ plan::Failure Job::start_network(pid_t user_namespace_of) {
 
 void Job::on_network_gone(const plan::Failure& why) {
   network_.reset();
-  if (finishing_) {
-    finish();
-    if (init_reaped_) reclaim();
-    return;
-  }
+  if (finishing_) return finish_or_reclaim();
   if (!running()) return;
   failure_ = why;
   if (state_.phase == JobPhase::preparing) return kill(Cause::setup, 0);
@@ -319,15 +310,35 @@ void Job::on_network_gone(const plan::Failure& why) {
   if (!send(plan::CommandKind::kill)) kill_init();
 }
 
-// Reads the record and says how it ended. Called when init says that the
-// record is there, and again when init itself has ended.
-void Job::finish() {
-  if (!running()) return;
+// What of the job is the host's: ports, and what lies on its disk. It is gone
+// when the end is told.
+bool Job::all_gone() {
+  const bool first = !std::exchange(finishing_, true);
   if (network_) {
-    // Its ports are the host's: they are free when the end is told.
-    finishing_ = true;
-    return network_->end();
+    if (first) network_->end();
+    return false;
   }
+  if (!scratch_) return true;
+  if (std::exchange(removing_, true)) return false;
+  Cgroups::kill(leaves_);  // if init could not
+  shop_.scratch.remove(std::to_array(state_.job), scratch_ids_, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->scratch_.reset();
+    self->finish_or_reclaim();
+  });
+  return false;
+}
+
+void Job::finish_or_reclaim() {
+  finish();
+  if (init_end_.ended && !running()) reclaim();
+}
+
+// Reads the record and says how it ended. Called when init says that the
+// record is there, when init itself has ended, and when all_gone() may be true.
+void Job::finish() {
+  if (!running() || !all_gone()) return;
   plan::ExitRecord& record = state_.record;
   const bool whole = ::pread(record_.borrow(), &record, sizeof record, 0) == sizeof record &&
                      record.magic == plan::kRecordMagic && record.commit == plan::kRecordCommitted &&
@@ -338,6 +349,9 @@ void Job::finish() {
     // Init ended without a word. If we ended it ourselves before the payload
     // was there, we know that nothing ran; else nobody knows.
     state_.lost = state_.phase != JobPhase::preparing || intent_ == Cause::payload;
+    if (state_.lost)
+      std::fprintf(stderr, "cloisterd: init %d ended without a record (%s %d)\n", init_,
+                   init_end_.code == CLD_EXITED ? "exit" : "signal", init_end_.status);
     if (!state_.lost) {
       record.ending = plan::Ending::not_started;
       record.failure = failure_;

@@ -18,6 +18,7 @@
 #include "network_process.hpp"
 #include "plan/messages.hpp"
 #include "plan/view.hpp"
+#include "scratch.hpp"
 #include "slots.hpp"
 
 namespace cloister::monitor {
@@ -51,6 +52,7 @@ struct Workshop {
   int init, pasta;       // programs, borrowed; -1: there is none
   const char* no_pasta;  // why
   Leases& leases;
+  Scratch& scratch;
   const Surroundings& surroundings;
 };
 
@@ -101,6 +103,8 @@ class Job : public std::enable_shared_from_this<Job> {
   plan::Failure start_network(pid_t user_namespace_of);  // 0: as root, in one of its own
   void on_network_gone(const plan::Failure& why);
   void finish();
+  bool all_gone();
+  void finish_or_reclaim();
   void reclaim();
   bool send(plan::CommandKind kind, int signal = 0, plan::Scope scope = plan::Scope::main);
   void proceed();
@@ -122,9 +126,13 @@ class Job : public std::enable_shared_from_this<Job> {
   Leaves leaves_;
   std::shared_ptr<NetworkProcess> network_;  // of an outbound job, until it is reaped
   uint32_t network_owner_ = 0;
+  sys::UniqueFd scratch_;    // the lock of what it has on disk, until that is removed
+  IdMaps scratch_ids_;       // whose files may be there
   pid_t init_ = 0;
   uint32_t facts_seen_ = 0;
-  bool init_reaped_ = false, finishing_ = false, network_lost_ = false;
+  Reaped init_end_{};
+  bool finishing_ = false;  // the payload has ended, not yet all that is to be gone with it
+  bool removing_ = false, network_lost_ = false;
   plan::Cause intent_ = plan::Cause::payload;  // why we are ending it, if we are
   plan::Failure failure_{};
   int64_t real_minus_boot_ns_ = 0;

@@ -140,7 +140,7 @@ void Jobs::submit(Front& front, const Ask& ask) {
   const Setting setting{config_.policy, shop_.mode, [this](const auto& id, const Peer& asking) {
                           return joinable(id, asking);
                         },
-                        shop_.no_pasta, id_sources(), shop_.surroundings,
+                        shop_.no_pasta, shop_.scratch.why_not(), id_sources(), shop_.surroundings,
                         shop_.cgroups.version()};
   const Decision<Approved> approved = authorise(peer, view, setting);
   if (!approved) return refuse_submit(front, ask, view, approved.error());
@@ -417,7 +417,8 @@ void Jobs::remove(Front& front, const Ask& ask) {
 void Jobs::describe(Front& front, const Ask& ask) {
   Tell tell = make_tell(TellKind::described, ask.sequence);
   tell.host.mode = static_cast<uint32_t>(shop_.mode);
-  tell.host.features = shop_.no_pasta ? 0 : plan::kPastaThere;
+  tell.host.features = (shop_.no_pasta ? 0 : plan::kPastaThere) |
+                       (shop_.scratch.why_not() ? 0 : plan::kDiskThere);
   tell.host.cgroup_version = static_cast<uint32_t>(shop_.cgroups.version());
   const std::shared_ptr<const Rule> rule = config_.policy.rule_for(front.peer());
   const Quota& quota = rule->quota;

@@ -116,6 +116,16 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
     ++order.tasks_count;
     descriptors.push_back(tasks.borrow());
   }
+  if (plan::needs_disk(plan())) {
+    failure_ = shop_.scratch.make(slot.job, scratch_);
+    if (failure_.error) {
+      kill(plan::Cause::setup, 0);
+      return {};
+    }
+    scratch_ids_ = born_mapped ? ids.birth : IdMaps{};
+    order.flags |= plan::kScratch;
+    descriptors.push_back(scratch_.borrow());
+  }
   std::string message(reinterpret_cast<const char*>(&order), sizeof order);
   for (const auto* map : {&ids.job.uids, &ids.job.gids})
     message.append(reinterpret_cast<const char*>(map->data()), map->size() * sizeof(plan::IdMap));

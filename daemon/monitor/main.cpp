@@ -109,8 +109,8 @@ Options parse(int argc, char** argv) {
 }
 
 // A program of ours: as told, beside us, or where it is installed.
-sys::UniqueFd open_program(const std::string& told, const char* name) {
-  std::string path = told;
+sys::UniqueFd find_program(const std::string& told, const char* name, std::string& path) {
+  path = told;
   if (path.empty()) {
     char self[4096];
     const ssize_t size = ::readlink("/proc/self/exe", self, sizeof self);
@@ -118,7 +118,12 @@ sys::UniqueFd open_program(const std::string& told, const char* name) {
     path = path.substr(0, path.rfind('/') + 1) + name;
     if (::access(path.c_str(), X_OK) < 0) path = std::string(CLOISTER_LIBEXECDIR "/") + name;
   }
-  sys::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return sys::UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+}
+
+sys::UniqueFd open_program(const std::string& told, const char* name) {
+  std::string path;
+  sys::UniqueFd fd = find_program(told, name, path);
   if (!fd) fail_errno(EX_OSFILE, "cannot open " + path);
   return fd;
 }
@@ -224,6 +229,25 @@ std::string config_path(const Options& options) {
   return !options.user && ::access(standard, F_OK) == 0 ? standard : "";
 }
 
+// Where scratch directories on disk lie, unless root says otherwise; empty:
+// nowhere. What is in a cache of a user's may vanish, as the XDG base directory
+// specification has it.
+std::string scratch_path() {
+  if (::geteuid() == 0) return "/var/lib/cloister/scratch";
+  const char* cache = ::getenv("XDG_CACHE_HOME");
+  if (cache && *cache == '/') return std::string(cache) + "/cloister/scratch";
+  const char* home = ::getenv("HOME");
+  return home && *home == '/' ? std::string(home) + "/.cache/cloister/scratch" : "";
+}
+
+// What is opened once, at the start.
+const char* changed_for_good(const Config& now, const Config& fresh) {
+  if (fresh.cgroup != now.cgroup) return "cgroup";
+  if (fresh.pasta != now.pasta) return "pasta";
+  if (fresh.scratch != now.scratch) return "scratch";
+  return nullptr;
+}
+
 // All or nothing: what the new file says, or as it was. One that is not there
 // any more takes no rule away.
 void reload(const Options& options, Monitor& monitor, bool& configured) {
@@ -235,8 +259,9 @@ void reload(const Options& options, Monitor& monitor, bool& configured) {
   else if (configured)
     problem = "the configuration is not there any more";
   if (problem.empty()) problem = read_subordinate(!options.user && options.private_fd < 0, fresh);
-  if (problem.empty() && fresh.cgroup != monitor.config().cgroup)
-    problem = path + ": cgroup: cannot change while the service runs";
+  if (fresh.scratch.empty()) fresh.scratch = scratch_path();
+  if (const char* member = changed_for_good(monitor.config(), fresh); member && problem.empty())
+    problem = path + ": " + member + ": cannot change while the service runs";
   if (!problem.empty()) {
     std::fprintf(stderr, "cloisterd: not reloaded, all stays as it was: %s\n", problem.c_str());
     return;
@@ -280,14 +305,17 @@ int run(int argc, char** argv) {
   if (const std::string problem = read_subordinate(of_root, config); !problem.empty())
     fail(EX_CONFIG, problem);
   if (only) config.spare_fronts = 1;
+  if (config.scratch.empty()) config.scratch = scratch_path();
 
   sigset_t heard;
   ::sigemptyset(&heard);
   for (int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&heard, signal);
   ::sigprocmask(SIG_BLOCK, &heard, nullptr);
 
+  std::string looked_for;
   Programs programs{open_program(options.front, "cloister-front"),
-                    sealed_copy(open_program(options.init, "cloister-init"))};
+                    sealed_copy(open_program(options.init, "cloister-init")),
+                    find_program("", "cloister-sweep", looked_for)};
   sys::UniqueFd records = only ? sys::UniqueFd() : record_directory(options.runtime);
   if (records) sweep_records(records);
   const plan::Mode mode = only           ? plan::Mode::private_

@@ -25,6 +25,16 @@ static std::vector<Birth> spare_births(plan::Mode mode) {
   return {{}, {.namespaces = CLONE_NEWUSER | CLONE_NEWPID, .ambient = true}};
 }
 
+// All ids that files of a user's jobs can have, each as itself.
+static IdMaps own_ids(const SubordinateIds& subordinate) {
+  IdMaps ids{{{::geteuid(), ::geteuid(), 1}}, {{::getegid(), ::getegid(), 1}}};
+  for (const IdSpan& span : subordinate.uids.of(::geteuid()))
+    ids.uids.push_back({span.first, span.first, span.count});
+  for (const IdSpan& span : subordinate.gids.of(::geteuid()))
+    ids.gids.push_back({span.first, span.first, span.count});
+  return ids;
+}
+
 struct Monitor::Silent {
   Silent(boost::asio::io_context& io, int fd) : connection(io, fd) {}
   stream_descriptor connection;
@@ -42,9 +52,10 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       slots_(cgroups_, programs_.init.borrow(), records_.borrow(), spare_births(mode)),
       audit_(mode == plan::Mode::private_ ? std::nullopt : std::optional(std::move(journal))),
       pasta_(open_pasta(config_.pasta, ::geteuid())),
+      scratch_(io, config_.scratch, programs_.sweep.borrow()),
       shop_{io,   cgroups_,                slots_,
             mode, programs_.init.borrow(), pasta_.program.borrow(),
-            pasta_.why_not, leases_, surroundings_},
+            pasta_.why_not, leases_, scratch_, surroundings_},
       jobs_(shop_, config_, quotas_, audit_),
       fronts_(io, std::move(programs_.front), config_.spare_fronts,
               {[this](Front& front, const plan::Ask& ask) { on_ask(front, ask); },
@@ -53,6 +64,7 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       refill_(io) {
   surroundings_.jobs_are([this](std::string_view cgroups) { return cgroups_.is_job(cgroups); });
   leases_.configure(config_.lease);
+  scratch_.remove_abandoned(own_ids(config_.subordinate));
   fronts_.replenish();
   slots_.replenish();
 }

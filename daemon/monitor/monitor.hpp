@@ -20,12 +20,13 @@ namespace cloister::monitor {
 struct Programs {
   sys::UniqueFd front;
   sys::UniqueFd init;  // a sealed memfd: no payload ever sees the file itself
+  sys::UniqueFd sweep;  // may be empty: there are no scratch directories on disk
 };
 
 class Monitor {
  public:
   // `records` is the record directory, or an empty fd (private mode). `journal`
-  // is journald's socket.
+  // is journald's socket. config.scratch is a path, or empty: there is no place.
   Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Programs programs,
           sys::UniqueFd records, std::string journal);
 
@@ -64,6 +65,7 @@ class Monitor {
   Audit audit_;
   Pasta pasta_;
   Leases leases_;
+  Scratch scratch_;
   Workshop shop_;
   Jobs jobs_;
   Fronts fronts_;

@@ -15,18 +15,10 @@
 #include <vector>
 
 #include "plan/order.hpp"
+#include "sys/hex.hpp"
 
 namespace cloister::monitor {
 namespace {
-
-std::string hex(const std::array<uint8_t, 16>& id) {
-  std::string text;
-  for (uint8_t byte : id) {
-    text += "0123456789abcdef"[byte >> 4];
-    text += "0123456789abcdef"[byte & 15];
-  }
-  return text;
-}
 
 sys::UniqueFd make_record(int directory, const std::string& name) {
   sys::UniqueFd record(directory < 0
@@ -85,7 +77,7 @@ plan::Failure Slots::make(const Birth& birth, Slot& slot) {
   slot = Slot();
   if (::getrandom(slot.job.data(), slot.job.size(), 0) != static_cast<ssize_t>(slot.job.size()))
     return failed(plan::Step::record);
-  slot.record = make_record(records_, hex(slot.job));
+  slot.record = make_record(records_, sys::hex(slot.job));
   if (!slot.record) return failed(plan::Step::record);
   if (cgroups_.version()) {
     slot.leaves =
@@ -132,7 +124,7 @@ void Slots::discard(Slot& slot) {
 }
 
 void Slots::erase_record(const std::array<uint8_t, 16>& job) {
-  if (records_ >= 0) ::unlinkat(records_, hex(job).c_str(), 0);
+  if (records_ >= 0) ::unlinkat(records_, sys::hex(job).c_str(), 0);
 }
 
 }  // namespace cloister::monitor

@@ -134,13 +134,14 @@ struct JobState {
 };
 
 inline constexpr uint64_t kPastaThere = 1;  // and it is to be trusted
+inline constexpr uint64_t kDiskThere = 2;   // for scratch directories
 
 struct Host {
   uint32_t mode;
   uint32_t cgroup_version;   // 0 none, 1, 2
   uint32_t jobs_running, jobs_kept;
   uint32_t jobs_limit, connections_limit;
-  uint64_t features;  // kPastaThere
+  uint64_t features;  // kPastaThere | ...
   char policy[kMaxRuleName];  // the rule of root's configuration that speaks of the peer
 };
 

@@ -19,12 +19,13 @@ inline constexpr int kPlanFd = 5;         // the sealed memfd
 inline constexpr int kRecordFd = 6;       // kRecordBytes, writable
 inline constexpr int kPayloadCgroupFd = 7;  // directory of the payload's leaf (v2); -1 in Order if none
 inline constexpr int kCgroupKillFd = 8;     // cgroup.kill of that leaf, write-only
-inline constexpr int kFirstJoinFd = 9;      // namespaces of other jobs, then v1 `tasks` files
+inline constexpr int kFirstJoinFd = 9;      // namespaces of other jobs, then v1 `tasks`
+                                          // files, then JOB (daemon/monitor/scratch.hpp) with kScratch
 inline constexpr uint32_t kMaxTasksFds = 16;
 inline constexpr int kPastaFd = kPassedFd;  // kNetworkProcess: the program, instead of a front
-// With the Order come the plan, the joins and the tasks: the kernel puts each
+// With the Order come the plan and these, in that order: the kernel puts each
 // at the lowest number that is free, and those are the numbers above.
-inline constexpr uint32_t kMaxOrderFds = 1 + kNamespaces + kMaxTasksFds;
+inline constexpr uint32_t kMaxOrderFds = 1 + kNamespaces + kMaxTasksFds + 1;
 
 inline constexpr uint32_t kOrderVersion = 2;
 
@@ -37,6 +38,7 @@ inline constexpr uint32_t kFixedGroups = 32;      // setgroups(2) is denied here
 inline constexpr uint32_t kSetLoginUid = 64;      // the caller's, which is not ours
 inline constexpr uint32_t kSetLabel = 128;        // the payload gets Order::label at its exec
 inline constexpr uint32_t kBaseline = 512;        // the baseline filter is loaded beside the client's own
+inline constexpr uint32_t kScratch = 1024;        // a directory in which those on disk are to be made has come along
 
 // What goes into /proc/self/attr/exec, NUL included: the label of a security
 // module as it wants it (AppArmor: "exec PROFILE").

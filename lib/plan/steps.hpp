@@ -19,6 +19,7 @@ enum class Stage : uint32_t { none, monitor, init, payload };
   X(clone, "clone", monitor, "namespaces")                      \
   X(id_map, "id_map", monitor, "uid_map")                       \
   X(setup_timeout, "setup_timeout", monitor, "lifetime.setup_timeout") \
+  X(scratch_store, "scratch_store", monitor, "mounts")          \
   X(start, "start", init, "")                                   \
   X(plan, "plan", init, "")                                     \
   X(descriptors, "descriptors", init, "")                       \
@@ -26,6 +27,7 @@ enum class Stage : uint32_t { none, monitor, init, payload };
   X(loginuid, "loginuid", init, "")                             \
   X(join, "setns", init, "namespaces")                          \
   X(sources, "open_tree", init, "mounts")                       \
+  X(scratch, "scratch", init, "mounts")                         \
   X(mount_namespace, "unshare_mnt", init, "namespaces.mnt")     \
   X(idmap, "idmap", init, "mounts")                             \
   X(overlay, "overlay", init, "mounts")                         \

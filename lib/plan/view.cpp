@@ -110,6 +110,7 @@ void check_descriptors(Checker& is, const View& plan) {
     const Mount& mount = plan.at(h.mounts, i);
     if (!is.one_of(mount.kind)) return;
     is.range(mount.flags, 0, kMountAllFlags);
+    is.that(!(mount.flags & kMountOnDisk) || mount.kind == MountKind::scratch, Flaw::range);
     is.range(mount.mode, 0, 07777);
     if (is.text(mount.at, kMaxPath))
       is.that(plan.c_str(mount.at)[0] == '/', Flaw::text);

@@ -46,6 +46,16 @@ inline bool needs_fact(const Header& header, const Descriptor& descriptor) {
          descriptor.use == Use::device || (descriptor.use == Use::payload && boxed);
 }
 
+// Whether the monitor has to make a directory on disk for this job.
+inline bool is_on_disk(const Mount& mount) {
+  return mount.kind == MountKind::scratch && (mount.flags & kMountOnDisk) != 0;
+}
+inline bool needs_disk(View plan) {
+  bool needs = false;
+  for (uint32_t i = 0; i < plan->mounts.count; ++i) needs |= is_on_disk(plan.at(plan->mounts, i));
+  return needs;
+}
+
 // `bytes` is the size of the sealed memfd. The block must be aligned to 8.
 Flaw check(const void* block, size_t bytes) noexcept;
 

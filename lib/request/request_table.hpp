@@ -58,7 +58,8 @@ struct Table<Proc> {
 template <>
 struct Table<Scratch> {
   static constexpr auto fields = std::tuple{
-      Field{"on", &Scratch::on, kScratchPlace, "memory if absent"},
+      Field{"on", &Scratch::on, kScratchPlace,
+            "memory if absent; on disk it is removed before the end of the job is told"},
       Field{"size", &Scratch::size, Size{}, "of memory; the kernel's default if absent"}};
   static const char* broken(const Scratch& scratch);
 };

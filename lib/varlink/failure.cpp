@@ -101,6 +101,7 @@ Subject subject_of(const plan::Failure& failure, const plan::View* job) {
     case Step::file_action: return action_subject(failure, job);
     case Step::cwd: return {field, job == nullptr ? "" : quoted(*job, job->header().cwd)};
     case Step::sources:
+    case Step::scratch:
     case Step::idmap:
     case Step::overlay:
     case Step::content:
@@ -159,6 +160,8 @@ std::string_view doing(Step step) {
     case Step::facts: return "looking at the passed descriptors";
     case Step::join: return "joining a namespace";
     case Step::sources: return "opening a mount source";
+    case Step::scratch_store:
+    case Step::scratch: return "making a scratch directory on disk";
     case Step::mount_namespace: return "making the mount namespace";
     case Step::idmap: return "showing the ids of a mount as others";
     case Step::overlay: return "making an overlay";
@@ -412,6 +415,11 @@ std::string_view advice(Step step, int error) {
                              : "";
     case Step::lsm_label: return "The security module does not let the service pass it on";
     case Step::record: return error == ENOSPC ? "The runtime directory is full" : "";
+    case Step::scratch_store:
+    case Step::scratch:
+      if (error == ENOSPC || error == EDQUOT)
+        return "The disk with the service's scratch directory is full";
+      return error == EPERM || error == EACCES ? "The service's scratch directory is not its own" : "";
     case Step::verify_ids:
     case Step::plan: return "This is a fault of cloister: please report it";
     default: return "";

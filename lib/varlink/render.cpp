@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "request/text.hpp"
+#include "sys/hex.hpp"
 #include "sys/names.hpp"
 
 namespace cloister::varlink {
@@ -186,15 +187,7 @@ std::vector<std::string> degraded_of(plan::View job) {
 
 }  // namespace
 
-std::string job_name(const uint8_t (&job)[16]) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string name = "j-";
-  for (const uint8_t byte : job) {
-    name += kDigits[byte >> 4];
-    name += kDigits[byte & 15];
-  }
-  return name;
-}
+std::string job_name(const uint8_t (&job)[16]) { return "j-" + sys::hex(job); }
 
 std::optional<std::array<uint8_t, 16>> parse_job_name(std::string_view text) {
   std::array<uint8_t, 16> job{};

@@ -36,6 +36,7 @@ std::map<std::string, Json> users_of_features(const Who& who, const std::string&
       {"landlock", {{"landlock", {{"paths", {{{"path", "/"}, {"access", {"read", "execute"}}}}}}}}},
       {"landlock.connect_tcp", {{"landlock", {{"connect_tcp", {443}}}}}},
       {"landlock.scopes", {{"landlock", {{"scopes", {"LANDLOCK_SCOPE_SIGNAL"}}}}}},
+      {"mounts.scratch.disk", mount({{"scratch", {{"on", "disk"}}}})},
       {"mounts.overlay", mount({{"overlay", {{"lower", {"/usr"}}}}})},
       {"mounts.idmap",
        mount({{"bind", directory}, {"idmap", {{"uid", own(who.uid)}, {"gid", own(who.gid)}}}})},

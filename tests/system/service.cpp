@@ -133,6 +133,11 @@ int execute(const std::string& program, const std::vector<std::string>& argument
   fail("execv " + program);
 }
 
+void keep_cache_on_disk(const Who& who) {
+  const World& world = World::get();
+  setenv("XDG_CACHE_HOME", (world.disk() + "/" + world.name_of(who)).c_str(), 1);
+}
+
 std::vector<std::string> program_options() {
   const World& world = World::get();
   return {"--front", world.program("cloister-front"), "--init", world.program("cloister-init")};
@@ -163,6 +168,7 @@ Service::Service(const Who& who, const std::string& directory,
     if (who.uid != 0) become(who);
     const std::string home = "HOME=" + directory;
     putenv(const_cast<char*>(home.c_str()));
+    keep_cache_on_disk(who);
     before();
     return execute(World::get().program("cloisterd"), arguments);
   });
@@ -236,6 +242,7 @@ World::World() {
   const std::map<std::string, std::string> programs = {{"cloisterd", CLOISTERD},
                                                        {"cloister-front", CLOISTER_FRONT},
                                                        {"cloister-init", CLOISTER_INIT},
+                                                       {"cloister-sweep", CLOISTER_SWEEP},
                                                        {"probe", PROBE}};
   for (const auto& [program, path] : programs) {
     fs::copy_file(path, directory_ + "/bin/" + program);
@@ -246,6 +253,16 @@ World::World() {
   fs::copy(PROFILES, directory_ + "/bin/config/profiles");
   alice_ = make_user(kAlice, directory_ + "/alice");
   bob_ = make_user(kBob, directory_ + "/bob");
+
+  char disk[] = "/var/tmp/cloister-test-XXXXXX";
+  if (!mkdtemp(disk)) fail("mkdtemp");
+  disk_ = disk;
+  check(chmod(disk, 0755), "chmod");
+  for (const Who& who : {alice_, bob_}) {
+    const std::string cache = disk_ + "/" + name_of(who);
+    check(mkdir(cache.c_str(), 0700), "mkdir");
+    check(chown(cache.c_str(), who.uid, who.gid), "chown");
+  }
 }
 
 World::~World() {
@@ -256,6 +273,7 @@ World::~World() {
   // Nothing of ours is mounted here; a mount left by a fault is not deleted through.
   std::error_code failed;
   fs::remove_all(directory_, failed);
+  fs::remove_all(disk_, failed);
 }
 
 const std::string& World::name_of(const Who& who) const {
@@ -267,9 +285,9 @@ Service& World::system() {
   if (!system_) {
     const std::string directory = directory_ + "/system";
     fs::create_directory(directory);
-    write_file(directory + "/cloisterd.json",
-               R"({"lease": {"first": 1879048192, "count": 16777216}})"
-               "\n");
+    const Json config = {{"lease", {{"first", 1879048192}, {"count", 16777216}}},
+                         {"scratch", disk_ + "/system/scratch"}};
+    write_file(directory + "/cloisterd.json", config.dump());
     system_ = std::make_unique<Service>(
         root_, directory, std::vector<std::string>{"--config", directory + "/cloisterd.json"});
   }
@@ -294,6 +312,7 @@ Client World::connect(Way way) {
 Client World::connect_alone(const Who& who, const std::function<void()>& before) {
   const std::string directory = directory_of(who);
   return client_of(who, [&] {
+    keep_cache_on_disk(who);
     before();
     int pair[2];
     check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), "socketpair");
@@ -325,6 +344,11 @@ Json World::boxed_request(const std::vector<std::string>& arguments) const {
   request["profile"] = "default";
   request["executable"] = "/run/test/probe";
   request["mounts"] = {{{"at", "/run/test"}, {"bind", directory_ + "/bin"}}};
+  return request;
+}
+
+Json World::on_disk(Json request, const std::string& at) {
+  request["mounts"].push_back({{"at", at}, {"scratch", {{"on", "disk"}}}});
   return request;
 }
 

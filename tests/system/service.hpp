@@ -85,13 +85,19 @@ class World {
   // The same under the default profile, where the probe is bound to /run/test.
   Json boxed_request(const std::vector<std::string>& arguments = {}) const;
 
+  // Where the services make scratch directories: below /var/tmp, which is on a
+  // disk more often than /tmp is. Below it "system" and one of each user's.
+  const std::string& disk() const { return disk_; }
+  // The request with a scratch directory on disk at this place.
+  static Json on_disk(Json request, const std::string& at);
+
   // A new directory of `who`, mode 0700, gone with the World.
   std::string directory_of(const Who& who);
 
  private:
   World();
 
-  std::string directory_;
+  std::string directory_, disk_;
   Fd lock_;
   Who root_, alice_, bob_;
   std::unique_ptr<Service> system_, rootless_;

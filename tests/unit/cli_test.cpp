@@ -418,6 +418,10 @@ TEST_CASE("options of the box reach their fields") {
                           "/x/:1M",
                           "--tmpfs",
                           "~/y",
+                          "--scratch",
+                          "~",
+                          "--scratch",
+                          "/big/",
                           "--device",
                           "/dev/kvm",
                           "--root",
@@ -436,9 +440,12 @@ TEST_CASE("options of the box reach their fields") {
                           filter.path,
                           "x"});
   const Request& request = job.request;
-  REQUIRE(request.mounts.size() == 2);
+  REQUIRE(request.mounts.size() == 4);
   CHECK(request.mounts[0].tmpfs->size == 1u << 20);
   CHECK(request.mounts[1].at == "~/y");
+  CHECK(request.mounts[2].at == "~");
+  CHECK(request.mounts[2].scratch->on == ScratchPlace::disk);
+  CHECK(request.mounts[3].at == "/big");
   CHECK(request.devices->at(0).path == "/dev/kvm");
   CHECK(std::get<std::string>(*request.root) == "/srv/debian");
   CHECK(request.root_access == RootAccess::overlay);

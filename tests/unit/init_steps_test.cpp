@@ -180,6 +180,12 @@ const std::vector<Case>& cases() {
          job.fresh(Namespace::mnt);
          job.bind("/usr", "/", plan::kMountRecursive).source = job.plan.text("/etc");
        }},
+      {Step::scratch, EBADF, 1, "a directory on disk, and nowhere to make it",
+       [](Driver& job) {
+         job.fresh(Namespace::mnt);
+         job.bind("/", "/", 0);
+         job.mount(plan::MountKind::scratch, "/tmp").flags = plan::kMountOnDisk;
+       }},
       {Step::mount_namespace, ENOSPC, kNone, "no more mount namespaces",
        [](Driver& job) { unshare_fails(job, Namespace::mnt, CLONE_NEWNS); }},
       {Step::mounts, ENOENT, 1, "a mount point that only the host could make",

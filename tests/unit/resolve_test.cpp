@@ -575,11 +575,12 @@ TEST_CASE("what a file holds travels in a sealed memfd, and no answer shows it")
   CHECK(made.text(made->request_json).find("hush") == std::string::npos);
 }
 
-TEST_CASE("a scratch directory on disk is unsupported by name") {
-  const auto resolved = try_resolve(R"("mounts": [{"at": "/d", "scratch": {"on": "disk"}}])");
-  REQUIRE_FALSE(resolved.has_value());
-  CHECK(resolved.error().kind == Problem::Kind::unsupported);
-  CHECK(resolved.error().field == "mounts./d.scratch.on");
+TEST_CASE("a scratch directory is in memory unless it is asked for on disk") {
+  const Made made = make(R"("mounts": [{"at": "/d", "scratch": {"on": "disk"}},
+                              {"at": "/m", "scratch": {"on": "memory"}}, {"at": "/n", "scratch": {}}])");
+  CHECK((made.mount("/d")->flags & plan::kMountOnDisk) != 0);
+  CHECK((made.mount("/m")->flags & plan::kMountOnDisk) == 0);
+  CHECK((made.mount("/n")->flags & plan::kMountOnDisk) == 0);
 }
 
 TEST_CASE("more binds than descriptors may be open are refused by the name of the limit") {

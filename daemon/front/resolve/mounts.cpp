@@ -19,6 +19,11 @@ bool hides_earlier(const MountList& mounts, const std::string& at) {
   return ::realpath(at.c_str(), real) && at != real && is_private(mounts, real);
 }
 
+bool joins_user_namespace(const Request& request) {
+  const auto& user = request.namespaces.user;
+  return user && (std::holds_alternative<PassedFd>(*user) || std::holds_alternative<JobNamespace>(*user));
+}
+
 plan::Span<plan::IdMap> lines(Draft& draft, const std::vector<IdMapping>& map) {
   std::vector<plan::IdMap> list;
   for (const IdMapping& line : map) list.push_back({line.inside, line.outside, line.count});
@@ -113,10 +118,14 @@ MaybeProblem add_mount(MountList& mounts, const Mount& mount) {
       if (optional) return std::nullopt;
       return refused(field, "would hide a system directory");
     }
-    if (mount.scratch->on == ScratchPlace::disk)
-      return Problem{Problem::Kind::unsupported, field + ".scratch.on",
-                     "directories on disk are not built yet", "", ""};
     out.kind = plan::MountKind::scratch;
+    if (mount.scratch->on == ScratchPlace::disk) {
+      if (joins_user_namespace(draft.request))
+        return refused(field + ".scratch.on",
+                       "who comes from a user namespace that is joined has nothing on the host's disk",
+                       "\"memory\"", "\"disk\"");
+      out.flags |= plan::kMountOnDisk;
+    }
     out.size = mount.scratch->size.value_or(0);
   } else {
     return refused(field, "has no kind");

@@ -239,7 +239,9 @@ struct Proc {
 };
 enum class ScratchPlace { memory, disk };
 struct Scratch {
-  std::optional<ScratchPlace> on;  // memory if absent
+  // memory if absent. On disk it lies where the service keeps them, cloisterd(8),
+  // and is removed, with all that is in it, before the end of the job is told.
+  std::optional<ScratchPlace> on;
   std::optional<uint64_t> size;    // of memory
   bool operator==(const Scratch&) const = default;
 };
