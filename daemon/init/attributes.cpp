@@ -64,8 +64,10 @@ void set_keyring(Job& job) {
   must(job, Step::keyring, result);
 }
 
-// Here, because the descriptor of /proc is gone when files are opened for the
-// payload. Whether the label may be taken on is asked at the exec.
+}  // namespace
+
+// Before the files of the payload are opened, when the descriptor of /proc is
+// gone. Whether the label may be taken on is asked at the exec.
 void label_next_exec(Job& job) {
   if (!job.has(plan::kSetLabel)) return;
   constexpr Step step = Step::lsm_label;
@@ -74,8 +76,6 @@ void label_next_exec(Job& job) {
   must(job, step, call(Call::write, fd, job.order.label, length(job.order.label)));
   close(fd);
 }
-
-}  // namespace
 
 // In init, which the payload inherits it from: once set, it may be immutable.
 // The file counts ids as the user namespace of who opens it does, so this comes

@@ -167,6 +167,7 @@ const char** arguments(Job& job, int32_t network) {
   // What pasta would fail at without a word.
   close(must_fd(job, Step::tun, call(Call::openat, AT_FDCWD, "/dev/net/tun", O_RDWR | O_CLOEXEC)));
   const char** argv = arguments(job, parent);
+  label_next_exec(job);
   make_ambient(job, step, kPowers);
   job.words->ready = 1;
   const uint64_t none = 0;
@@ -218,6 +219,7 @@ void await_pasta(Job& job, int filters) {
 }  // namespace
 
 void run_network(Job& job) {
+  take_login_uid(job);
   own_user_namespace(job);
   try_ports(job);
   // A filter that we are under counts for pasta as well.

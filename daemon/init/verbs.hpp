@@ -37,6 +37,7 @@ void make_cgroup_namespace(Job& job);  // payload
 
 // attributes.cpp
 void take_login_uid(Job& job);
+void label_next_exec(Job& job);
 // network.cpp: another process than a job's init
 [[noreturn]] void run_network(Job& job);
 // rules.cpp: in the network namespace that it has made

@@ -166,8 +166,9 @@ class Judge {
     const auto is_payload = [&](uint32_t uid) {
       return id.ruid == uid || id.euid == uid || id.suid == uid;
     };
-    approved_.network_owner_ = is_payload(0) ? kNobody : 0;
-    return !is_payload(approved_.network_owner_) || invalid("identity", "owner-of-the-network");
+    uint32_t& owner = approved_.order_.network_owner;
+    owner = is_payload(0) ? kNobody : 0;
+    return !is_payload(owner) || invalid("identity", "owner-of-the-network");
   }
 
   bool namespaces() {

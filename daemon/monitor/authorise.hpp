@@ -60,9 +60,6 @@ class Approved {
   const std::vector<JobJoin>& job_joins() const { return job_joins_; }
   // /proc/PID/cgroup of the caller; empty unless the payload goes below its own.
   const std::string& caller_cgroups() const { return caller_cgroups_; }
-  // The uid that shall own the user namespace which owns an outbound network:
-  // none of the payload's, for the owner has every power over it.
-  uint32_t network_owner() const { return network_owner_; }
   const IdDecision& ids() const { return ids_; }
 
  private:
@@ -73,7 +70,6 @@ class Approved {
   std::shared_ptr<const Rule> rule_;
   plan::Order order_{};
   uint64_t clone_flags_ = 0;
-  uint32_t network_owner_ = 0;
   std::vector<JobJoin> job_joins_;
   IdDecision ids_;
   std::string caller_cgroups_;

@@ -281,17 +281,20 @@ plan::Failure Job::start_network(pid_t user_namespace_of) {
   recipe.gid = owner_.gid;
   recipe.groups = owner_.groups;
   recipe.set_groups = shop_.mode == plan::Mode::system && ::geteuid() == 0;
-  recipe.owner = network_owner_;
+  recipe.job = &order_;
   if (user_namespace) recipe.user_namespace = user_namespace.borrow();
-  sys::UniqueFd tasks;
+  sys::UniqueFd own_tasks;
+  std::vector<int> tasks;
   if (leaves_.kill) {  // v2
-    tasks.reset(::openat(leaves_.payload.borrow(), "cgroup.procs", O_WRONLY | O_CLOEXEC));
-    if (!tasks) return {plan::Step::cgroup, plan::kNone, errno, 0};
+    own_tasks.reset(::openat(leaves_.payload.borrow(), "cgroup.procs", O_WRONLY | O_CLOEXEC));
+    if (!own_tasks) return {plan::Step::cgroup, plan::kNone, errno, 0};
     recipe.init_leaf = leaves_.init.borrow();
-    recipe.tasks = tasks.borrow();
+    tasks.push_back(own_tasks.borrow());
   } else if (leaves_.tasks) {
-    recipe.tasks = leaves_.tasks.borrow();
+    tasks.push_back(leaves_.tasks.borrow());
   }
+  for (const sys::UniqueFd& more : leaves_.hierarchies) tasks.push_back(more.borrow());
+  recipe.tasks = tasks;
   const plan::Failure failure = network_->start(recipe);
   if (failure.error) network_.reset();
   return failure;

@@ -125,7 +125,7 @@ class Job : public std::enable_shared_from_this<Job> {
   sys::UniqueFd record_;
   Leaves leaves_;
   std::shared_ptr<NetworkProcess> network_;  // of an outbound job, until it is reaped
-  uint32_t network_owner_ = 0;
+  plan::Order order_{};
   sys::UniqueFd scratch_;    // the lock of what it has on disk, until that is removed
   IdMaps scratch_ids_;       // whose files may be there
   pid_t init_ = 0;

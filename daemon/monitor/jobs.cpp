@@ -268,11 +268,11 @@ void Jobs::on_event(Job& job) {
     tell_event(*front, current->ask.sequence, job, event);
     if (!current->every_event || event == JobPhase::ended) waiters_.erase(current);
   }
-  // The payload runs, and nobody waits for us.
-  if (event == JobPhase::running && !continued) shop_.slots.replenish();
   const uid_t owner = job.state().owner;
-  if (job.announced() == JobPhase::preparing)
+  if (job.announced() == JobPhase::preparing) {
     quotas_.arrived(owner, job.plan()->descriptors.count);
+    shop_.slots.replenish();  // nobody waits for us now
+  }
   if (event != JobPhase::ended) return;
   audit_.ended(job.state(), job.plan(), *job.rule());
   quotas_.end(owner);

@@ -49,7 +49,8 @@ sys::UniqueFd open_namespace(const Approved::JobJoin& join) {
 
 plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
   const auto failed = [](plan::Step step) { return plan::Failure{step, plan::kNone, errno, 0}; };
-  plan::Order order = approved.order();
+  plan::Order& order = order_;
+  order = approved.order();
   rule_ = approved.rule();
   const IdDecision& ids = approved.ids();
   lease_ = ids.lease;
@@ -58,7 +59,6 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
   setgroups_denied_ = ids.fixed_groups;
   order.uid_lines = static_cast<uint32_t>(ids.job.uids.size());
   order.gid_lines = static_cast<uint32_t>(ids.job.gids.size());
-  network_owner_ = approved.network_owner();
 
   // What the init has not had since its birth, for the numbers from kPlanFd on
   // that are free: the plan, then the namespaces of other jobs as in join_of.

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <string>
@@ -59,17 +60,18 @@ Failure NetworkProcess::start(const Recipe& recipe) {
   order.flags = plan::kNetworkProcess;
   order.mapped_uid = recipe.uid;
   order.mapped_gid = recipe.gid;
-  order.network_owner = recipe.owner;
+  order.network_owner = recipe.job->network_owner;
+  order.flags |= recipe.job->flags & (plan::kSetLoginUid | plan::kSetLabel);
+  order.login_uid = recipe.job->login_uid;
+  std::copy(std::begin(recipe.job->label), std::end(recipe.job->label), order.label);
   std::vector<int> descriptors = {recipe.plan};
   if (recipe.user_namespace >= 0) {
     order.join_count = 1;
     order.join_of[0] = static_cast<uint32_t>(plan::Namespace::user);
     descriptors.push_back(recipe.user_namespace);
   }
-  if (recipe.tasks >= 0) {
-    order.tasks_count = 1;
-    descriptors.push_back(recipe.tasks);
-  }
+  order.tasks_count = static_cast<uint32_t>(recipe.tasks.size());
+  descriptors.insert(descriptors.end(), recipe.tasks.begin(), recipe.tasks.end());
   if (!sys::send_rights(ours.borrow(), &order, sizeof order, descriptors)) {
     const Failure failure = failed();
     ::syscall(SYS_pidfd_send_signal, child.pidfd.borrow(), SIGKILL, nullptr, 0);

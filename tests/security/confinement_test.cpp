@@ -15,7 +15,9 @@
 #include <cstddef>
 #include <filesystem>
 
-#include "people.hpp"
+#include "boxes.hpp"
+#include "outside.hpp"
+#include "ruled.hpp"
 
 namespace cloister::security_test {
 namespace {
@@ -248,6 +250,43 @@ TEST_CASE("a job may be asked for below its caller's own cgroup, and is bound by
   const Outcome bound = client.run(request);
   INFO(bound.told());
   CHECK(bound.verdict["leftover_processes_killed"].get<int>() < 4);
+}
+
+// pasta(1) of the one outbound job of this service.
+pid_t pasta_of(const Service& service) {
+  for (const pid_t pid : service.processes())
+    if (read_file("/proc/" + std::to_string(pid) + "/cmdline").starts_with(std::string("pasta", 6))) return pid;
+  return 0;
+}
+
+TEST_CASE("the way out of a job's network is held back as its caller is") {
+  NEEDS_ROOT();
+  if (const std::string reason = no_outside(); !reason.empty()) SKIP(reason);
+  if (const std::string reason = why_no_cgroups(); !reason.empty()) SKIP(reason);
+  if (access("/proc/self/loginuid", W_OK) != 0) SKIP("this kernel has no audit");
+  World& world = World::get();
+  const std::string unified = tree_of("v2"), pids = tree_of("pids");
+  std::vector<std::string> trees = {unified};
+  if (!pids.empty()) trees.push_back(pids);
+  const CallerCgroup caller(trees);
+  const std::string own = read_file("/proc/self/loginuid");
+  const Outside outside;
+  Ruled ruled(Json::object());
+  write_proc("/proc/self/loginuid", "4242");
+  {
+    Client client = caller.connect(ruled.service(), world.alice());
+    write_proc("/proc/self/loginuid", own);
+    const Held held(client, with(world.boxed_request({"hold"}),
+                                 {{"cgroup", "caller"}, {"network", {{"outbound", Json::object()}}}}));
+    const pid_t pasta = pasta_of(ruled.service());
+    REQUIRE(pasta > 0);
+    const std::string process = "/proc/" + std::to_string(pasta);
+    CHECK(read_file(process + "/loginuid") == "4242");
+    const std::string cgroups = read_file(process + "/cgroup");
+    INFO(cgroups);
+    CHECK(cgroups.find("0::/" + caller.name() + "/cloister-job-") != std::string::npos);
+    if (!pids.empty()) CHECK(cgroups.find("pids:/" + caller.name()) != std::string::npos);
+  }
 }
 
 TEST_CASE("a payload below its caller's cgroup is a job still, and stays to be ended") {
