@@ -50,7 +50,7 @@ std::string hear(int fd, int timeout_ms) {
   return {text, got > 0 ? static_cast<size_t>(got) : 0};
 }
 
-// tcp|udp ADDRESS PORT TEXT: sends the text; what comes back within two seconds.
+// tcp|udp ADDRESS PORT TEXT: sends the text; what comes back within five seconds.
 int do_exchange(const Arguments& a) {
   if (a.size() < 4) return 121;
   Address address = address_of(a[1], a[2]);
@@ -60,7 +60,7 @@ int do_exchange(const Arguments& a) {
   Attempts attempt;
   const bool connected = attempt("error", connect(fd, address.get(), address.size));
   if (connected) (void)send(fd, a[3], strlen(a[3]), MSG_NOSIGNAL);
-  attempt.json.bytes("answer", connected ? hear(fd, 2000) : "");
+  attempt.json.bytes("answer", connected ? hear(fd, 5000) : "");
   return attempt.done();
 }
 

@@ -54,7 +54,7 @@ size_t dns_answer(unsigned char* message, size_t size, size_t room) {
 
 bool answers(const char* host) {
   const Fd fd(check(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
-  const timeval limit{0, 200'000};
+  const timeval limit{5, 0};
   setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   sockaddr_in6 address{};
   address.sin6_family = AF_INET6;
@@ -75,7 +75,7 @@ bool answers(const char* host) {
       const Fd peer(accept4(streams[i], nullptr, nullptr, SOCK_CLOEXEC));
       // What is unread when it is closed would take the answer along.
       char text[64];
-      const timeval limit{0, 200'000};
+      const timeval limit{5, 0};
       setsockopt(peer.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
       (void)recv(peer.get(), text, sizeof text, 0);
       (void)send(peer.get(), "outside", 7, MSG_NOSIGNAL);
