@@ -25,7 +25,6 @@ namespace {
 
 constexpr uint32_t kClientsIndex = 1;  // of Step::seccomp; 0 is the baseline
 constexpr timespec kMoment{0, 50'000};
-constexpr timespec kLong{1, 0};
 
 long load(const plan::Instruction* program, uint32_t count, unsigned flags) {
   const sock_fprog filter{static_cast<unsigned short>(count),
@@ -57,6 +56,22 @@ long load(const plan::Instruction* program, uint32_t count, unsigned flags) {
   exit(0);
 }
 
+// Whether it does within a second. A thread of which there is no pidfd is looked
+// for again and again.
+bool ends(int32_t thread, int pidfd) {
+  if (pidfd >= 0) {
+    PollFd set[] = {{pidfd, kPollIn, 0}};
+    timespec patience{1, 0};
+    return call(Call::ppoll, set, 1, &patience, nullptr) > 0;
+  }
+  for (int i = 0; i < 20'000; ++i) {
+    if (call(Call::tkill, thread, 0) < 0) return true;
+    timespec moment = kMoment;
+    call(Call::ppoll, nullptr, 0, &moment, nullptr);
+  }
+  return false;
+}
+
 // seccomp_unotify(2): the process is dead when this returns, or as good as.
 void kill_caller(Job& job, const seccomp_notif& call_made) {
   const auto thread = static_cast<int32_t>(call_made.pid);
@@ -79,9 +94,7 @@ void kill_caller(Job& job, const seccomp_notif& call_made) {
     // The signal that the kernel would send. A process that has taken care not
     // to die of it dies of the other.
     strike(kSigSys);
-    PollFd set[] = {{static_cast<int>(caller), kPollIn, 0}};
-    timespec patience = caller >= 0 ? kLong : kMoment;
-    if (call(Call::ppoll, set, 1, &patience, nullptr) <= 0) strike(kSigKill);
+    if (!ends(thread, static_cast<int>(caller))) strike(kSigKill);
   }
   if (caller >= 0) close(static_cast<int>(caller));
 }
