@@ -6,7 +6,7 @@
 #   --all         the sanitized build as well, and tests that need heavy tools
 #   --sanitize    the build with AddressSanitizer and UBSan only
 #   --soak        the long runs at full length
-#   --suite NAME  one suite: build, system, security, work, faults, fuzz or bench
+#   --suite NAME  one suite: build, system, security, work, vm, faults, fuzz or bench
 #
 # For Debian 12, as root or as a user who may sudo. Without either it runs what
 # an unprivileged user can run, and the rest counts as skipped.
@@ -63,6 +63,8 @@ if $all; then
   install_missing clang libclang-rt-14-dev python3
   # What works inside is shown with: tests/work.
   install_missing gdb git golang-go default-jdk-headless python3-pytest mmdebstrap chromium
+  # The oldest kernel, and what is a whole machine's own: tests/vm.
+  install_missing qemu-system-x86 busybox-static cpio kmod e2fsprogs systemd util-linux
   # A machine may have others than Debian's, which leave no room for those.
   [ -x /usr/bin/node ] || install_missing nodejs
   [ -x /usr/bin/npm ] || install_missing npm
@@ -133,11 +135,11 @@ run() {
 
 run_suites() {
   folder=$1
-  for name in ${suite:-build system security work faults fuzz bench}; do
+  for name in ${suite:-build system security work vm faults fuzz bench}; do
     # What is measured under sanitizers says nothing, a fuzzer brings its own, and
     # the work of other people's programs is theirs.
     case $folder:$name in
-      build-sanitize:bench | build-sanitize:fuzz | build-sanitize:work) continue ;;
+      build-sanitize:bench | build-sanitize:fuzz | build-sanitize:work | build-sanitize:vm) continue ;;
     esac
     case $name in
       build | fuzz) run "$folder" self "$name" ;;

@@ -185,7 +185,7 @@ TEST_CASE(
 }
 
 TEST_CASE("FS-10 a cleaner that removes by age") {
-  NOT_RUN("needs systemd-tmpfiles and a clock that may jump: tests/vm");
+  NOT_RUN("needs a clock that may jump: the vm suite");
 }
 
 TEST_CASE("FS-11 a helper that is run by hand does nothing, and lends nothing") {

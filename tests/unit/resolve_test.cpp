@@ -267,6 +267,25 @@ TEST_CASE("the home is a scratch directory, but never over a system directory") 
   refused_as(R"("mounts": [{"at": "/usr/lib", "scratch": {}}])", "mounts./usr/lib");
 }
 
+// core(5): with 0 a handler behind a pipe is started all the same.
+TEST_CASE("in every profile but none a crash feeds no core dump handler") {
+  for (const auto& listed : profiles().list([] { return std::string(); })) {
+    if (listed.name == "none") continue;
+    CAPTURE(listed.name);
+    Request asked;
+    asked.argv = {"a"};
+    asked.profile = listed.name;
+    if (listed.name == "machine") asked.root = "/srv/debian";
+    Caller caller = self();
+    caller.ids = plan::kSubuids | plan::kSubgids | plan::kLeasedBlocks | plan::kLeasedIds;
+    const auto effective = complete(asked, profiles(), caller);
+    if (!effective) FAIL(effective.error().reason);
+    const auto& core = effective->request.rlimits.at("RLIMIT_CORE");
+    CHECK(core.soft == 1u);
+    CHECK(core.hard == 1u);
+  }
+}
+
 TEST_CASE("the profile none leaves everything as the caller has it") {
   const mode_t old_umask = ::umask(031);
   rlimit limit{};
