@@ -13,13 +13,6 @@
 #include "cgroup_tree.hpp"
 
 namespace cloister::monitor {
-namespace {
-
-sys::UniqueFd open_at(int directory, const std::string& path, int flags) {
-  return sys::UniqueFd(::openat(directory, path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW));
-}
-
-}  // namespace
 
 Cgroups::Cgroups(CgroupChoice choice) {
   if (choice == CgroupChoice::none) {

@@ -15,10 +15,6 @@
 namespace cloister::monitor {
 namespace {
 
-sys::UniqueFd open_at(int directory, const std::string& path, int flags) {
-  return sys::UniqueFd(::openat(directory, path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW));
-}
-
 // Nobody can have made it before us.
 std::string unguessable() {
   uint64_t number = 0;

@@ -1,5 +1,7 @@
 #include "cgroup_tree.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <fstream>
 #include <iterator>
@@ -55,6 +57,10 @@ std::vector<CgroupTree> cgroup_trees() {
 std::string own_cgroups() {
   std::ifstream file("/proc/self/cgroup");
   return {std::istreambuf_iterator<char>(file), {}};
+}
+
+sys::UniqueFd open_at(int directory, const std::string& path, int flags) {
+  return sys::UniqueFd(::openat(directory, path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW));
 }
 
 }  // namespace cloister::monitor

@@ -1,10 +1,12 @@
-// The cgroup file systems of this host, and where a process is in each.
+// The cgroup file systems of this host, where a process is in each, and their files.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "sys/unique_fd.hpp"
 
 namespace cloister::monitor {
 
@@ -21,5 +23,9 @@ struct CgroupTree {
 std::vector<CgroupTree> cgroup_trees();
 // /proc/self/cgroup.
 std::string own_cgroups();
+
+// openat(2), close-on-exec and through no symbolic link as the last component.
+// Empty with its errno. The caller owns what comes.
+sys::UniqueFd open_at(int directory, const std::string& path, int flags);
 
 }  // namespace cloister::monitor
