@@ -1,8 +1,8 @@
-# Real work inside: sourced by the scripts of this folder, which each make one
-# kind of it. A service of root's, an unprivileged user, and jobs of that user by
-# the service and in private mode.
+# Real work inside: sourced by scripts which each make one kind of it. A service of
+# root's, an unprivileged user, and jobs of that user by the service and in private
+# mode.
 #
-#   SCRIPT CLOISTER CLOISTERD CLOISTER_FRONT CLOISTER_INIT PROFILES
+#   SCRIPT CLOISTER CLOISTERD CLOISTER_FRONT CLOISTER_INIT PROFILES [ARGUMENT...]
 #
 # What a job left behind is what is judged, and its verdict.
 set -eu
@@ -94,9 +94,9 @@ check() {
 
 # The job ended by itself with this exit code, and the verdict says so.
 exited() {
-  jq -e --argjson code "$1" --arg mode "$mode" '.ending == "exited" and .exit_code == $code and
-    .cause == "payload" and .mode == $mode and .profile == $profile' --arg profile "$profile" \
-    "$verdict" && [ "$code" = "$1" ]
+  jq -e --argjson code "$1" --arg mode "$mode" --arg profile "$profile" '.ending == "exited" and
+    .exit_code == $code and .ok == ($code == 0) and .cause == "payload" and .mode == $mode and
+    .profile == $profile' "$verdict" && [ "$code" = "$1" ]
 }
 said() { grep -qE -e "$1" "$log"; }
 holds() { [ "$(cat "$1")" = "$2" ]; }
