@@ -6,24 +6,10 @@
 #include <algorithm>
 #include <map>
 #include <optional>
-#include <sstream>
 
 #include "census.hpp"
 
 namespace cloister::security_test {
-
-Json act(Client& client, const Json& request, const std::vector<int>& fds) {
-  Outcome outcome = client.run(request, fds);
-  INFO(request.dump().substr(0, 2000));
-  INFO(outcome.told());
-  REQUIRE(outcome.error == "");
-  REQUIRE(outcome.verdict["ending"] == "exited");
-  REQUIRE(outcome.verdict["exit_code"] != 121);
-  Json answer = Json::parse(outcome.out, nullptr, false);
-  INFO(outcome.out);
-  REQUIRE(answer.is_object());
-  return answer;
-}
 
 namespace {
 
@@ -70,22 +56,6 @@ Json as_inner_root(Way way, Json request) {
   request["uid_map"] = {{{"inside", 0}, {"outside", who.uid}, {"count", 1}}};
   request["gid_map"] = {{{"inside", 0}, {"outside", who.gid}, {"count", 1}}};
   return request;
-}
-
-std::vector<MountLine> mounts_of(const Json& report) {
-  std::vector<MountLine> out;
-  for (const auto& each : report["mountinfo"]) {
-    MountLine line;
-    line.whole = each;
-    std::istringstream in(line.whole);
-    std::string device, word;
-    in >> line.id >> line.parent >> device >> line.root >> line.point >> line.options;
-    while (in >> word && word != "-") {
-    }
-    in >> line.type >> line.source;
-    out.push_back(line);
-  }
-  return out;
 }
 
 void check_error(const Json& answer, const std::string& name,

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "mountinfo.hpp"
 #include "people.hpp"
 
 namespace cloister::security_test {
@@ -15,9 +16,6 @@ namespace cloister::security_test {
 inline constexpr Way kUserWays[] = {Way::user, Way::rootless};
 // Also by root, whose payload has uid 0 and no powers.
 inline constexpr Way kBoxWays[] = {Way::root, Way::user, Way::rootless};
-
-// What the probe's act said; REQUIREs that the request ran to an end.
-Json act(Client& client, const Json& request, const std::vector<int>& fds = {});
 
 // An act in the box of each profile that keeps a payload in: default, build and
 // untrusted, as far as they are there and this service grants them.
@@ -29,17 +27,6 @@ Json workspace_for(const Json& request, const std::string& path);
 
 // uid 0 in a user namespace of its own, where the caller is mapped to it.
 Json as_inner_root(Way way, Json request);
-
-// mountinfo, taken apart: proc_pid_mountinfo(5).
-struct MountLine {
-  int id = 0, parent = 0;
-  std::string root, point, options, type, source, whole;
-  bool has(const std::string& option) const {
-    return ("," + options + ",").find("," + option + ",") != std::string::npos;
-  }
-};
-
-std::vector<MountLine> mounts_of(const Json& report);
 
 // A filesystem of the test's own, mounted for as long as this lives.
 class HostMount {

@@ -54,14 +54,6 @@ void install_any() {
   install({SYS_swapoff, ENOSYS});
 }
 
-Service start(const std::function<void()>& before, const std::string& configuration = "{}") {
-  World& world = World::get();
-  const std::string directory = world.directory_of(world.root());
-  check(chmod(directory.c_str(), 0755), "chmod");
-  write_file(directory + "/cloisterd.json", configuration);
-  return Service(world.root(), directory, {"--config", directory + "/cloisterd.json"}, before);
-}
-
 Json parsed(const Outcome& outcome) {
   INFO(outcome.told());
   REQUIRE(outcome.error.empty());
@@ -86,11 +78,11 @@ TEST_CASE("a caller under a seccomp filter that its jobs would not have is refus
   REQUIRE(reply.has_value());
   CHECK(reply->parameters["rule"] == "seccomp-filter");
   // Where root lets confined callers in, nothing comes by a set-uid program.
-  const Service open = start([] {}, R"({"allow_confined_callers": true})");
+  const Service open = world.configured({{"allow_confined_callers", true}});
   Client root = connect_as(world.root(), open.socket(), install_any);
   CHECK(report_of(root, world.probe_request())["no_new_privs"] == 1);
   // One that the service has as well is no confinement of the caller's.
-  const Service filtered = start(install_any);
+  const Service filtered = world.configured(Json::object(), install_any);
   Client alike = connect_as(world.alice(), filtered.socket(), install_any);
   CHECK(report_of(alike, world.probe_request())["ruid"] == world.alice().uid);
 }
@@ -252,13 +244,6 @@ TEST_CASE("a job may be asked for below its caller's own cgroup, and is bound by
   CHECK(bound.verdict["leftover_processes_killed"].get<int>() < 4);
 }
 
-// pasta(1) of the one outbound job of this service.
-pid_t pasta_of(const Service& service) {
-  for (const pid_t pid : service.processes())
-    if (read_file("/proc/" + std::to_string(pid) + "/cmdline").starts_with(std::string("pasta", 6))) return pid;
-  return 0;
-}
-
 TEST_CASE("the way out of a job's network is held back as its caller is") {
   NEEDS_ROOT();
   if (const std::string reason = no_outside(); !reason.empty()) SKIP(reason);
@@ -322,7 +307,7 @@ TEST_CASE("a payload below its caller's cgroup is a job still, and stays to be e
 TEST_CASE("where jobs cannot be placed below the caller's cgroup, asking for it is refused") {
   NEEDS_ROOT();
   World& world = World::get();
-  const Service without = start([] {}, R"({"cgroup": "none"})");
+  const Service without = world.configured({{"cgroup", "none"}});
   Client client = without.connect(world.alice());
   const Outcome outcome = client.run(with(world.probe_request(), {{"cgroup", "caller"}}));
   INFO(outcome.told());
@@ -400,7 +385,7 @@ TEST_CASE("SEC-07 a host without Landlock refuses it by name, and never runs wit
       with(world.probe_request({"noop"}), {{"no_new_privs", true}, {"landlock", landlock}});
   for (const int error : {ENOSYS, EOPNOTSUPP}) {
     CAPTURE(error);
-    const Service without = start([&] { install({SYS_landlock_create_ruleset, error}); });
+    const Service without = world.configured(Json::object(), [&] { install({SYS_landlock_create_ruleset, error}); });
     Client client = without.connect(world.alice());
     const Outcome outcome = client.run(request);
     INFO(outcome.told());
@@ -409,7 +394,7 @@ TEST_CASE("SEC-07 a host without Landlock refuses it by name, and never runs wit
     CHECK(client.run(with(request, {{"landlock", nullptr}})).verdict["ok"] == true);
   }
   // Also when only init finds out: the version is told (flags 1), no ruleset is made (flags 0).
-  const Service late = start([] { install({SYS_landlock_create_ruleset, ENOMEM, 2, 0}); });
+  const Service late = world.configured(Json::object(), [] { install({SYS_landlock_create_ruleset, ENOMEM, 2, 0}); });
   Client client = late.connect(world.alice());
   const Outcome outcome = client.run(request);
   INFO(outcome.told());
@@ -515,7 +500,7 @@ TEST_CASE("ID-08 a drop that fails ends the launch: nothing runs with what shoul
   for (const Injected& injected : all) {
     CAPTURE(injected.step);
     CAPTURE(injected.rule.error);
-    const Service service = start([&] { install(injected.rule); });
+    const Service service = world.configured(Json::object(), [&] { install(injected.rule); });
     Client client = service.connect(world.root());
     for (Json request : {world.probe_request({"file-write", canary, "ran"}),
                          world.boxed_request({"file-write", canary, "ran"})}) {

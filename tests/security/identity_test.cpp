@@ -12,11 +12,6 @@
 namespace cloister::security_test {
 namespace {
 
-std::string four(unsigned id) {
-  const std::string one = std::to_string(id);
-  return one + "\t" + one + "\t" + one + "\t" + one;
-}
-
 // Nothing ran, or what ran did not come to a good end.
 void check_not_served(const Outcome& outcome) {
   INFO(outcome.told());

@@ -5,14 +5,11 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include <cstring>
-
 #include "boxes.hpp"
+#include "listener.hpp"
 
 namespace cloister::security_test {
 namespace {
@@ -27,18 +24,10 @@ struct Listeners {
   std::vector<Fd> sockets;
   std::vector<std::string> dial;  // ADDRESS PORT ...
 
-  template <class Address>
-  void listen_on(int family, Address address, const std::string& name) {
-    Fd fd(check(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
-    socklen_t size = sizeof address;
-    check(bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size), "bind");
-    check(listen(fd.get(), 64), "listen");
-    check(getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size), "getsockname");
-    uint16_t port;  // at the same place in both
-    std::memcpy(&port, reinterpret_cast<const char*>(&address) + 2, sizeof port);
+  void listen_on(const sockaddr* address, socklen_t size, const std::string& name) {
+    sockets.push_back(listen_at(address, size));
     dial.push_back(name);
-    dial.push_back(std::to_string(ntohs(port)));
-    sockets.push_back(std::move(fd));
+    dial.push_back(std::to_string(port_of(sockets.back())));
   }
 
   Listeners() {
@@ -48,26 +37,19 @@ struct Listeners {
       if (!each->ifa_addr || !(each->ifa_flags & IFF_UP)) continue;
       char text[INET6_ADDRSTRLEN] = {};
       if (each->ifa_addr->sa_family == AF_INET) {
-        sockaddr_in address{};
-        std::memcpy(&address, each->ifa_addr, sizeof address);
-        inet_ntop(AF_INET, &address.sin_addr, text, sizeof text);
-        listen_on(AF_INET, address, text);
+        const auto* address = reinterpret_cast<const sockaddr_in*>(each->ifa_addr);
+        inet_ntop(AF_INET, &address->sin_addr, text, sizeof text);
+        listen_on(each->ifa_addr, sizeof *address, text);
       } else if (each->ifa_addr->sa_family == AF_INET6) {
-        sockaddr_in6 address{};
-        std::memcpy(&address, each->ifa_addr, sizeof address);
-        inet_ntop(AF_INET6, &address.sin6_addr, text, sizeof text);
+        const auto* address = reinterpret_cast<const sockaddr_in6*>(each->ifa_addr);
+        inet_ntop(AF_INET6, &address->sin6_addr, text, sizeof text);
         std::string name = text;
-        if (address.sin6_scope_id) name += "%" + std::to_string(address.sin6_scope_id);
-        listen_on(AF_INET6, address, name);
+        if (address->sin6_scope_id) name += "%" + std::to_string(address->sin6_scope_id);
+        listen_on(each->ifa_addr, sizeof *address, name);
       }
     }
     freeifaddrs(list);
-    Fd abstract(check(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
-    sockaddr_un address{AF_UNIX, "\0cloister-net-canary"};
-    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 20);
-    check(bind(abstract.get(), reinterpret_cast<sockaddr*>(&address), size), "bind");
-    check(listen(abstract.get(), 64), "listen");
-    sockets.push_back(std::move(abstract));
+    sockets.push_back(listen_abstract("cloister-net-canary"));
   }
 
   std::vector<std::string> words() const {
@@ -132,14 +114,10 @@ TEST_CASE("NET-02 sockets of the kernel's inner families and raw ones are not to
 TEST_CASE("NET-03 who may not have the host's network does not get it, in or without a box") {
   NEEDS_ROOT();
   World& world = World::get();
-  const std::string directory = world.directory_of(world.root());
-  check(chmod(directory.c_str(), 0755), "chmod");
-  const Json config = {{"rules",
-                        {{{"name", "inside"},
-                          {"users", {world.name_of(world.alice())}},
-                          {"allow", {{"network", {"none"}}}}}}}};
-  write_file(directory + "/config", config.dump(), 0644);
-  Service service(world.root(), directory, {"--config", directory + "/config"});
+  const Service service = world.configured({{"rules",
+                                             {{{"name", "inside"},
+                                               {"users", {world.name_of(world.alice())}},
+                                               {"allow", {{"network", {"none"}}}}}}}});
   Json boxed = world.boxed_request();
   boxed["network"] = "host";
   boxed["namespaces"] = {{"net", "host"}};

@@ -80,17 +80,6 @@ int descriptors_of(pid_t pid) {
   return count;
 }
 
-std::string status_of(pid_t pid, const std::string& name) {
-  std::ifstream in("/proc/" + std::to_string(pid) + "/status");
-  for (std::string line; std::getline(in, line);) {
-    if (line.starts_with(name + ":")) {
-      const size_t at = line.find_first_not_of(" \t", name.size() + 1);
-      return at == line.npos ? "" : line.substr(at);
-    }
-  }
-  return {};
-}
-
 long kibibytes_of(pid_t pid, const std::string& name) {
   return std::strtol(status_of(pid, name).c_str(), nullptr, 10);
 }

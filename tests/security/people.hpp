@@ -26,9 +26,7 @@ std::optional<Reply> ask(Client& client, const std::string& text, const std::vec
 
 // Descriptors that this process holds.
 int descriptors_of(pid_t pid);
-// A line of /proc/PID/status, without its name; "" when there is none.
-std::string status_of(pid_t pid, const std::string& name);
-// Kibibytes of such a line.
+// Kibibytes of a line of /proc/PID/status.
 long kibibytes_of(pid_t pid, const std::string& name);
 
 // The fronts of the service that serve this user.

@@ -65,7 +65,7 @@ TEST_CASE("SIG-02 the end of init is the end of the payload, in a box and withou
     const Reply reply = client.call("Start", {{"request", stays}});
     REQUIRE(reply.error == "");
     const pid_t payload = reply.parameters["pid"].get<pid_t>();
-    const pid_t init = static_cast<pid_t>(std::stol(status_of(payload, "PPid")));
+    const pid_t init = parent_of(payload);
     REQUIRE(init > 1);
     REQUIRE(init != world.system().pid());
     check(kill(init, SIGKILL), "kill");

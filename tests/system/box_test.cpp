@@ -1,21 +1,13 @@
 // The default profile: what the sandbox shows and what it keeps from the payload.
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "listener.hpp"
+#include "mountinfo.hpp"
 #include "reading.hpp"
 
 namespace cloister::system_test {
 namespace {
-
-Json act(Client& client, const Json& request) {
-  Outcome outcome = client.run(request);
-  INFO(outcome.told());
-  REQUIRE(outcome.error.empty());
-  REQUIRE(outcome.verdict["ending"] == "exited");
-  return Json::parse(outcome.out);
-}
 
 TEST_CASE("the host tree is read-only, nosuid and nodev") {
   NEEDS_ROOT();
@@ -25,15 +17,11 @@ TEST_CASE("the host tree is read-only, nosuid and nodev") {
     Client client = world.connect(way);
     Json report = report_of(client, world.boxed_request());
     bool root_seen = false;
-    for (const auto& entry : report["mountinfo"]) {
-      const std::string line = entry;
-      if (line.find(" / / ") == line.npos) continue;
+    for (const MountLine& line : mounts_of(report)) {
+      if (line.point != "/") continue;
       root_seen = true;
-      INFO(line);
-      for (const char* flag : {"ro", "nosuid", "nodev"}) {
-        CHECK((line.find(std::string(" ") + flag + ",") != line.npos ||
-               line.find(std::string(",") + flag) != line.npos));
-      }
+      INFO(line.whole);
+      for (const char* flag : {"ro", "nosuid", "nodev"}) CHECK(line.has(flag));
     }
     CHECK(root_seen);
     for (const char* path : {"/usr/cloister-canary", "/etc/cloister-canary", "/cloister-canary"}) {
@@ -78,11 +66,7 @@ TEST_CASE("a socket in a private directory cannot be reached") {
 TEST_CASE("an abstract socket of the host cannot be reached without its network") {
   NEEDS_ROOT();
   World& world = World::get();
-  const Fd listener(check(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
-  sockaddr_un address{AF_UNIX, "\0cloister-canary"};
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 16);
-  check(bind(listener.get(), reinterpret_cast<sockaddr*>(&address), size), "bind");
-  check(listen(listener.get(), 1), "listen");
+  const Fd listener = listen_abstract("cloister-canary");
   Client client = world.connect(Way::user);
   CHECK(act(client, world.probe_request({"connect", "@cloister-canary"}))["error"] == nullptr);
   CHECK(act(client, world.boxed_request({"connect", "@cloister-canary"}))["error"] ==

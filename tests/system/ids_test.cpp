@@ -62,18 +62,6 @@ Json subordinate_request(const std::vector<std::string>& arguments = {}) {
       {{"namespaces", {{"user", "new"}}}, {"uid_map", "subordinate"}, {"gid_map", "subordinate"}});
 }
 
-std::string status_line(pid_t pid, const std::string& name) {
-  std::istringstream lines(read_file("/proc/" + std::to_string(pid) + "/status"));
-  for (std::string text; std::getline(lines, text);)
-    if (text.starts_with(name + ":\t")) return text.substr(name.size() + 2);
-  return "";
-}
-
-std::string four(unsigned id) {
-  const std::string one = std::to_string(id);
-  return one + "\t" + one + "\t" + one + "\t" + one;
-}
-
 // A job that stays until it is stopped.
 struct Held {
   Client& client;
@@ -100,22 +88,6 @@ struct Held {
     client.call("Remove", {{"id", std::exchange(id, "")}});
   }
   ~Held() { stop(); }
-};
-
-// A service of root's with this configuration.
-struct Configured {
-  std::string directory;
-  std::unique_ptr<Service> service;
-
-  explicit Configured(const Json& config)
-      : directory(World::get().directory_of(World::get().root())) {
-    check(chmod(directory.c_str(), 0755), "chmod");
-    write_file(directory + "/cloisterd.json", config.dump());
-    service = std::make_unique<Service>(
-        World::get().root(), directory,
-        std::vector<std::string>{"--config", directory + "/cloisterd.json"});
-  }
-  Client connect(const Who& who) { return service->connect(who); }
 };
 
 constexpr unsigned kPool = 1'900'000'000;
@@ -166,10 +138,10 @@ TEST_CASE("a subordinate map has the ids of subuid and subgid from 0 on, or leas
         lines_of(Json::array({read_file("/proc/" + std::to_string(job.pid) + "/uid_map")}));
     const Json held_gids =
         lines_of(Json::array({read_file("/proc/" + std::to_string(job.pid) + "/gid_map")}));
-    CHECK(status_line(job.pid, "Uid") == four(held_uids[0][1].get<unsigned>() + 7));
-    CHECK(status_line(job.pid, "Gid") == four(held_gids[0][1].get<unsigned>() + 8));
+    CHECK(status_of(job.pid, "Uid") == four(held_uids[0][1].get<unsigned>() + 7));
+    CHECK(status_of(job.pid, "Gid") == four(held_gids[0][1].get<unsigned>() + 8));
     const unsigned first = held_gids[0][1];
-    CHECK(status_line(job.pid, "Groups") ==
+    CHECK(status_of(job.pid, "Groups") ==
           std::to_string(first + 9) + " " + std::to_string(first + 10) + " ");
     if (way != Way::root) CHECK(first == gids_of(world.alice()).first);
   }
@@ -315,7 +287,7 @@ TEST_CASE("who has no subordinate ids is told which file lacks an entry for whom
   };
   REQUIRE(command({"usermod", "--del-subuids", range(u), "--del-subgids", range(g), name}) == 0);
   {
-    Configured plain(Json::object());
+    const Service plain = world.configured();
     for (const bool alone : {false, true}) {
       CAPTURE(alone);
       Client client = alone ? world.connect_alone(world.bob()) : plain.connect(world.bob());
@@ -346,7 +318,8 @@ TEST_CASE("a leased block belongs to one job at a time, and all out is an answer
   NEEDS_ROOT();
   World& world = World::get();
   // Two blocks, and the last one for single ids.
-  Configured pool(Json{{"lease", {{"first", kPool}, {"count", 3000}, {"block", 1000}}}});
+  const Service pool = world.configured(
+      {{"lease", {{"first", kPool}, {"count", 3000}, {"block", 1000}}}});
   Client client = pool.connect(world.root());
   std::optional<Held> first, second;
   first.emplace(client, subordinate_request());
@@ -444,7 +417,7 @@ TEST_CASE("a dynamic identity is one leased id, uid and gid, without groups") {
     CHECK(willing.verdict["degraded"] == Json{"identity"});
     CHECK(willing.report()["ruid"] == world.alice().uid);
   }
-  Configured plain(Json::object());
+  const Service plain = world.configured();
   Client client = plain.connect(world.alice());
   const Outcome outcome = client.run(with(world.boxed_request(), {{"identity", "dynamic"}}));
   CHECK(outcome.error == "Unsupported");
@@ -495,12 +468,13 @@ TEST_CASE("an id is not leased again while a process of its job lives") {
   NEEDS_ROOT();
   World& world = World::get();
   // One id, in one block.
-  Configured pool(Json{{"lease", {{"first", kPool}, {"count", 1}, {"block", 1}}}});
+  const Service pool = world.configured(
+      {{"lease", {{"first", kPool}, {"count", 1}, {"block", 1}}}});
   Client client = pool.connect(world.alice());
   const Json request = with(world.boxed_request(), {{"identity", "dynamic"}});
   for (int round = 0; round < 3; ++round) {
     Held job(client, request);
-    CHECK(status_line(job.pid, "Uid") == four(kPool));
+    CHECK(status_of(job.pid, "Uid") == four(kPool));
     const Outcome busy = client.run(request);
     INFO(busy.told());
     CHECK(busy.error == "Busy");

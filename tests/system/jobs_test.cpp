@@ -13,13 +13,6 @@
 namespace cloister::system_test {
 namespace {
 
-Json start(Client& client, const Json& request) {
-  Reply reply = client.call("Start", {{"request", request}});
-  INFO(reply.error << " " << reply.parameters.dump());
-  REQUIRE(reply.error == "");
-  return reply.parameters;
-}
-
 // Stops and forgets, so that each case leaves an empty table.
 void discard(Client& client, const Json& id) {
   CHECK(client.call("Stop", {{"id", id}, {"timeout", "0s"}}).error == "");
@@ -27,12 +20,6 @@ void discard(Client& client, const Json& id) {
 }
 
 // So that a case counts its own jobs only, whatever an earlier one left.
-// The init of a payload.
-pid_t parent_of(pid_t pid) {
-  const std::string stat = read_file("/proc/" + std::to_string(pid) + "/stat");
-  return std::stoi(stat.substr(stat.rfind(')') + 4));
-}
-
 void discard_all(Client& client) {
   const Reply listed = client.call("List");
   for (const auto& job : listed.parameters.at("jobs")) discard(client, job["id"]);

@@ -6,21 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <sstream>
 
+#include "mountinfo.hpp"
 #include "reading.hpp"
 
 namespace cloister::system_test {
 namespace {
-
-Json act(Client& client, const Json& request, const std::vector<int>& fds = {}) {
-  Outcome outcome = client.run(request, fds);
-  INFO(request.dump());
-  INFO(outcome.told());
-  REQUIRE(outcome.error.empty());
-  REQUIRE(outcome.verdict["ending"] == "exited");
-  return Json::parse(outcome.out);
-}
 
 // Of the refusal: the field, and the word for why.
 struct Refused {
@@ -51,26 +42,13 @@ Json mounted(Json request, const Json& mount) {
   return request;
 }
 
-// The line of mountinfo for a place, from inside.
-std::string mount_line(Client& client, const Json& request, const std::string& at,
-                       const std::vector<int>& fds = {}) {
-  const Json seen = report_of(client, words(request, {}), fds);
-  std::string last;
-  for (const auto& entry : seen["mountinfo"]) {
-    const std::string line = entry;
-    std::istringstream fields(line);
-    std::string field;
-    for (int i = 0; i < 5; ++i) fields >> field;
-    if (field == at) last = line;
-  }
+// What is mounted at a place, seen from inside; the topmost.
+MountLine mount_at(Client& client, const Json& request, const std::string& at,
+                   const std::vector<int>& fds = {}) {
+  MountLine last;
+  for (const MountLine& line : mounts_of(report_of(client, words(request, {}), fds)))
+    if (line.point == at) last = line;
   return last;
-}
-
-bool has_option(const std::string& line, const std::string& option) {
-  const std::string options = ' ' + line.substr(0, line.find(" - "));
-  return options.find(' ' + option + ',') != options.npos ||
-         options.find(',' + option + ',') != options.npos ||
-         options.find(',' + option + ' ') != options.npos;
 }
 
 Fd open_at(const std::string& path, int flags) {
@@ -117,9 +95,10 @@ TEST_CASE("root is a directory of the caller's: read-only, writable, or under a 
     CHECK(act(client, words(request, {"read", "/data/file"}))["text"] == "of the tree");
     CHECK(act(client, words(request, {"read", "/etc/passwd"}))["error"] == "ENOENT");
     CHECK(act(client, words(request, {"file-write", "/data/file", "x"}))["error"] == "EROFS");
-    const std::string line = mount_line(client, with(request, {{"mounts", {{{"at", "/proc"}, {"proc", Json::object()}}}}}), "/");
-    INFO(line);
-    for (const char* option : {"ro", "nosuid", "nodev"}) CHECK(has_option(line, option));
+    const MountLine line = mount_at(
+        client, with(request, {{"mounts", {{{"at", "/proc"}, {"proc", Json::object()}}}}}), "/");
+    INFO(line.whole);
+    for (const char* option : {"ro", "nosuid", "nodev"}) CHECK(line.has(option));
 
     request["root_access"] = "overlay";
     CHECK(act(client, words(request, {"file-write", "/data/file", "changed"}))["error"] == nullptr);
@@ -215,15 +194,15 @@ TEST_CASE("changes to an overlay are lost with the job, or kept in directories o
     CHECK(act(client, words(request, {"file-write", "/run/over/bottom", "x"}))["error"] == nullptr);
     CHECK(act(client, words(request, {"file-write", "/run/over/new", "x"}))["error"] == nullptr);
     CHECK(read_file(below + "/bottom") == "lower one");
-    const std::string line = mount_line(client, request, "/run/over");
-    CHECK(line.find(" - overlay ") != line.npos);
-    for (const char* option : {"rw", "nosuid", "nodev"}) CHECK(has_option(line, option));
+    const MountLine line = mount_at(client, request, "/run/over");
+    CHECK(line.type == "overlay");
+    for (const char* option : {"rw", "nosuid", "nodev"}) CHECK(line.has(option));
 
     mount["access"] = "ro";
     mount["noexec"] = true;
     const Json sealed = mounted(world.boxed_request(), mount);
     CHECK(act(client, words(sealed, {"file-write", "/run/over/new", "x"}))["error"] == "EROFS");
-    CHECK(has_option(mount_line(client, sealed, "/run/over"), "noexec"));
+    CHECK(mount_at(client, sealed, "/run/over").has("noexec"));
 
     const std::string kept = world.directory_of(world.who(way));
     for (const char* name : {"/upper", "/work"}) mkdir((kept + name).c_str(), 0755);
@@ -327,9 +306,9 @@ TEST_CASE("devpts, mqueue and the subset of proc are instances of the job's own"
     Json request = mounted(world.boxed_request(), {{"at", "/run/pts"}, {"devpts", Json::object()}});
     request["mounts"].push_back({{"at", "/run/mq"}, {"mqueue", Json::object()}});
     request["mounts"].push_back({{"at", "/run/pid"}, {"proc", {{"subset", "pid"}}}});
-    CHECK(mount_line(client, request, "/run/pts").find(" - devpts ") != std::string::npos);
-    CHECK(mount_line(client, request, "/run/mq").find(" - mqueue ") != std::string::npos);
-    CHECK(mount_line(client, request, "/run/pid").find("subset=pid") != std::string::npos);
+    CHECK(mount_at(client, request, "/run/pts").type == "devpts");
+    CHECK(mount_at(client, request, "/run/mq").type == "mqueue");
+    CHECK(mount_at(client, request, "/run/pid").whole.find("subset=pid") != std::string::npos);
     CHECK(act(client, words(request, {"stat", "/run/pid/self"}))["error"] == nullptr);
     CHECK(act(client, words(request, {"stat", "/run/pid/sys"}))["error"] == "ENOENT");
     // A queue of the payload's is one of the file system's: the same ipc namespace.
@@ -363,8 +342,8 @@ TEST_CASE("a secret is the payload's to read, in memory, and in no answer") {
     CHECK(act(client, words(request, {"file-write", "/run/secrets/other", "x"}),
               {fd.get()})["error"] == "EROFS");
     fd = passed();
-    const std::string line = mount_line(client, request, "/run/secrets", {fd.get()});
-    for (const char* option : {"ro", "nosuid", "nodev", "noexec"}) CHECK(has_option(line, option));
+    const MountLine line = mount_at(client, request, "/run/secrets", {fd.get()});
+    for (const char* option : {"ro", "nosuid", "nodev", "noexec"}) CHECK(line.has(option));
 
     fd = passed();
     Outcome outcome = client.run(words(request, {"exit", "3"}), {fd.get()});
@@ -430,7 +409,7 @@ TEST_CASE("masked paths are empty, read-only paths are read-only, what is not th
     CHECK(read_file(tree + "/key") == "canary");
     for (const char* at : {"/run/tree/hidden", "/run/tree/key", "/run/tree/locked",
                            "/run/tree/locked/deep"})
-      CHECK(has_option(mount_line(client, request, at), "ro"));
+      CHECK(mount_at(client, request, at).has("ro"));
   }
 }
 
@@ -453,7 +432,7 @@ TEST_CASE("the host's root finds the dangerous parts of /proc and /sys covered; 
   for (const Way way : {Way::user, Way::rootless, Way::alone}) {
     CAPTURE(name_of(way));
     Client other = world.connect(way);
-    CHECK(mount_line(other, world.boxed_request(), "/proc/sys").empty());
+    CHECK(mount_at(other, world.boxed_request(), "/proc/sys").whole.empty());
     CHECK(act(other, world.boxed_request({"file-write", "/proc/sys/kernel/core_pattern", "x"}))
               ["error"] != nullptr);
   }
@@ -477,12 +456,9 @@ TEST_CASE("devices are nodes of the host's /dev that the caller may open") {
     CHECK(act(client, words(request, {"stat", "/dev/full"}))["rdev"] == makedev(1, 7));
     const Json report = report_of(client, words(request, {}));
     int read_only = 0;
-    for (const auto& entry : report["mountinfo"]) {
-      const std::string line = entry;
-      if (line.find(" /dev/full ") == line.npos) continue;
-      read_only += has_option(line, "ro") && has_option(line, "nosuid") &&
-                   has_option(line, "noexec") && !has_option(line, "nodev");
-    }
+    for (const MountLine& line : mounts_of(report))
+      read_only += line.point == "/dev/full" && line.has("ro") && line.has("nosuid") &&
+                   line.has("noexec") && !line.has("nodev");
     CHECK(read_only == 1);
     // One that only some may open.
     if (access("/dev/fuse", F_OK) == 0) {
@@ -587,20 +563,15 @@ TEST_CASE("the old root is gone, also where more than the new one lay on it") {
     Json request = mounted(world.boxed_request(), {{"at", "/run/x"}, {"file", {{"text", "x"}}}});
     request["masked_paths"] = {"/etc/passwd"};
     const Json report = report_of(client, words(request, {}));
-    std::vector<std::string> roots, ids, parents;
-    for (const auto& entry : report["mountinfo"]) {
-      std::istringstream fields(entry.get<std::string>());
-      std::string id, parent, device, root, at;
-      fields >> id >> parent >> device >> root >> at;
-      ids.push_back(id);
-      parents.push_back(parent);
-      if (at == "/") roots.push_back(entry);
-    }
-    INFO(Json(roots).dump());
-    CHECK(roots.size() == 1);
+    INFO(report["mountinfo"].dump());
+    const auto lines = mounts_of(report);
+    CHECK(std::count_if(lines.begin(), lines.end(),
+                        [](const MountLine& line) { return line.point == "/"; }) == 1);
     int strangers = 0;
-    for (const std::string& parent : parents)
-      strangers += std::find(ids.begin(), ids.end(), parent) == ids.end();
+    for (const MountLine& line : lines)
+      strangers += std::none_of(lines.begin(), lines.end(), [&](const MountLine& other) {
+        return other.id == line.parent;
+      });
     CHECK(strangers == 1);  // the parent of the root itself
   }
 }

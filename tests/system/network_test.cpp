@@ -3,14 +3,12 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <csignal>
-#include <fstream>
-#include <optional>
 
 #include "census.hpp"
+#include "listener.hpp"
 #include "outside.hpp"
 #include "reading.hpp"
 
@@ -24,21 +22,17 @@ namespace {
 // Services that live in the test's network; those of the World live in the host's.
 class Services {
  public:
-  explicit Services(const Json& config = Json::object()) : world_(World::get()) {
-    const std::string directory = directory_of(world_.root());
-    write_file(directory + "/config", config.dump(), 0644);
-    system_ = std::make_unique<Service>(
-        world_.root(), directory, std::vector<std::string>{"--config", directory + "/config"});
-  }
+  explicit Services(const Json& config = Json::object())
+      : world_(World::get()), system_(world_.configured(config)) {}
 
-  Service& system() { return *system_; }
+  const Service& system() const { return system_; }
   Client connect(Way way) {
     switch (way) {
-      case Way::root: return system_->connect(world_.root());
-      case Way::user: return system_->connect(world_.alice());
+      case Way::root: return system_.connect(world_.root());
+      case Way::user: return system_.connect(world_.alice());
       case Way::rootless:
         if (!rootless_)
-          rootless_ = std::make_unique<Service>(world_.alice(), directory_of(world_.alice()));
+          rootless_ = std::make_unique<Service>(world_.alice(), world_.directory_of(world_.alice()));
         return rootless_->connect(world_.alice());
       case Way::alone: return world_.connect_alone(world_.alice());
     }
@@ -46,29 +40,15 @@ class Services {
   }
 
  private:
-  std::string directory_of(const Who& who) {
-    const std::string directory = world_.directory_of(who);
-    check(chmod(directory.c_str(), 0755), "chmod");
-    return directory;
-  }
-
   World& world_;
-  std::unique_ptr<Service> system_, rootless_;
+  const Service system_;
+  std::unique_ptr<Service> rootless_;
 };
 
 Json outbound(const std::vector<std::string>& arguments, const Json& publish = Json::array()) {
   Json request = World::get().boxed_request(arguments);
   request["network"] = {{"outbound", {{"publish", publish}}}};
   return request;
-}
-
-Json act(Client& client, const Json& request) {
-  Outcome outcome = client.run(request);
-  INFO(request.dump());
-  INFO(outcome.told());
-  REQUIRE(outcome.error.empty());
-  REQUIRE(outcome.verdict["ending"] == "exited");
-  return Json::parse(outcome.out);
 }
 
 std::string shell(Client& client, const std::string& line) {
@@ -82,23 +62,19 @@ std::string shell(Client& client, const std::string& line) {
   return outcome.out;
 }
 
-// A listener of the host's own, in the test's process.
 struct Listener {
   Fd socket;
   uint16_t port = 0;
 
   Listener(int family, const char* address) {
-    socket = Fd(check(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
     sockaddr_in6 place{};
     auto* const four = reinterpret_cast<sockaddr_in*>(&place);
     place.sin6_family = static_cast<sa_family_t>(family);
     inet_pton(family, address,
               family == AF_INET ? static_cast<void*>(&four->sin_addr) : &place.sin6_addr);
-    socklen_t size = family == AF_INET ? sizeof *four : sizeof place;
-    check(bind(socket.get(), reinterpret_cast<sockaddr*>(&place), size), "bind");
-    check(listen(socket.get(), 16), "listen");
-    check(getsockname(socket.get(), reinterpret_cast<sockaddr*>(&place), &size), "getsockname");
-    port = ntohs(place.sin6_port);
+    socket = listen_at(reinterpret_cast<const sockaddr*>(&place),
+                       family == AF_INET ? sizeof *four : sizeof place);
+    port = port_of(socket);
   }
 };
 
@@ -117,27 +93,6 @@ std::string ask(int type, uint16_t port, const char* host = "127.0.0.1", int* er
   if (got >= 0) got = recv(fd.get(), text, sizeof text, 0);
   if (error) *error = got < 0 ? errno : 0;
   return {text, got > 0 ? static_cast<size_t>(got) : 0};
-}
-
-// The pasta of a job, below its service.
-pid_t pasta_of(const Service& service) {
-  pid_t found = 0;
-  eventually([&] {
-    for (const pid_t pid : service.processes()) {
-      std::ifstream in("/proc/" + std::to_string(pid) + "/cmdline");
-      std::string name;
-      if (std::getline(in, name, '\0') && name == "pasta") found = pid;
-    }
-    return found != 0;
-  });
-  return found;
-}
-
-Json start(Client& client, const Json& request) {
-  Reply reply = client.call("Start", {{"request", request}});
-  INFO(reply.error << " " << reply.parameters.dump());
-  REQUIRE(reply.error == "");
-  return reply.parameters;
 }
 
 Json end(Client& client, const Json& id) {
@@ -179,11 +134,7 @@ TEST_CASE("loopback, abstract sockets and the metadata service of the host are o
   const Outside outside;
   Services services;
   const Listener four(AF_INET, "127.0.0.1"), six(AF_INET6, "::1"), any(AF_INET6, "::");
-  const Fd abstract(check(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
-  sockaddr_un name{AF_UNIX, "\0cloister-outbound-canary"};
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 25);
-  check(bind(abstract.get(), reinterpret_cast<sockaddr*>(&name), size), "bind");
-  check(listen(abstract.get(), 16), "listen");
+  const Fd abstract = listen_abstract("cloister-outbound-canary");
   const std::vector<std::string> words = {"dial",
                                           "127.0.0.1",
                                           std::to_string(four.port),
@@ -304,8 +255,7 @@ TEST_CASE("a job whose pasta is killed ends with a verdict that says so") {
       const pid_t pasta = pasta_of(services.system());
       REQUIRE(pasta > 0);
       // It runs as the client, whose it is to end; or the process above it ends.
-      std::string stat = read_file("/proc/" + std::to_string(pasta) + "/stat");
-      const pid_t above = std::stoi(stat.substr(stat.rfind(')') + 4));
+      const pid_t above = parent_of(pasta);
       struct stat owner {};
       check(::stat(("/proc/" + std::to_string(above)).c_str(), &owner), "stat");
       CHECK(owner.st_uid == World::get().who(way).uid);
@@ -332,8 +282,7 @@ TEST_CASE("a stopped pasta delays the end of nothing but its job, and that by a 
   const Json started = start(client, outbound({"hold"}));
   const pid_t pasta = pasta_of(services.system());
   REQUIRE(pasta > 0);
-  const std::string stat = read_file("/proc/" + std::to_string(pasta) + "/stat");
-  kill(std::stoi(stat.substr(stat.rfind(')') + 4)), SIGSTOP);
+  kill(parent_of(pasta), SIGSTOP);
   kill(pasta, SIGSTOP);
   Json verdict = end(client, started["id"]);
   verdict = verdict.value("verdict", verdict);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <fstream>
 #include <sstream>
 #include <stdexcept>
 
@@ -156,6 +157,19 @@ std::string no_outside() {
   if (access("/sbin/ip", X_OK) != 0) return "ip (package iproute2) is not installed";
   if (access("/sys/class/misc/tun", F_OK) != 0) return "this kernel has no tun devices";
   return {};
+}
+
+pid_t pasta_of(const Service& service) {
+  pid_t found = 0;
+  eventually([&] {
+    for (const pid_t pid : service.processes()) {
+      std::ifstream in("/proc/" + std::to_string(pid) + "/cmdline");
+      std::string name;
+      if (std::getline(in, name, '\0') && name == "pasta") found = pid;
+    }
+    return found != 0;
+  });
+  return found;
 }
 
 }  // namespace cloister::system_test

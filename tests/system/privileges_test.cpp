@@ -4,15 +4,14 @@
 #include <linux/capability.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstddef>
 #include <cstring>
 
+#include "listener.hpp"
 #include "reading.hpp"
 
 namespace cloister::system_test {
@@ -221,15 +220,8 @@ TEST_CASE("Landlock's ports are the only ones, and its scopes shut in") {
     SKIP("Landlock has no ABI 6 here");
   World& world = World::get();
   // A listener of the host's that a payload without a network namespace finds.
-  const Fd listener(check(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
   const std::string name = "cloister-privileges-" + std::to_string(getpid());
-  std::memcpy(address.sun_path + 1, name.data(), name.size());
-  check(bind(listener.get(), reinterpret_cast<sockaddr*>(&address),
-             static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())),
-        "bind");
-  check(listen(listener.get(), 16), "listen");
+  const Fd listener = listen_abstract(name);
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);

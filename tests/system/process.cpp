@@ -184,6 +184,19 @@ bool alive(pid_t pid) {
          line[close + 2] != 'X';
 }
 
+std::string status_of(pid_t pid, const std::string& name) {
+  std::ifstream in("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with(name + ":")) {
+      const size_t at = line.find_first_not_of(" \t", name.size() + 1);
+      return at == line.npos ? "" : line.substr(at);
+    }
+  }
+  return {};
+}
+
+pid_t parent_of(pid_t pid) { return std::stoi(status_of(pid, "PPid")); }
+
 void send_descriptor(int socket, int fd) {
   char byte = 0;
   iovec data{&byte, 1};

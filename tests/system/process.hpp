@@ -85,6 +85,9 @@ void write_proc(const std::string& path, const std::string& content);
 bool eventually(const std::function<bool()>& holds, int timeout_ms = 10'000);
 
 bool alive(pid_t pid);  // exists and is no zombie
+// A line of /proc/PID/status, without its name; "" when there is none.
+std::string status_of(pid_t pid, const std::string& name);
+pid_t parent_of(pid_t pid);  // throws when it is gone
 
 // One SCM_RIGHTS message with one byte.
 void send_descriptor(int socket, int fd);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "listener.hpp"
 #include "reading.hpp"
 
 namespace cloister::system_test {
@@ -47,15 +48,6 @@ Json boxed(const std::string& profile, const std::vector<std::string>& arguments
   return with(World::get().boxed_request(arguments), {{"profile", profile}});
 }
 
-Json act(Client& client, const Json& request) {
-  Outcome outcome = client.run(request);
-  INFO(request.dump());
-  INFO(outcome.told());
-  REQUIRE(outcome.error.empty());
-  REQUIRE(outcome.verdict["ending"] == "exited");
-  return Json::parse(outcome.out);
-}
-
 Json error_of(Client& client, const std::string& profile,
               const std::vector<std::string>& arguments) {
   return act(client, boxed(profile, arguments))["error"];
@@ -63,22 +55,18 @@ Json error_of(Client& client, const std::string& profile,
 
 class Listening {
  public:
-  explicit Listening(const std::string& path)
-      : path_(path), fd_(check(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket")) {
+  explicit Listening(const std::string& path) : path_(path) {
+    if (path[0] == '@') {
+      fd_ = listen_abstract(path.substr(1));
+      return;
+    }
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     REQUIRE(path.size() < sizeof address.sun_path);
     path.copy(address.sun_path, path.size());
-    auto size = static_cast<socklen_t>(sizeof address);
-    if (path[0] == '@') {
-      address.sun_path[0] = 0;
-      size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
-    } else {
-      unlink(path.c_str());
-    }
-    check(bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), size), "bind");
-    if (path[0] != '@') check(chmod(path.c_str(), 0777), "chmod");
-    check(listen(fd_.get(), 64), "listen");
+    unlink(path.c_str());
+    fd_ = listen_at(reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    check(chmod(path.c_str(), 0777), "chmod");
   }
   ~Listening() {
     if (path_[0] != '@') unlink(path_.c_str());

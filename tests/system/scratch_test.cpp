@@ -49,15 +49,6 @@ std::string no_disk() {
     if (const std::string reason = no_disk(); !reason.empty()) SKIP(reason); \
   } while (false)
 
-Json act(Client& client, const Json& request, const std::vector<int>& fds = {}) {
-  Outcome outcome = client.run(request, fds);
-  INFO(request.dump());
-  INFO(outcome.told());
-  REQUIRE(outcome.error.empty());
-  REQUIRE(outcome.verdict["ending"] == "exited");
-  return Json::parse(outcome.out);
-}
-
 TEST_CASE("the directory is the payload's, on disk, and gone when the end is told") {
   NEEDS_DISK();
   World& world = World::get();

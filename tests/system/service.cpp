@@ -299,6 +299,13 @@ Service& World::rootless() {
   return *rootless_;
 }
 
+Service World::configured(const Json& config, const std::function<void()>& before) {
+  const std::string directory = directory_of(root_), file = directory + "/cloisterd.json";
+  check(chmod(directory.c_str(), 0755), "chmod");
+  write_file(file, config.dump());
+  return Service(root_, directory, {"--config", file}, before);
+}
+
 Client World::connect(Way way) {
   switch (way) {
     case Way::root: return system().connect(root_);

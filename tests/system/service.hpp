@@ -74,6 +74,10 @@ class World {
   Service& system();
   Service& rootless();  // alice's
 
+  // Root's, under a configuration of the test's own.
+  Service configured(
+      const Json& config = Json::object(), const std::function<void()>& before = [] {});
+
   Client connect(Way way);
   // A private service of its own, as the child of a process of `who` that has
   // done `before`.
