@@ -62,6 +62,12 @@ std::string run_text(const Json& request) {
   return call_text("Run", {{"request", request}});
 }
 
+std::string spoilt(std::string text, const std::string& marker, const std::string& by) {
+  const size_t at = text.find(marker);
+  REQUIRE(at != text.npos);
+  return text.replace(at, marker.size(), by);
+}
+
 std::optional<Reply> ask(Client& client, const std::string& text, const std::vector<int>& fds) {
   try {
     client.send_bytes(text + '\0', fds);
@@ -69,6 +75,12 @@ std::optional<Reply> ask(Client& client, const std::string& text, const std::vec
     if (error.code().value() != EPIPE && error.code().value() != ECONNRESET) throw;
   }
   return client.receive(60'000);
+}
+
+void check_refused(const std::optional<Reply>& reply) {
+  if (!reply) return;
+  INFO(reply->parameters.dump().substr(0, 500));
+  CHECK(reply->error != "");
 }
 
 int descriptors_of(pid_t pid) {

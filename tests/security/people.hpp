@@ -20,9 +20,13 @@ Client connect_as(
 std::string call_text(const std::string& method, const Json& parameters);
 std::string run_text(const Json& request);
 
+// The text with `"marker"` replaced: what no JSON library would write.
+std::string spoilt(std::string text, const std::string& marker, const std::string& by);
 // Sends these bytes and a NUL. Nothing when the service only hung up; throws
 // when it does neither.
 std::optional<Reply> ask(Client& client, const std::string& text, const std::vector<int>& fds = {});
+// Refused in words, or by hanging up: never served.
+void check_refused(const std::optional<Reply>& reply);
 
 // Descriptors that this process holds.
 int descriptors_of(pid_t pid);

@@ -1,0 +1,27 @@
+// Jobs after their start, in the system tests.
+#pragma once
+
+#include "reading.hpp"
+
+namespace cloister::system_test {
+
+// Stops and forgets, so that each case leaves an empty table.
+inline void discard(Client& client, const Json& id) {
+  CHECK(client.call("Stop", {{"id", id}, {"timeout", "0s"}}).error == "");
+  CHECK(client.call("Remove", {{"id", id}}).error == "");
+}
+
+// So that a case counts its own jobs only, whatever an earlier one left.
+inline void discard_all(Client& client) {
+  const Reply listed = client.call("List");
+  for (const auto& job : listed.parameters.at("jobs")) discard(client, job["id"]);
+}
+
+inline Json wait(Client& client, const Json& id, const Json& options = nullptr) {
+  Reply reply = client.call("Wait", {{"id", id}, {"options", options}});
+  INFO(reply.error << " " << reply.parameters.dump());
+  REQUIRE(reply.error == "");
+  return reply.parameters;
+}
+
+}  // namespace cloister::system_test
