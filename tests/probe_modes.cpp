@@ -157,9 +157,10 @@ int do_connect(const Arguments& a) {
   return outcome(connect(fd, reinterpret_cast<sockaddr*>(&address), size));
 }
 
+// PATH [FD]: from this descriptor on, where the path is relative.
 int do_read(const Arguments& a) {
   if (a.empty()) return 121;
-  const int fd = open(a[0], O_RDONLY | O_CLOEXEC);
+  const int fd = openat(number(a, 1, AT_FDCWD), a[0], O_RDONLY | O_CLOEXEC);
   if (fd < 0) return outcome(-1);
   std::string text(65536, '\0');
   const ssize_t n = read(fd, text.data(), text.size());
@@ -168,9 +169,11 @@ int do_read(const Arguments& a) {
   });
 }
 
+// PATH TEXT [FD]: the same.
 int do_file_write(const Arguments& a) {
   if (a.size() < 2) return 121;
-  const int fd = open(a[0], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  const int fd = openat(number(a, 2, AT_FDCWD), a[0],
+                        O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   return outcome(fd < 0 ? -1 : write(fd, a[1], strlen(a[1])));
 }
 

@@ -298,6 +298,68 @@ TEST_CASE("FD-06 out of a box leads no descriptor: directories, O_PATH, netlink,
   }
 }
 
+TEST_CASE("FD-06 from a directory that is granted \"..\" leads on to all that is the client's") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  const std::string roots = world.directory_of(world.root());
+  write_file(roots + "/canary", "root's", 0600);
+  const std::string up = "../../../../../../../..";
+  for (const Way way : {Way::root, Way::user, Way::rootless}) {
+    CAPTURE(name_of(way));
+    Client client = world.connect(way);
+    const Who& who = world.who(way);
+    const std::string base = world.directory_of(who);
+    check(mkdir((base + "/granted").c_str(), 0700), "mkdir");
+    write_file(base + "/canary", "beside it", 0600);
+    for (const char* name : {"/granted", "/canary"})
+      check(chown((base + name).c_str(), who.uid, who.gid), "chown");
+    const Fd directory(
+        check(open((base + "/granted").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open"));
+    const auto received = [&](const Json& more, const std::vector<std::string>& words) {
+      Json action = {{"passed_fd", 0}, {"fd", 7}};
+      action.update(more);
+      return with(world.boxed_request(words), {{"file_actions", {{{"receive", action}}}}});
+    };
+
+    // It takes the client's own word for it.
+    for (const Json& more : {Json::object(), Json{{"directory", false}}}) {
+      Outcome outcome = client.run(received(more, {"read", "../canary", "7"}), {directory.get()});
+      INFO(outcome.told());
+      CHECK(outcome.error == "Denied");
+      CHECK(outcome.parameters["field"] == "file_actions");
+      CHECK(outcome.parameters["rule"] == "directories-are-granted-by-name");
+      CHECK(outcome.out.empty());
+    }
+
+    // Then it is no part of the box: not what lies above it, up to the root of
+    // the host, nor the read-only of the box. What bounds it is whose ids these are.
+    const auto granted = [&](const std::vector<std::string>& words) {
+      return act(client, received({{"directory", true}}, words), {directory.get()});
+    };
+    CHECK(granted({"read", base + "/canary"})["error"] == "ENOENT");
+    CHECK(granted({"read", "../canary", "7"})["text"] == "beside it");
+    CHECK(granted({"read", up + base + "/canary", "7"})["text"] == "beside it");
+    CHECK(granted({"file-write", "../made", "inside", "7"})["error"] == nullptr);
+    CHECK(read_file(base + "/made") == "inside");
+    if (way != Way::root)
+      CHECK(granted({"read", up + roots + "/canary", "7"})["error"] == "EACCES");
+    if (syscall(SYS_landlock_create_ruleset, nullptr, 0, 1) > 0) {
+      Json ruled = received({{"directory", true}}, {"read", "../canary", "7"});
+      ruled["landlock"] = {{"paths", {{{"path", "/run/test"}, {"access", {"read", "execute"}}}}}};
+      CHECK(act(client, ruled, {directory.get()})["error"] == "EACCES");
+    }
+
+    // The same directory bound has the box above it.
+    Json bound = world.boxed_request({"read", "../canary", "7"});
+    bound["mounts"].push_back({{"at", "/run/bound"}, {"bind", base + "/granted"}});
+    bound["file_actions"] = {
+        {{"open", {{"fd", 7}, {"path", "/run/bound"}, {"flags", {"O_RDONLY", "O_DIRECTORY"}}}}}};
+    CHECK(act(client, bound)["error"] == "ENOENT");
+    bound["argv"] = {"probe", "read", up + base + "/canary", "7"};
+    CHECK(act(client, bound)["error"] == "ENOENT");
+  }
+}
+
 TEST_CASE("FD-07 fronts and inits hold only what their work is") {
   NEEDS_ROOT();
   World& world = World::get();
