@@ -2,9 +2,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <signal.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -101,21 +99,6 @@ TEST_CASE("a client that passes a TCP socket with SO_LINGER and unsent data dela
   while (!alices.empty()) alices.pop_back();
   CHECK(eventually([&] { return inits_of(service).empty(); }, 30'000));
 }
-
-// Back to the mount namespace of before, whatever happens.
-class PrivateMounts {
- public:
-  PrivateMounts() : before_(check(open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC), "open")) {
-    check(unshare(CLONE_NEWNS), "unshare");
-    check(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), "mount private");
-  }
-  ~PrivateMounts() { setns(before_.get(), CLONE_NEWNS); }
-  PrivateMounts(const PrivateMounts&) = delete;
-  PrivateMounts& operator=(const PrivateMounts&) = delete;
-
- private:
-  Fd before_;
-};
 
 // A process of alice's that opens the file, passes it along with these bytes,
 // and then leaves or stays. Its own close never ends either.

@@ -1,8 +1,12 @@
 // Subordinate ids and id maps: who is what inside and outside.
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
+#include <memory>
 #include <sstream>
+#include <tuple>
 
 #include "ids.hpp"
 
@@ -161,6 +165,90 @@ TEST_CASE("own and subordinate ids go into one map, line by line") {
     const Json fixed = report_of(client, request);
     CHECK(fixed["ruid"] == 7);
     CHECK(fixed["setgroups"].get<std::string>().starts_with("deny"));
+  }
+}
+
+// Hides all places where the service looks for newuidmap(1) and newgidmap(1). Of
+// those named, `at` has copies: they are set-uid.
+class Programs {
+ public:
+  explicit Programs(const std::vector<std::string>& names = {}, const std::string& at = "/usr/bin") {
+    std::vector<Fd> kept;
+    for (const std::string& name : names)
+      kept.emplace_back(check(open(("/usr/bin/" + name).c_str(), O_PATH | O_CLOEXEC), "open"));
+    for (const char* directory : {"/usr/bin", "/bin", "/usr/sbin", "/usr/local/bin"})
+      check(mount("none", directory, "tmpfs", 0, "mode=0755"), "mount");
+    for (size_t i = 0; i < names.size(); ++i) {
+      const std::string from = "/proc/self/fd/" + std::to_string(kept[i].get());
+      const std::string to = at + "/" + names[i];
+      write_file(to, "", 0755);
+      check(mount(from.c_str(), to.c_str(), nullptr, MS_BIND, nullptr), "mount");
+    }
+  }
+
+  Client connect(Way way) {
+    World& world = World::get();
+    if (way == Way::alone) return world.connect_alone(world.alice());
+    service_.reset();
+    service_ = std::make_unique<Service>(world.alice(), world.directory_of(world.alice()));
+    return service_->connect(world.alice());
+  }
+
+ private:
+  PrivateMounts mounts_;
+  std::unique_ptr<Service> service_;
+};
+
+TEST_CASE("a host without newuidmap or newgidmap is told which, and the package that has them") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  const Who& alice = world.alice();
+  const auto map_of = [](const std::string& field) {
+    return line(0, (field == "uid_map" ? uids_of : gids_of)(World::get().alice()).first, 1000);
+  };
+  for (const Way way : {Way::rootless, Way::alone}) {
+    for (const auto& [missing, there, field] :
+         {std::tuple{"newuidmap", "newgidmap", "uid_map"}, {"newgidmap", "newuidmap", "gid_map"}}) {
+      CAPTURE(name_of(way));
+      CAPTURE(std::string(missing));
+      Programs programs({there});
+      Client client = programs.connect(way);
+      // In words, where it is the host that is to choose the ids.
+      Outcome outcome = client.run(subordinate_request());
+      INFO(outcome.told());
+      CHECK(outcome.error == "Unsupported");
+      CHECK(outcome.parameters["feature"] == field);
+      std::string reason = outcome.parameters.value("reason", "");
+      CHECK(reason.find(missing) != reason.npos);
+      CHECK(reason.find("uidmap)") != reason.npos);
+      // Given up, and told, where that is allowed.
+      Outcome willing =
+          client.run(with(subordinate_request(),
+                          {{"best_effort", {"uid_map", "gid_map"}}, {"identity", "caller"}}));
+      INFO(willing.told());
+      CHECK(willing.verdict["degraded"] == Json{field});
+
+      // As a launch that failed, where the ids were chosen.
+      Json request = world.boxed_request();
+      request["namespaces"]["user"] = "new";
+      request["uid_map"] = Json::array({line(0, alice.uid, 1)});
+      request["gid_map"] = Json::array({line(0, alice.gid, 1)});
+      CHECK(client.run(request).verdict["ok"] == true);
+      request[field] = Json::array({map_of(field)});
+      Outcome failed = client.run(request);
+      INFO(failed.told());
+      CHECK(failed.out.empty());
+      CHECK(failed.verdict["ending"] == "not_started");
+      CHECK(failed.verdict["fault"] == "host");
+      Json failure = failed.verdict["failure"];
+      CHECK(failure["step"] == "id_map");
+      CHECK(failure["field"] == field);
+      CHECK(failure["errno_name"] == "ENOENT");
+      reason = failure.value("message", "");
+      CHECK(reason.find(missing) != reason.npos);
+      reason = failure.value("hint", "");
+      CHECK(reason.find("(Debian: uidmap)") != reason.npos);
+    }
   }
 }
 

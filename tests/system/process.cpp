@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -91,6 +93,16 @@ Standing::~Standing() {
   kill(pid_, SIGKILL);
   int status;
   waitpid(pid_, &status, 0);
+}
+
+PrivateMounts::PrivateMounts()
+    : before_(check(open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC), "open")) {
+  check(unshare(CLONE_NEWNS), "unshare");
+  check(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), "mount private");
+}
+
+PrivateMounts::~PrivateMounts() {
+  setns(before_.get(), CLONE_NEWNS);
 }
 
 int command(const std::vector<std::string>& argv) {

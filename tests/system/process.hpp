@@ -66,6 +66,18 @@ class Standing {
   pid_t pid_;
 };
 
+// A mount namespace of the test's own; the one of before when it goes, whatever happens.
+class PrivateMounts {
+ public:
+  PrivateMounts();
+  ~PrivateMounts();
+  PrivateMounts(const PrivateMounts&) = delete;
+  PrivateMounts& operator=(const PrivateMounts&) = delete;
+
+ private:
+  Fd before_;
+};
+
 // Exit status of a command, run without a shell.
 int command(const std::vector<std::string>& argv);
 
