@@ -10,6 +10,7 @@
 #include <string>
 
 #include "spawn.hpp"
+#include "sys/programs.hpp"
 #include "sys/unique_fd.hpp"
 
 namespace cloister::monitor {
@@ -71,14 +72,6 @@ int verify(pid_t pid, const char* file, const Lines& map) {
   return lines == map.size() && known == map.size() ? 0 : EPERM;
 }
 
-sys::UniqueFd open_program(const char* name) {
-  for (const char* directory : {"/usr/bin/", "/bin/", "/usr/sbin/", "/usr/local/bin/"}) {
-    sys::UniqueFd fd(::open((std::string(directory) + name).c_str(), O_PATH | O_CLOEXEC));
-    if (fd) return fd;
-  }
-  return {};
-}
-
 class Writer : public std::enable_shared_from_this<Writer> {
  public:
   Writer(boost::asio::io_context& io, IdMapping mapping,
@@ -104,7 +97,7 @@ class Writer : public std::enable_shared_from_this<Writer> {
 
  private:
   void ask(const Side& side, const Lines& map) {
-    const sys::UniqueFd program = open_program(side.program);
+    const sys::UniqueFd program = sys::open_program(side.program);
     if (!program) return finish(side.index, ENOENT);
     std::vector<std::string> words = {side.program, std::to_string(mapping_.init)};
     for (const plan::IdMap& line : map)

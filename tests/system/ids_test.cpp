@@ -252,6 +252,16 @@ TEST_CASE("a host without newuidmap or newgidmap is told which, and the package 
   }
 }
 
+TEST_CASE("newuidmap and newgidmap may lie where administrators install programs") {
+  NEEDS_ROOT();
+  for (const Way way : {Way::rootless, Way::alone}) {
+    CAPTURE(name_of(way));
+    Programs programs({"newuidmap", "newgidmap"}, "/usr/local/bin");
+    Client client = programs.connect(way);
+    CHECK(report_of(client, subordinate_request())["ruid"] == 0);
+  }
+}
+
 TEST_CASE("ids that are nobody's to give, or somebody else's, are refused by name") {
   NEEDS_ROOT();
   World& world = World::get();

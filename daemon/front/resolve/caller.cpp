@@ -15,6 +15,7 @@
 #include "plan/plan.hpp"
 #include "request/words.hpp"
 #include "sys/names.hpp"
+#include "sys/programs.hpp"
 #include "sys/unique_fd.hpp"
 
 namespace cloister::front {
@@ -247,17 +248,17 @@ request::Lacks lacks_of(const Caller& caller, const std::vector<request::Layer>&
              (of_root ? ", and no ids are set aside to be leased" : "") + "; see " + option +
              " of usermod(8), and reload the service";
     }
-    if (rootless && ::access(program, X_OK) != 0)
+    if (rootless && !sys::open_program(program))
       return std::string(program) +
-             " is missing, without which a user maps no id but its own (Debian: uidmap)";
+             "(1) is missing, without which a user maps no id but its own (Debian: uidmap)";
     return {};
   };
   if (uids)
     lacks.subordinate_uids =
-        subordinate(plan::kSubuids, "/etc/subuid", "--add-subuids", "/usr/bin/newuidmap");
+        subordinate(plan::kSubuids, "/etc/subuid", "--add-subuids", "newuidmap");
   if (gids)
     lacks.subordinate_gids =
-        subordinate(plan::kSubgids, "/etc/subgid", "--add-subgids", "/usr/bin/newgidmap");
+        subordinate(plan::kSubgids, "/etc/subgid", "--add-subgids", "newgidmap");
   return lacks;
 }
 
