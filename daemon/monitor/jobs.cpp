@@ -90,7 +90,8 @@ bool Jobs::may_see(const Peer& peer, const Job& job) {
 
 Jobs::Entry* Jobs::find(const uint8_t (&id)[16], const Peer& peer) {
   const auto found = table_.find(id_of(id));
-  return found != table_.end() && may_see(peer, *found->second.job) ? &found->second : nullptr;
+  if (found == table_.end() || found->second.removed) return nullptr;
+  return may_see(peer, *found->second.job) ? &found->second : nullptr;
 }
 
 Joinable Jobs::joinable(const uint8_t (&id)[16], const Peer& peer) {
@@ -107,7 +108,7 @@ Jobs::Entry* Jobs::known_key(const Peer& peer, plan::View plan) {
   if (plan->idempotency_key.length == 0) return nullptr;
   for (auto& [id, entry] : table_) {
     const plan::View other = entry.job->plan();
-    if (entry.job->state().owner == peer.uid &&
+    if (!entry.removed && entry.job->state().owner == peer.uid &&
         other->idempotency_key.length == plan->idempotency_key.length &&
         std::memcmp(other.c_str(other->idempotency_key), plan.c_str(plan->idempotency_key),
                     plan->idempotency_key.length) == 0)
@@ -230,8 +231,9 @@ bool Jobs::selects(const Ask& ask, const Peer& peer, const Job& job) const {
 void Jobs::wait(Front& front, const Ask& ask) {
   bool any = false;
   for (const auto& [serial, id] : order_) {
-    Job& job = *table_.at(id).job;
-    if (!selects(ask, front.peer(), job)) continue;
+    const Entry& entry = table_.at(id);
+    Job& job = *entry.job;
+    if (entry.removed || !selects(ask, front.peer(), job)) continue;
     // Like waitid(2): a set is waited through one by one; a named job can be
     // asked about as often as one likes.
     if (job.waited && ask.select != plan::Select::id) continue;
@@ -387,8 +389,9 @@ void Jobs::stop(Front& front, const Ask& ask) {
 void Jobs::list(Front& front, const Ask& ask) {
   uint32_t rows = 0;
   for (auto row = order_.upper_bound(ask.after); row != order_.end(); ++row) {
-    const Job& job = *table_.at(row->second).job;
-    if (!may_see(front.peer(), job)) continue;
+    const Entry& entry = table_.at(row->second);
+    const Job& job = *entry.job;
+    if (entry.removed || !may_see(front.peer(), job)) continue;
     if (ask.select == plan::Select::tag && !tagged(job.plan(), ask)) continue;
     Tell tell = make_tell(TellKind::row, ask.sequence);
     tell.state = job.state();
@@ -408,7 +411,7 @@ void Jobs::inspect(Front& front, const Ask& ask) {
 
 void Jobs::remove(Front& front, const Ask& ask) {
   Entry* entry = find(ask.job, front.peer());
-  if (!entry || entry->removed) return refuse(front, ask, RefusalKind::no_such_job);
+  if (!entry) return refuse(front, ask, RefusalKind::no_such_job);
   if (entry->job->running()) return refuse(front, ask, RefusalKind::busy, "running");
   forget(id_of(ask.job));
   done(front, ask);

@@ -106,6 +106,27 @@ TEST_CASE("Remove forgets an ended job and refuses a running one") {
   discard(client, id);
 }
 
+TEST_CASE("a removed job is nobody's, however soon one asks") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  Client client = world.connect(Way::user);
+  for (int i = 0; i < 100; ++i) {
+    Json request = world.boxed_request({"noop"});
+    request["idempotency_key"] = "once";
+    Json id = start(client, request)["id"];
+    wait(client, id);
+    REQUIRE(client.call("Remove", {{"id", id}}).error == "");
+    CHECK(client.call("Inspect", {{"id", id}}).error == "NoSuchJob");
+    CHECK(client.call("Remove", {{"id", id}}).error == "NoSuchJob");
+    CHECK(client.call("Wait", {{"id", id}}).error == "NoSuchJob");
+    CHECK(client.call("List").parameters["jobs"].empty());
+    Json next = start(client, request)["id"];
+    CHECK(next != id);
+    wait(client, next);
+    REQUIRE(client.call("Remove", {{"id", next}}).error == "");
+  }
+}
+
 TEST_CASE("the same key and request is the same job; another request under it is refused") {
   NEEDS_ROOT();
   World& world = World::get();
