@@ -114,13 +114,16 @@ void check_device(Job& job, uint32_t index, int tree) {
   if (kind.f_flags & kNoDev) fail(job, Step::device, EACCES, index);
 }
 
-// A directory of the payload's in the one that the monitor has made for this
-// job: nobody else comes there.
+// JOB, which the monitor has made for this job: nobody else comes there.
+int scratch_of(const Job& job) {
+  return plan::kFirstJoinFd + static_cast<int>(job.order.join_count + job.order.tasks_count);
+}
+
+// A directory of the payload's in it.
 int new_scratch_on_disk(Job& job, uint32_t index, bool inside) {
   constexpr Step step = Step::scratch;
   if (!job.has(plan::kScratch)) fail(job, step, EBADF, index);
-  const int store = plan::kFirstJoinFd + static_cast<int>(job.order.join_count) +
-                    static_cast<int>(job.order.tasks_count);
+  const int store = scratch_of(job);
   Line<16> name;
   name << index;
   must(job, step, call(Call::mkdirat, store, name.c_str(), 0700), index);
@@ -201,6 +204,8 @@ void clone_sources(Job& job) {
       map_ids(job, i, mount, job.trees[i]);
     restrict_tree(job, kStep, i, job.trees[i], source_attributes(mount));
   }
+  // The lock on it is the monitor's, and ends with the monitor.
+  if (job.has(plan::kScratch)) close(scratch_of(job));
   if (!inside) make_mount_namespace(job);
 }
 

@@ -32,7 +32,8 @@ class Scratch {
   // Why there can be no directories on disk, in words; null: there can be.
   const char* why_not() const { return why_not_; }
 
-  // JOB, locked for as long as `directory` or a copy of it is open.
+  // JOB, locked for as long as `directory` or a copy of it is open: init closes
+  // its own when it has made what it needs.
   plan::Failure make(const JobId& job, sys::UniqueFd& directory);
   // Removes JOB with all that is in it; `done` is called when that has ended,
   // well or not. What is left is told on standard error.
