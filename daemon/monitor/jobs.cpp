@@ -82,7 +82,8 @@ static uint32_t bounded_by_descriptors(uint32_t kept) {
 }
 
 Jobs::Jobs(Workshop& shop, const Config& config, Quotas& quotas, Audit& audit)
-    : shop_(shop), config_(config), quotas_(quotas), audit_(audit), expiry_(shop.io) {}
+    : shop_(shop), config_(config), quotas_(quotas), audit_(audit), expiry_(shop.io),
+      refill_(shop.io) {}
 
 bool Jobs::may_see(const Peer& peer, const Job& job) {
   return peer.uid == job.state().owner || peer.holds(CAP_KILL);
@@ -273,9 +274,11 @@ void Jobs::on_event(Job& job) {
   const uid_t owner = job.state().owner;
   if (job.announced() == JobPhase::preparing) {
     quotas_.arrived(owner, job.plan()->descriptors.count);
-    shop_.slots.replenish();  // nobody waits for us now
+    // Not at once: the end of a job that is short would wait until we are done.
+    replenish_in(std::chrono::milliseconds(3));
   }
   if (event != JobPhase::ended) return;
+  replenish_in(std::chrono::milliseconds(0));  // after what is told now
   audit_.ended(job.state(), job.plan(), *job.rule());
   quotas_.end(owner);
   ++kept_[owner];
@@ -286,6 +289,14 @@ void Jobs::on_event(Job& job) {
     if (other.state().owner == owner && !other.running() && &other != &job) forget(id);
   }
   expire();
+}
+
+void Jobs::replenish_in(std::chrono::milliseconds delay) {
+  if (shutting_down_) return;
+  refill_.expires_after(delay);
+  refill_.async_wait([this](boost::system::error_code error) {
+    if (!error) shop_.slots.replenish();
+  });
 }
 
 void Jobs::on_refused(Job& job, const Refusal& refusal) {

@@ -66,6 +66,7 @@ class Jobs {
   void on_event(Job& job);
   void on_refused(Job& job, const plan::Refusal& refusal);
   void on_gone(Job& job);
+  void replenish_in(std::chrono::milliseconds delay);
   void forget(const Id& id);
   void expire();
   void tell_event(Front& front, uint32_t sequence, Job& job, plan::JobPhase event);
@@ -80,6 +81,7 @@ class Jobs {
   std::map<uid_t, uint32_t> kept_;
   boost::asio::steady_timer expiry_;
   bool expiry_armed_ = false;
+  boost::asio::steady_timer refill_;  // the slots
   uint64_t serial_ = 0;
   bool shutting_down_ = false;
   std::function<void()> idle_;
