@@ -85,6 +85,7 @@ enum class Call : long {
   prlimit64 = __NR_prlimit64,
   sched_setaffinity = __NR_sched_setaffinity,
   sched_setattr = __NR_sched_setattr,
+  sched_yield = __NR_sched_yield,
   setpriority = __NR_setpriority,
   umask = __NR_umask,
   // namespaces
