@@ -62,7 +62,7 @@ void serve(Job& job) {
 
 // A spare waits here. The descriptors that come along need no look: the kernel
 // has put them where lib/plan/order.hpp says.
-void receive_order(Job& job) {
+static void receive_one(Job& job) {
   PassedFds<plan::kMaxOrderFds> passed{};
   IoVec bytes[] = {{&job.order, sizeof job.order}, {job.map_lines, sizeof job.map_lines}};
   Message message{};
@@ -79,6 +79,13 @@ void receive_order(Job& job) {
       got != long{sizeof order} + long{order.uid_lines + order.gid_lines} *
                                       long{sizeof(plan::IdMap)})
     fail(job, Step::start, got < 0 ? -got : EPROTO);
+}
+
+void receive_order(Job& job) {
+  receive_one(job);
+  if (!job.has(plan::kAhead)) return;
+  make_namespaces_ahead(job);
+  receive_one(job);
 }
 
 void report(Job& job, plan::ReportKind kind, uint32_t detail) {

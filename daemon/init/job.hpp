@@ -57,7 +57,8 @@ struct Job {
   int trees[plan::kMaxMounts];             // of mount i, or 0
   uint32_t mount_ids[plan::kMaxMounts];    // of mount i, or 0
   int staging;                             // a tmpfs below the new root, or 0
-  bool ipc_made;                           // the new ipc namespace is there already
+  bool net_made, ipc_made;                 // the new namespace is there already
+  int host_net, host_ipc;                  // what it was made ahead of; 0: it was not
   uint32_t own_mounts[plan::kMaxMounts];   // ids of those on which nothing is the host's
   uint32_t own_mount_count;
 

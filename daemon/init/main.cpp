@@ -93,6 +93,7 @@ void read_plan(Job& job) {
 [[noreturn]] void launch(Job& job) {
   begin(job);
   read_plan(job);
+  keep_or_leave_namespaces(job);
   if (job.has(plan::kNetworkProcess)) run_network(job);
   receive_descriptors(job);
   report_facts(job);

@@ -104,7 +104,49 @@ void make_nested_user_namespace(Job& job) {
   close(self);
 }
 
+// Leaves the namespace that init was born in for a new one. The result is the way
+// back, at a number that what comes with the Order leaves alone; 0 on failure.
+int leave_own(Namespace which, const char* path) {
+  const long fd = call(Call::openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  constexpr int kAbove = plan::kFirstJoinFd + plan::kMaxOrderFds;
+  const long held = call(Call::fcntl, fd, F_DUPFD_CLOEXEC, kAbove);
+  close(static_cast<int>(fd));
+  if (held < 0) return 0;
+  if (call(Call::unshare, kCloneFlag[static_cast<uint32_t>(which)]) == 0)
+    return static_cast<int>(held);
+  close(static_cast<int>(held));
+  return 0;
+}
+
+// True where it is the one that the job asked for.
+bool keep_or_leave(Job& job, Namespace which, int host, bool fits) {
+  if (host == 0) return false;
+  const bool kept = fits && job.fresh(which);
+  if (!kept)
+    must(job, Step::start, call(Call::setns, host, kCloneFlag[static_cast<uint32_t>(which)]));
+  close(host);
+  return kept;
+}
+
 }  // namespace
+
+// A network namespace takes the kernel longer than any other step, and depends
+// on nothing that a request says. What fails here fails again for the job that
+// asks for it, and is answered there.
+void make_namespaces_ahead(Job& job) {
+  job.host_ipc = leave_own(Namespace::ipc, "/proc/self/ns/ipc");
+  job.host_net = leave_own(Namespace::net, "/proc/self/ns/net");
+  if (job.host_net) raise_loopback(job);
+}
+
+// A job with a user namespace has its others owned by that one.
+void keep_or_leave_namespaces(Job& job) {
+  const bool ours = !job.fresh(Namespace::user) && !job.joined(Namespace::user);
+  const bool loopback = (job.header().flags & plan::kLoopbackUp) && !job.outbound();
+  job.ipc_made = keep_or_leave(job, Namespace::ipc, job.host_ipc, ours);
+  job.net_made = keep_or_leave(job, Namespace::net, job.host_net, ours && loopback);
+}
 
 void enter_fresh_user(Job& job) {
   if (!job.has(plan::kFreshUser)) return;
@@ -188,7 +230,7 @@ void make_ipc_namespace(Job& job) {
 }
 
 void make_net_ipc_uts(Job& job) {
-  if (!job.outbound()) make_one(job, Namespace::net, Step::net_namespace);
+  if (!job.outbound() && !job.net_made) make_one(job, Namespace::net, Step::net_namespace);
   make_ipc_namespace(job);
   make_one(job, Namespace::uts, Step::uts_namespace);
 }

@@ -36,7 +36,7 @@ void bring_loopback_up(Job& job) {
   // That of an outbound network is up already.
   if (!(job.header().flags & plan::kLoopbackUp) || job.outbound()) return;
   if (!job.fresh(Namespace::net)) fail(job, Step::loopback, EINVAL);
-  raise_loopback(job);
+  if (!job.net_made) raise_loopback(job);  // or it was, with the namespace
 }
 
 void name_host(Job& job) {

@@ -23,6 +23,8 @@ void report_facts(Job& job);
 long offer_to_front(int channel, int fd, char what);  // the kernel's answer
 
 // namespaces.cpp
+void make_namespaces_ahead(Job& job);
+void keep_or_leave_namespaces(Job& job);  // that were made ahead
 void enter_fresh_user(Job& job);
 void join_namespaces(Job& job);
 void make_pid_namespace(Job& job);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -64,7 +65,14 @@ plan::Failure Slots::take(const Birth& birth, Slot& slot) {
 void Slots::replenish() {
   for (size_t i = 0; i < spares_.size(); ++i) {
     // What fails here fails again when it is needed, and is answered there.
-    if (waiting_[i].init.pid <= 0 && make(spares_[i], waiting_[i]).error) return;
+    if (waiting_[i].init.pid > 0) continue;
+    if (make(spares_[i], waiting_[i]).error) return;
+    // A box as most are. In a user namespace it depends on the request whose it is.
+    if (spares_[i].namespaces != CLONE_NEWPID) continue;
+    plan::Order ahead{};
+    ahead.version = plan::kOrderVersion;
+    ahead.flags = plan::kAhead;
+    ::send(waiting_[i].control.borrow(), &ahead, sizeof ahead, MSG_DONTWAIT | MSG_NOSIGNAL);
   }
 }
 

@@ -40,6 +40,10 @@ inline constexpr uint32_t kSetLabel = 128;        // the payload gets Order::lab
 inline constexpr uint32_t kBaseline = 512;        // the baseline filter is loaded beside the client's own
 inline constexpr uint32_t kScratch = 1024;        // a directory in which those on disk are to be made has come along
 
+// No order yet: init makes ahead what most jobs ask for, and waits on. Only for
+// one that is root of the host's, in which a job's namespaces are to be.
+inline constexpr uint32_t kAhead = 1024;
+
 // What goes into /proc/self/attr/exec, NUL included: the label of a security
 // module as it wants it (AppArmor: "exec PROFILE").
 inline constexpr uint32_t kMaxLabel = 512;

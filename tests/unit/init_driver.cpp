@@ -184,6 +184,12 @@ void Driver::start() {
   for (const auto* map : {&uid_map, &gid_map})
     message.append(reinterpret_cast<const char*>(map->data()), map->size() * sizeof(plan::IdMap));
   if (spoil_order) spoil_order(message);
+  if (ahead) {
+    plan::Order first{};
+    first.version = plan::kOrderVersion;
+    first.flags = plan::kAhead;
+    checked(::send(control_.borrow(), &first, sizeof first, 0), "ahead");
+  }
   checked(::send(control_.borrow(), message.data(), message.size(), 0), "order");
 
   std::vector<std::pair<int, int>> moves = {{null.borrow(), 0},

@@ -48,6 +48,7 @@ class Driver {
   int cgroup = -1, cgroup_kill = -1;
   int pasta = -1;                           // of a network process, which has no front
   int announced_descriptors = -1;           // how many are really sent; -1 = all
+  bool ahead = false;                       // a spare, that makes namespaces ahead
   bool silent = false;                      // never answers a report
   std::function<void()> before_exec;        // in init's process, e.g. a filter
   std::function<void(std::string&)> spoil;  // the finished block

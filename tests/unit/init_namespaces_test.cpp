@@ -1,7 +1,10 @@
 // The namespaces that init makes, joins and leaves alone.
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <linux/sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -89,6 +92,59 @@ TEST_CASE("a joined namespace is the other job's") {
   CHECK(second.output() == "shared\ncloister-init\ninside\n");
   first.command(plan::CommandKind::kill);
   CHECK(first.end().wait_status == SIGKILL);
+}
+
+TEST_CASE("namespaces made ahead are a job's that asks for such ones, and no other's") {
+  NEEDS_ROOT();
+  const auto host = [](const char* name) {
+    return std::filesystem::read_symlink(std::string("/proc/self/ns/") + name).string() + "\n";
+  };
+  for (const bool fresh : {true, false})
+    for (const bool loopback : {true, false})
+      for (const bool own_user : {true, false}) {
+        CAPTURE(fresh);
+        CAPTURE(loopback);
+        CAPTURE(own_user);
+        Driver job;
+        job.ahead = true;
+        job.fresh(Namespace::pid);
+        if (fresh) job.fresh(Namespace::net), job.fresh(Namespace::ipc);
+        if (fresh && loopback) job.plan->flags |= plan::kLoopbackUp;
+        if (own_user) {
+          job.fresh(Namespace::user);
+          job.uid_map = job.gid_map = {{0, 0, 1000}};
+        }
+        job.host_tree();
+        job.capture();
+        job.shell(
+            "readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; "
+            "grep -q 127.0.0.1 /proc/net/fib_trie && echo up; read unused <&9");
+        int hold[2];
+        REQUIRE(::pipe2(hold, O_CLOEXEC) == 0);
+        sys::UniqueFd held(hold[0]), let_go(hold[1]);
+        job.receive(held.borrow(), 9);
+        job.start();
+        REQUIRE(job.await(ReportKind::started));
+        const auto of_payload = [&](const char* name) {
+          return sys::UniqueFd(
+              ::open(("/proc/" + std::to_string(job.forked_pid()) + "/ns/" + name).c_str(),
+                     O_RDONLY | O_CLOEXEC));
+        };
+        struct stat user {
+        }, owner{};
+        const sys::UniqueFd net = of_payload("net"), users = of_payload("user");
+        REQUIRE(net);
+        const sys::UniqueFd owning(::ioctl(net.borrow(), NS_GET_USERNS));
+        REQUIRE(::fstat(owning.borrow(), &owner) == 0);
+        REQUIRE(::fstat(users.borrow(), &user) == 0);
+        CHECK((owner.st_ino == user.st_ino) == (fresh || !own_user));
+        let_go.reset();
+        job.end();
+        const std::string& out = job.output();
+        CHECK((out.find(host("net")) == std::string::npos) == fresh);
+        CHECK((out.find(host("ipc")) == std::string::npos) == fresh);
+        if (fresh) CHECK((out.find("\nup\n") != std::string::npos) == loopback);
+      }
 }
 
 TEST_CASE("an outbound job waits for the network that it is sent, and enters that one") {
