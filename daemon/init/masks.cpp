@@ -6,7 +6,6 @@
 #include <linux/mount.h>
 #include <linux/stat.h>
 
-#include "filesystem.hpp"
 #include "places.hpp"
 #include "verbs.hpp"
 
@@ -19,12 +18,7 @@ constexpr uint64_t kDead =
 int new_mask(Job& job, uint32_t index, int over) {
   struct stat status {};
   must(job, Step::mask, call(Call::fstat, over, &status), index);
-  const int tree =
-      S_ISDIR(status.st_mode)
-          ? must_fd(job, Step::mask,
-                    Filesystem("tmpfs").octal("mode", 0755).option("size", "4k").mount(kDead),
-                    index)
-          : new_empty_file(job, index);
+  const int tree = new_empty(job, index, S_ISDIR(status.st_mode));
   restrict_tree(job, Step::mask, index, tree, kDead);
   return tree;
 }

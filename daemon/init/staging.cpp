@@ -86,12 +86,14 @@ int new_file(Job& job, uint32_t index, const plan::Mount& mount) {
   return tree;
 }
 
-// An empty file that nobody can write: what masks a file.
-int new_empty_file(Job& job, uint32_t index) {
-  const long made = call(Call::mknodat, job.staging, "empty", S_IFREG | 0444, 0);
+// An empty file or directory, one for all: what masks is never written to.
+int new_empty(Job& job, uint32_t index, bool directory) {
+  const char* const name = directory ? "nothing" : "empty";
+  const long made = directory ? call(Call::mkdirat, job.staging, name, 0755)
+                              : call(Call::mknodat, job.staging, name, S_IFREG | 0444, 0);
   if (made != -EEXIST) must(job, Step::mask, made, index);
   return must_fd(job, Step::mask,
-                 call(Call::open_tree, job.staging, "empty", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC),
+                 call(Call::open_tree, job.staging, name, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC),
                  index);
 }
 

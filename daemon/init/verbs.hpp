@@ -81,7 +81,7 @@ void fill_dev(Job& job, uint32_t index, int dev);
 void make_staging(Job& job);
 long copy_content(int from, int at, const char* name, uint32_t mode, Owner owner);
 int new_file(Job& job, uint32_t index, const plan::Mount& mount);
-int new_empty_file(Job& job, uint32_t index);
+int new_empty(Job& job, uint32_t index, bool directory);
 bool has_upper(const Job& job, const plan::Mount& mount);
 int new_overlay(Job& job, uint32_t index, const plan::Mount& mount);
 class Places;
