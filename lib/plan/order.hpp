@@ -39,17 +39,16 @@ inline constexpr uint32_t kSetLoginUid = 64;      // the caller's, which is not 
 inline constexpr uint32_t kSetLabel = 128;        // the payload gets Order::label at its exec
 inline constexpr uint32_t kBaseline = 512;        // the baseline filter is loaded beside the client's own
 inline constexpr uint32_t kScratch = 1024;        // a directory in which those on disk are to be made has come along
-
+// Not a job's init but its network process: it makes the network namespace,
+// connects it with pasta, and lasts as long as the job (daemon/init/network.cpp).
+inline constexpr uint32_t kNetworkProcess = 256;
 // No order yet: init makes ahead what most jobs ask for, and waits on. Only for
 // one that is root of the host's, in which a job's namespaces are to be.
-inline constexpr uint32_t kAhead = 1024;
+inline constexpr uint32_t kAhead = 2048;
 
 // What goes into /proc/self/attr/exec, NUL included: the label of a security
 // module as it wants it (AppArmor: "exec PROFILE").
 inline constexpr uint32_t kMaxLabel = 512;
-// Not a job's init but its network process: it makes the network namespace,
-// connects it with pasta, and lasts as long as the job (daemon/init/network.cpp).
-inline constexpr uint32_t kNetworkProcess = 256;
 
 struct Order {
   uint32_t version;
