@@ -295,7 +295,9 @@ void Jobs::replenish_in(std::chrono::milliseconds delay) {
   if (shutting_down_) return;
   refill_.expires_after(delay);
   refill_.async_wait([this](boost::system::error_code error) {
-    if (!error) shop_.slots.replenish();
+    if (error) return;
+    shop_.slots.replenish();
+    shop_.cgroups.prepare();
   });
 }
 
@@ -318,7 +320,6 @@ void Jobs::on_gone(Job& job) {
     entry->second.gone = true;
     if (entry->second.removed) forget(entry->first);
   }
-  shop_.cgroups.prepare();
   if (shutting_down_) job.erase_record();
   const bool none_left = std::all_of(table_.begin(), table_.end(),
                                      [](const auto& each) { return each.second.gone; });
