@@ -125,7 +125,8 @@ void as_monitor(View plan) {
     return monitor::Joinable();
   };
   const auto approved = monitor::authorise(
-      peer, plan, {policy, plan::Mode::system, nobodys, nullptr, {}, surroundings});
+      peer, plan, {.policy = policy, .mode = plan::Mode::system, .joinable = nobodys,
+                   .no_pasta = nullptr, .no_disk = nullptr, .ids = {}, .own = surroundings});
   if (!approved) {
     require(approved.error().kind != plan::RefusalKind::none && approved.error().rule[0] != 0,
             "a refusal names its rule");
