@@ -64,7 +64,8 @@ if $all; then
   # What works inside is shown with: tests/work.
   install_missing gdb git golang-go default-jdk-headless python3-pytest mmdebstrap chromium
   # The oldest kernel, and what is a whole machine's own: tests/vm.
-  install_missing qemu-system-x86 busybox-static cpio kmod e2fsprogs systemd util-linux
+  install_missing qemu-system-x86 cpio kmod e2fsprogs systemd util-linux
+  command -v busybox >/dev/null || install_missing busybox-static
   # A machine may have others than Debian's, which leave no room for those.
   [ -x /usr/bin/node ] || install_missing nodejs
   [ -x /usr/bin/npm ] || install_missing npm

@@ -12,6 +12,7 @@ for tool in qemu-system-x86_64 busybox mke2fs cpio modprobe depmod jq systemd-tm
     { echo "$tool is missing (run.sh --all installs it)" && exit 77; }
 done
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
+! ldd "$(command -v busybox)" >/dev/null 2>&1 || { echo "busybox-static is missing" && exit 77; }
 sources=$1 probe=$2
 directory=$(mktemp -d /var/tmp/cloister-vm-XXXXXX)
 trap 'rm -rf "$directory"' EXIT
