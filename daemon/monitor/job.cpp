@@ -212,7 +212,7 @@ bool Job::signal(int signal, plan::Scope scope, uid_t by) {
 }
 
 void Job::kill(Cause cause, uid_t by) {
-  if (!running() || finishing_) return;
+  if (!alive()) return;
   if (intent_ == Cause::payload) intent_ = cause;
   state_.killed_signal = SIGKILL;
   state_.killed_by = by;
@@ -223,7 +223,7 @@ void Job::kill(Cause cause, uid_t by) {
 }
 
 void Job::stop(Cause cause, uid_t by, std::chrono::milliseconds timeout) {
-  if (!running() || finishing_) return;
+  if (!alive()) return;
   if (state_.phase == JobPhase::preparing || timeout.count() == 0) return kill(cause, by);
   if (intent_ == Cause::payload) intent_ = cause;
   signal(plan()->stop_signal, plan::Scope::main, by);
@@ -235,7 +235,7 @@ void Job::stop(Cause cause, uid_t by, std::chrono::milliseconds timeout) {
 
 void Job::on_deadline() {
   deadline_.async_wait([self = shared_from_this()](boost::system::error_code error) {
-    if (error || !self->running() || self->finishing_) return;
+    if (error || !self->alive()) return;
     if (self->state_.phase == JobPhase::preparing)
       self->failure_ = {plan::Step::setup_timeout, plan::kNone, ETIMEDOUT, 0};
     self->kill(Cause::setup, 0);  // keeps an earlier intent

@@ -73,7 +73,9 @@ class Job : public std::enable_shared_from_this<Job> {
   const plan::JobState& state() const { return state_; }
   plan::View plan() const { return plan_.view(); }
   int plan_fd() const { return plan_.borrow(); }
+  // Its end has not been told; the process that it was may be gone.
   bool running() const { return state_.phase != plan::JobPhase::ended; }
+  bool alive() const { return running() && !finishing_; }
   pid_t init() const { return init_; }
   // The one that approved it.
   const std::shared_ptr<const Rule>& rule() const { return rule_; }

@@ -97,8 +97,8 @@ Jobs::Entry* Jobs::find(const uint8_t (&id)[16], const Peer& peer) {
 
 Joinable Jobs::joinable(const uint8_t (&id)[16], const Peer& peer) {
   const Entry* entry = find(id, peer);
-  if (!entry || !entry->job->running() || entry->job->state().phase == JobPhase::preparing)
-    return {};
+  // Of one that is not alive the number may be another process's by now.
+  if (!entry || !entry->job->alive() || entry->job->state().phase == JobPhase::preparing) return {};
   uint32_t fresh = 0;
   for (uint32_t i = 0; i < plan::kNamespaces; ++i)
     fresh |= uint32_t{entry->job->plan()->namespaces[i].join == plan::Join::fresh} << i;

@@ -189,6 +189,33 @@ TEST_CASE("SIGTERM ends the service in order: jobs are killed and waiters hear o
   }
 }
 
+TEST_CASE("what is made ahead is made again, also after a job that did not start") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  const Service service = world.configured();
+  Client client = service.connect(world.alice());
+  const auto inits = [&] {
+    std::vector<pid_t> found;
+    for (const pid_t pid : service.processes())
+      if (read_file("/proc/" + std::to_string(pid) + "/cmdline").starts_with("cloister-init"))
+        found.push_back(pid);
+    return found;
+  };
+  for (const char* executable : {"/run/test/probe", "/nonexistent"}) {
+    CAPTURE(std::string(executable));
+    Json request = world.boxed_request({"noop"});
+    request["executable"] = executable;
+    REQUIRE(eventually([&] { return inits().size() == 2; }));
+    const std::vector<pid_t> before = inits();
+    client.run(request);
+    // One of these was it.
+    CHECK(eventually([&] {
+      const std::vector<pid_t> now = inits();
+      return now.size() == 2 && now != before;
+    }));
+  }
+}
+
 TEST_CASE("kill -9 of the service leaves no payload behind") {
   NEEDS_ROOT();
   World& world = World::get();

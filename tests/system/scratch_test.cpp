@@ -193,6 +193,45 @@ TEST_CASE("a job that does not start, or is killed, leaves nothing") {
   }
 }
 
+// Its init is gone by then, and the number of that may be another process's.
+TEST_CASE("a job whose files are being removed has ended: nobody joins it or changes how") {
+  NEEDS_DISK();
+  World& world = World::get();
+  Client client = world.connect(Way::user);
+  Json request = World::on_disk(world.boxed_request({"litter", kAt, "3000", "/etc"}), kAt);
+  request["lifetime"] = {{"on_disconnect", "keep"}};
+  Json started = client.call("Start", {{"request", request}}).parameters;
+  REQUIRE(started["id"].is_string());
+  const Json job = {{"id", started["id"]}};
+  Service& service = world.system();
+  const auto sweeps = [&] {
+    for (const pid_t pid : service.processes())
+      if (read_file("/proc/" + std::to_string(pid) + "/comm").starts_with("cloister-sweep"))
+        return true;
+    return false;
+  };
+  REQUIRE(eventually([&] { return sweeps(); }));
+  Json joining = world.probe_request({"noop"});
+  joining["namespaces"] = {{"uts", {{"job", started["id"]}}}};
+  Outcome joined = client.run(joining);
+  INFO(joined.told());
+  CHECK(joined.error == "NoSuchJob");
+  Json signal = job;
+  signal["signal"] = "SIGKILL";
+  CHECK(client.call("Signal", signal).error == "");
+  CHECK(sweeps());  // still: or this case has shown nothing
+  Json stop = job;
+  stop["timeout"] = "0s";
+  client.call("Stop", stop);
+  Json ended = client.call("Wait", job).parameters["verdict"];
+  INFO(ended.dump());
+  CHECK(ended["ending"] == "exited");
+  CHECK(ended["cause"] == "payload");
+  CHECK(ended["killed_by"] == nullptr);
+  CHECK(names_in(store_of(Way::user)).empty());
+  client.call("Remove", job);
+}
+
 TEST_CASE("what a killed service left is removed by the next, and nothing that is in use") {
   NEEDS_DISK();
   World& world = World::get();
