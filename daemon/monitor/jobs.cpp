@@ -291,11 +291,15 @@ void Jobs::on_event(Job& job) {
   expire();
 }
 
+// Never later than it was to be: many jobs that start would put it off for ever.
 void Jobs::replenish_in(std::chrono::milliseconds delay) {
-  if (shutting_down_) return;
-  refill_.expires_after(delay);
+  const auto at = std::chrono::steady_clock::now() + delay;
+  if (shutting_down_ || (refill_armed_ && refill_.expiry() <= at)) return;
+  refill_armed_ = true;
+  refill_.expires_at(at);
   refill_.async_wait([this](boost::system::error_code error) {
     if (error) return;
+    refill_armed_ = false;
     shop_.slots.replenish();
     shop_.cgroups.prepare();
   });

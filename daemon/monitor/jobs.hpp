@@ -82,6 +82,7 @@ class Jobs {
   boost::asio::steady_timer expiry_;
   bool expiry_armed_ = false;
   boost::asio::steady_timer refill_;  // the slots
+  bool refill_armed_ = false;
   uint64_t serial_ = 0;
   bool shutting_down_ = false;
   std::function<void()> idle_;
