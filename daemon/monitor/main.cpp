@@ -109,21 +109,22 @@ Options parse(int argc, char** argv) {
 }
 
 // A program of ours: as told, beside us, or where it is installed.
-sys::UniqueFd find_program(const std::string& told, const char* name, std::string& path) {
-  path = told;
-  if (path.empty()) {
-    char self[4096];
-    const ssize_t size = ::readlink("/proc/self/exe", self, sizeof self);
-    if (size > 0) path.assign(self, static_cast<size_t>(size));
-    path = path.substr(0, path.rfind('/') + 1) + name;
-    if (::access(path.c_str(), X_OK) < 0) path = std::string(CLOISTER_LIBEXECDIR "/") + name;
-  }
+std::string find_program(const std::string& told, const char* name) {
+  if (!told.empty()) return told;
+  char self[4096];
+  const ssize_t size = ::readlink("/proc/self/exe", self, sizeof self);
+  const std::string beside(self, size > 0 ? static_cast<size_t>(size) : 0);
+  const std::string path = beside.substr(0, beside.rfind('/') + 1) + name;
+  return ::access(path.c_str(), X_OK) == 0 ? path : std::string(CLOISTER_LIBEXECDIR "/") + name;
+}
+
+sys::UniqueFd open_program(const std::string& path) {
   return sys::UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
 }
 
-sys::UniqueFd open_program(const std::string& told, const char* name) {
-  std::string path;
-  sys::UniqueFd fd = find_program(told, name, path);
+sys::UniqueFd need_program(const std::string& told, const char* name) {
+  const std::string path = find_program(told, name);
+  sys::UniqueFd fd = open_program(path);
   if (!fd) fail_errno(EX_OSFILE, "cannot open " + path);
   return fd;
 }
@@ -312,10 +313,9 @@ int run(int argc, char** argv) {
   for (int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&heard, signal);
   ::sigprocmask(SIG_BLOCK, &heard, nullptr);
 
-  std::string looked_for;
-  Programs programs{open_program(options.front, "cloister-front"),
-                    sealed_copy(open_program(options.init, "cloister-init")),
-                    find_program("", "cloister-sweep", looked_for)};
+  Programs programs{need_program(options.front, "cloister-front"),
+                    sealed_copy(need_program(options.init, "cloister-init")),
+                    open_program(find_program("", "cloister-sweep"))};
   sys::UniqueFd records = only ? sys::UniqueFd() : record_directory(options.runtime);
   if (records) sweep_records(records);
   const plan::Mode mode = only           ? plan::Mode::private_
