@@ -135,6 +135,9 @@ TEST_CASE("PKG-06 a reload is all or nothing, and for what is decided from then 
       {R"({"rules": [{"name": "new", "allow": {"nise": 6}}]})", "rules[0].allow.nise:", 0644},
       {R"({"rules": [{"name": "new"}], "spare_fronts": 65})", "spare_fronts:", 0644},
       {R"({"rules": [{"name": "new"}], "cgroup": "none"})", "cgroup:", 0644},
+      {R"({"rules": [{"name": "new"}], "pasta": "/usr/bin/other"})", "pasta: cannot change", 0644},
+      {R"({"rules": [{"name": "new"}], "scratch": "/var/other"})", "scratch: cannot change", 0644},
+      {R"({"rules": [{"name": "new"}], "scratch": "other"})", "scratch: must be an absolute", 0644},
       {good, "writable by others", 0666},
   };
   for (const auto& fault : kFaults) {
