@@ -7,6 +7,7 @@
 
 #include <set>
 
+#include "build_paths.hpp"
 #include "rows.hpp"
 
 namespace cloister::security_test {

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 
+#include "build_paths.hpp"
 #include "ruled.hpp"
 
 namespace cloister::security_test {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 
+#include "build_paths.hpp"
 #include "ruled.hpp"
 
 namespace cloister::security_test {

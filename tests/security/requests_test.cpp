@@ -2,6 +2,7 @@
 #include <fstream>
 #include <optional>
 
+#include "build_paths.hpp"
 #include "people.hpp"
 
 namespace cloister::security_test {

@@ -18,6 +18,7 @@
 
 #include <set>
 
+#include "build_paths.hpp"
 #include "reading.hpp"
 
 namespace cloister::system_test {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "build_paths.hpp"
 #include "listener.hpp"
 #include "reading.hpp"
 

@@ -21,6 +21,8 @@
 #include <map>
 #include <sstream>
 
+#include "build_paths.hpp"
+
 namespace cloister::system_test {
 namespace {
 

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "build_paths.hpp"
 #include "resolve/landlock.hpp"
 #include "resolving.hpp"
 
@@ -162,7 +163,7 @@ TEST_CASE("origins tell the constant, the profile, the caller and the request ap
   CHECK(effective->origins.at("nice") == "request");
   CHECK(effective->origins.at("umask") == "caller");
   CHECK(effective->origins.at("defaults") ==
-        "profile none, " + std::string(CLOISTER_PROFILES) + "/none.json");
+        "profile none, " + std::string(PROFILES) + "/none.json");
   CHECK(effective->origins.at("timer_slack_ns") == "constant");
 }
 

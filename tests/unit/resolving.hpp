@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "build_paths.hpp"
 #include "outcome.hpp"
 #include "plan/view.hpp"
 #include "resolve/resolve.hpp"
@@ -54,7 +55,7 @@ inline request::Result<Profiles> load(std::vector<std::string> paths) {
 }
 
 inline const Profiles& profiles() {
-  static const auto kProfiles = load({CLOISTER_PROFILES});
+  static const auto kProfiles = load({PROFILES});
   REQUIRE_MESSAGE(kProfiles.has_value(), kProfiles.error().reason);
   return *kProfiles;
 }
