@@ -57,6 +57,10 @@ no_include "the sweeper includes nothing but lib/sys" \
 only_include "init includes the kernel's headers and no library's" \
   'linux/|asm/|stdint\.h|stddef\.h' $(sources daemon/init)
 
+# linux/ioprio.h of Linux 6.1.192 names a parameter `class`.
+no_include "U25: no header of the kernel's is included that some version of it makes no C++" \
+  'linux/ioprio\.h' $(sources lib client daemon tests)
+
 # The layers of lib, lowest first; each may include itself and what is before it.
 forbidden=
 for layer in client varlink request plan sys; do
