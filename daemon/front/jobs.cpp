@@ -13,6 +13,7 @@
 #include "plan/steps.hpp"
 #include "reply.hpp"
 #include "request/reader.hpp"
+#include "seal.hpp"
 #include "session.hpp"
 #include "verdict.hpp"
 #include "sys/names.hpp"
@@ -26,17 +27,7 @@ using varlink::Json;
 
 namespace {
 
-constexpr int kSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 constexpr size_t kBatch = 250;  // below SCM_MAX_FD, unix(7)
-
-bool write_sealed(int memfd, const std::string& block) {
-  for (size_t at = 0; at < block.size();) {
-    const ssize_t size = ::write(memfd, block.data() + at, block.size() - at);
-    if (size < 0 && errno != EINTR) return false;
-    if (size > 0) at += static_cast<size_t>(size);
-  }
-  return ::fcntl(memfd, F_ADD_SEALS, kSeals) == 0;
-}
 
 // What init and the payload's process send before `started`: the pidfd and the
 // master side of the terminal.
@@ -179,7 +170,7 @@ Task<std::optional<Session::Launched>> Session::launch(Pending& pending, plan::M
     co_return std::nullopt;
   }
 
-  if (!write_sealed(plan_.borrow(), resolved->plan_block)) leave();
+  if (!seal(*resolved, plan_.borrow())) leave();
   plan::Ask ask = monitor_.make(plan::AskKind::submit);
   ask.plan_bytes = static_cast<uint32_t>(resolved->plan_block.size());
   // Who hears only the end is not woken for the rest.

@@ -243,6 +243,7 @@ World::World() {
   fs::create_directory(directory_ + "/bin");
   const std::map<std::string, std::string> programs = {{"cloisterd", CLOISTERD},
                                                        {"cloister-front", CLOISTER_FRONT},
+                                                       {"hostile-front", HOSTILE_FRONT},
                                                        {"cloister-init", CLOISTER_INIT},
                                                        {"cloister-sweep", CLOISTER_SWEEP},
                                                        {"probe", PROBE}};
