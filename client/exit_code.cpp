@@ -54,6 +54,7 @@ Verdict verdict_of(const Error& error, Mode mode) {
   const Fault fault = error.is("InvalidRequest")                    ? Fault::request
                       : error.is("Denied")                          ? Fault::policy
                       : error.is("Unsupported") || error.is("Busy") ? Fault::host
+                      : error.is("Misconfigured")                   ? Fault::operator_
                                                                     : Fault::cloister;
   Verdict verdict = not_started(error.message(), Cause::cloister, fault);
   verdict.mode = mode;

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <string>
 
 #include "become.hpp"
@@ -27,13 +28,15 @@ extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }
 namespace cloister::front {
 namespace {
 
+constexpr char kOwnProfiles[] = "/etc/cloister/profiles";
+
 [[noreturn]] void fail(const char* what) {
   std::fprintf(stderr, "cloister-front: %s: %s\n", what, std::strerror(errno));
   ::_exit(EX_OSERR);
 }
 
 // Installed, or beside the programs of a build tree; and the administrator's.
-Profiles load_profiles() {
+request::Result<Profiles> load_profiles() {
   char self[4096];
   const ssize_t size = ::readlink("/proc/self/exe", self, sizeof self);
   std::string beside(self, size > 0 ? static_cast<size_t>(size) : 0);
@@ -41,17 +44,27 @@ Profiles load_profiles() {
   const bool installed = ::access(beside.c_str(), F_OK) != 0;
   const Profiles::Directory directories[] = {
       {installed ? CLOISTER_PROFILEDIR : beside},
-      {.path = "/etc/cloister/profiles", .guarded = true, .optional = true}};
-  auto profiles = Profiles::load(directories);
-  if (profiles) return std::move(*profiles);
-  std::fprintf(stderr, "cloister-front: profiles: %s %s\n", profiles.error().field.c_str(),
-               profiles.error().reason.c_str());
-  ::_exit(EX_CONFIG);
+      {.path = kOwnProfiles, .guarded = true, .optional = true}};
+  return Profiles::load(directories);
 }
 
-varlink::Reply refusal(const plan::Peer& peer) {
+std::string text_of(const Problem& wrong) { return wrong.field + ' ' + wrong.reason; }
+
+void complain(const Problem& wrong) {
+  std::fprintf(stderr, "cloister-front: %s\n", text_of(wrong).c_str());
+}
+
+// Why this peer is not served, if it is not.
+std::optional<varlink::Reply> refusal(const plan::Peer& peer,
+                                      const request::Result<Profiles>& profiles) {
   plan::Refusal refusal{};
   refusal.kind = static_cast<plan::RefusalKind>(peer.refuse);
+  if (refusal.kind == plan::RefusalKind::misconfigured)
+    return varlink::misconfigured(peer.wrong.file, peer.wrong.place, peer.wrong.reason);
+  if (refusal.kind == plan::RefusalKind::none) {
+    if (profiles) return {};
+    return varlink::misconfigured(kOwnProfiles, "", text_of(profiles.error()));
+  }
   refusal.limit = peer.limit;
   refusal.requested = peer.in_use;
   std::strcpy(refusal.field, "peer");
@@ -59,14 +72,15 @@ varlink::Reply refusal(const plan::Peer& peer) {
   return reply_to(refusal, "");
 }
 
-int serve_client(Profiles& profiles, Confinement& confinement, pid_t nursery) {
+// `profiles` may be why there are none: then nobody is served.
+int serve_client(request::Result<Profiles>& profiles, Confinement& confinement, pid_t nursery) {
   ::fcntl(plan::kAskFd, F_SETFD, FD_CLOEXEC);
   ::fcntl(plan::kTellFd, F_SETFD, FD_CLOEXEC);
   if (!confinement.enter()) fail("cannot confine itself");
   boost::asio::io_context io(1);
   boost::asio::steady_timer made_ahead(io);  // what Asio makes for the first one
   const sys::UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  warm_up(profiles);
+  if (profiles) warm_up(*profiles);
 
   // A spare waits here.
   auto hello = receive_tell(plan::kTellFd);
@@ -79,6 +93,7 @@ int serve_client(Profiles& profiles, Confinement& confinement, pid_t nursery) {
     for (size_t i = 0; i < std::size(batch->tell.groups) && groups.size() < peer.group_count; ++i)
       groups.push_back(batch->tell.groups[i]);
   }
+  if (!profiles) profiles = load_profiles();  // they may be right by now
   // From here: we are the client. The daemon's log is not the client's to write.
   if (!become(peer, groups)) fail("cannot become the client");
   if (::getppid() != nursery) return EX_OK;  // it ended before its end could end us
@@ -86,29 +101,39 @@ int serve_client(Profiles& profiles, Confinement& confinement, pid_t nursery) {
     if (::dup2(null.borrow(), fd) < 0) fail("cannot let go of the log");
   sys::UniqueFd connection = std::move(hello->descriptors.at(0));
 
-  if (peer.refuse != 0) {
+  if (const auto word = refusal(peer, profiles)) {
     // One word, if it can be said at once, and the end.
-    varlink::FrameWriter writer(varlink::to_text(refusal(peer)), {});
+    varlink::FrameWriter writer(varlink::to_text(*word), {});
     (void)varlink::send(connection.borrow(), writer);
     ::_exit(EX_OK);
   }
   varlink::Connection::Socket socket(io, boost::asio::local::stream_protocol(), connection.take());
-  Session session(io, std::move(socket), make_caller(peer, std::move(groups)), std::move(profiles),
+  Session session(io, std::move(socket), make_caller(peer, std::move(groups)), std::move(*profiles),
                   std::move(hello->descriptors.at(1)));
   session.run();
   return EX_OK;
 }
 
-int run() {
+// For `cloisterd --check`.
+int check_profiles() {
+  const auto profiles = load_profiles();
+  if (profiles) return EX_OK;
+  complain(profiles.error());
+  return EX_CONFIG;
+}
+
+int run(int argc, char** argv) {
+  if (argc == 2 && std::strcmp(argv[1], "--check") == 0) return check_profiles();
   struct stat channel {};
   if (::fstat(plan::kNurseryFd, &channel) < 0 || !S_ISSOCK(channel.st_mode)) {
     std::fputs("cloister-front: started by cloisterd only; see cloisterd(8)\n", stderr);
     return EX_USAGE;
   }
   ::fcntl(plan::kNurseryFd, F_SETFD, FD_CLOEXEC);
-  Profiles profiles = load_profiles();
+  auto profiles = load_profiles();
+  if (!profiles) complain(profiles.error());
   Confinement confinement;
-  warm_up(profiles);
+  if (profiles) warm_up(*profiles);
   const pid_t nursery = ::getpid();
   return serve_nursery(plan::kNurseryFd,
                        [&] { return serve_client(profiles, confinement, nursery); });
@@ -117,4 +142,4 @@ int run() {
 }  // namespace
 }  // namespace cloister::front
 
-int main() { return cloister::front::run(); }
+int main(int argc, char** argv) { return cloister::front::run(argc, argv); }

@@ -119,6 +119,7 @@ varlink::Reply reply_to(const plan::Refusal& refusal, const std::string& id) {
       return varlink::unsupported(refusal.field, refusal.rule);
     case RefusalKind::none:
     case RefusalKind::invalid:
+    case RefusalKind::misconfigured:  // said by main.cpp, which has the place
       break;
   }
   return varlink::invalid_request(refusal.field, refusal.rule, "", "");

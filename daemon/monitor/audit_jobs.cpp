@@ -26,6 +26,7 @@ const char* decision_of(RefusalKind kind) {
     case RefusalKind::denied: return "denied";
     case RefusalKind::busy: return "busy";
     case RefusalKind::launch_failed: return "failed";
+    case RefusalKind::misconfigured: return "misconfigured";
     default: return "refused";
   }
 }

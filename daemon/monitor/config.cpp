@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <set>
@@ -15,18 +16,29 @@ namespace {
 
 std::string read_file(const std::string& path, uid_t owner) {
   const sys::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
-  if (!fd) throw Wrong{std::strerror(errno)};
+  if (!fd) wrong("", std::strerror(errno));
   struct stat info {};
-  if (::fstat(fd.borrow(), &info) < 0) throw Wrong{std::strerror(errno)};
-  if (!S_ISREG(info.st_mode)) throw Wrong{"is not a regular file"};
+  if (::fstat(fd.borrow(), &info) < 0) wrong("", std::strerror(errno));
+  if (!S_ISREG(info.st_mode)) wrong("", "is not a regular file");
   if (info.st_uid != 0 && info.st_uid != owner)
-    throw Wrong{"is owned by uid " + std::to_string(info.st_uid) + ", must be owned by uid " +
-                std::to_string(owner)};
-  if (info.st_mode & (S_IWGRP | S_IWOTH)) throw Wrong{"is writable by others; chmod go-w it"};
-  if (info.st_size > 1 << 20) throw Wrong{"is larger than 1 MiB"};
+    wrong("", "is owned by uid " + std::to_string(info.st_uid) + ", must be owned by uid " +
+                  std::to_string(owner));
+  if (info.st_mode & (S_IWGRP | S_IWOTH)) wrong("", "is writable by others; chmod go-w it");
+  if (info.st_size > 1 << 20) wrong("", "is larger than 1 MiB");
   std::string text(static_cast<size_t>(info.st_size), '\0');
-  if (::read(fd.borrow(), text.data(), text.size()) != info.st_size) throw Wrong{"cannot be read"};
+  if (::read(fd.borrow(), text.data(), text.size()) != info.st_size) wrong("", "cannot be read");
   return text;
+}
+
+// nlohmann says where, and then the text that it found there, which is left out:
+// who may ask the service may not be allowed to read the file.
+[[noreturn]] void wrong_at(std::string_view text, const json::parse_error& error) {
+  const std::string_view before = text.substr(0, error.byte);
+  const auto lines = 1 + std::count(before.begin(), before.end(), '\n');
+  std::string reason = error.what();
+  if (const size_t at = reason.find("syntax error"); at != reason.npos) reason.erase(0, at);
+  reason.erase(std::min(reason.find("; last read"), reason.size()));
+  wrong("line " + std::to_string(lines), reason);
 }
 
 json parse(std::string_view text) {
@@ -44,8 +56,10 @@ json parse(std::string_view text) {
     json tree = json::parse(text, callback, true, true);
     if (repeated) wrong(*repeated, "stands twice");
     return tree;
+  } catch (const json::parse_error& error) {
+    wrong_at(text, error);
   } catch (const json::exception& error) {
-    throw Wrong{error.what()};
+    wrong("", error.what());
   }
 }
 
@@ -99,7 +113,7 @@ constexpr Member<Settings> kSettings[] = {
 
 Config config_of(std::string_view text) {
   const json tree = parse(text);
-  if (!tree.is_object()) throw Wrong{"must hold one JSON object"};
+  if (!tree.is_object()) wrong("", "must hold one JSON object");
   Settings settings;
   read_members("", tree, kSettings, settings);
   settings.config.policy = policy(settings.rules, settings.quota);
@@ -108,21 +122,21 @@ Config config_of(std::string_view text) {
 
 }  // namespace
 
-std::string parse_config(std::string_view text, Config& config) {
+Misconfiguration parse_config(std::string_view text, Config& config) {
   try {
     config = config_of(text);
     return {};
   } catch (const Wrong& problem) {
-    return problem.what;
+    return {{}, problem.member, problem.what};
   }
 }
 
-std::string read_config(const std::string& path, uid_t owner, Config& config) {
+Misconfiguration read_config(const std::string& path, uid_t owner, Config& config) {
   try {
     config = config_of(read_file(path, owner));
     return {};
   } catch (const Wrong& problem) {
-    return path + ": " + problem.what;
+    return {path, problem.member, problem.what};
   }
 }
 

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "lease.hpp"
+#include "misconfiguration.hpp"
 #include "policy.hpp"
 #include "subordinate.hpp"
 
@@ -30,19 +31,19 @@ struct Config {
   std::string scratch;                   // for directories on disk; empty: the usual place
   Pool lease;
   SubordinateIds subordinate;  // of its own files, see read_subordinate()
+  Misconfiguration wrong;      // if there is one, the rest says nothing
 };
 
-// Fills `config` from `path`. An empty string, or the sentence that says what
-// is wrong, and `config` is what it was: an unknown or repeated member, a wrong
-// type, an unknown user, a file that somebody other than `owner` could write.
-std::string read_config(const std::string& path, uid_t owner, Config& config);
+// Fills `config` from `path`. Where anything is wrong `config` is what it was: an
+// unknown or repeated member, a wrong type, an unknown user, a file that somebody
+// other than `owner` could write.
+Misconfiguration read_config(const std::string& path, uid_t owner, Config& config);
 // The same of a text.
-std::string parse_config(std::string_view text, Config& config);
+Misconfiguration parse_config(std::string_view text, Config& config);
 
 // Adds what /etc/subuid and /etc/subgid say; lines that make no sense are told
-// on standard error. An empty string, or why the service cannot run by them: in
-// the service of root others can write them, or the pool of leases has ids that
-// are somebody's there.
-std::string read_subordinate(bool of_root, Config& config);
+// on standard error. Wrong are: files that others can write, in the service of
+// root; and a pool of leases that has ids that are somebody's there.
+Misconfiguration read_subordinate(bool of_root, Config& config);
 
 }  // namespace cloister::monitor

@@ -42,16 +42,16 @@ Pool pool(const std::string& member, const json& value) {
   return pool;
 }
 
-std::string read_subordinate(bool of_root, Config& config) {
+Misconfiguration read_subordinate(bool of_root, Config& config) {
   std::vector<std::string> complaints;
-  const std::string problem = config.subordinate.read_files(of_root, find_user, complaints);
+  Misconfiguration wrong = config.subordinate.read_files(of_root, find_user, complaints);
   for (const std::string& complaint : complaints)
     std::fprintf(stderr, "cloisterd: passed over %s\n", complaint.c_str());
-  if (!problem.empty() || config.lease.count == 0) return problem;
+  if (wrong || config.lease.count == 0) return wrong;
   for (const SubordinateFile* file : {&config.subordinate.uids, &config.subordinate.gids})
     if (const auto owner = file->owner_within(config.lease.first, config.lease.count))
-      return "lease: has ids that are subordinate to uid " + std::to_string(*owner) +
-             ", see subuid(5) and subgid(5)";
+      return {{}, "lease", "has ids that are subordinate to uid " + std::to_string(*owner) +
+                               ", see subuid(5) and subgid(5)"};
   return {};
 }
 

@@ -18,7 +18,7 @@ uint32_t id(const std::string& member, const json& value) {
 }  // namespace
 
 void wrong(const std::string& member, const std::string& what) {
-  throw Wrong{member + ": " + what};
+  throw Wrong{member, what};
 }
 
 int64_t whole(const std::string& member, const json& value, int64_t low, int64_t high) {

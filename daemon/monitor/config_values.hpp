@@ -17,7 +17,7 @@ using nlohmann::json;
 
 // Thrown by these and caught by read_config().
 struct Wrong {
-  std::string what;
+  std::string member, what;  // no member: the file itself
 };
 [[noreturn]] void wrong(const std::string& member, const std::string& what);
 

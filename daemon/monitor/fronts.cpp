@@ -46,6 +46,21 @@ bool send_tell(int socket, const plan::Tell& tell, std::span<const int> descript
   return sys::send_rights(socket, &tell, sizeof tell, descriptors, MSG_DONTWAIT);
 }
 
+// As much as there is room for. What is no printable ASCII would be cut in two, or
+// be none in JSON.
+template <size_t n>
+void put(std::string_view text, char (&into)[n]) {
+  text = text.substr(0, n - 1);
+  std::replace_copy_if(text.begin(), text.end(), into,
+                       [](unsigned char byte) { return byte < 0x20 || byte > 0x7e; }, '?');
+}
+
+void put(const Misconfiguration& wrong, plan::Misconfigured& into) {
+  put(wrong.file, into.file);
+  put(wrong.place, into.place);
+  put(wrong.reason, into.reason);
+}
+
 }  // namespace
 
 Front::Front(Fronts& owner, sys::UniqueFd pidfd, sys::UniqueFd asks, sys::UniqueFd tells)
@@ -210,7 +225,7 @@ void Fronts::replenish() {
 }
 
 bool Fronts::assign(sys::UniqueFd connection, Peer peer, plan::Mode mode,
-                    const plan::Refusal& refuse) {
+                    const plan::Refusal& refuse, const Misconfiguration& wrong) {
   while (!waiting_.empty() && has_ended(waiting_.front()->end_.native_handle()))
     waiting_.pop_front();  // its end is on its way to us
   if (waiting_.empty()) waiting_.push_back(start());
@@ -230,6 +245,7 @@ bool Fronts::assign(sys::UniqueFd connection, Peer peer, plan::Mode mode,
   hello.peer.limit = static_cast<uint32_t>(refuse.limit);
   hello.peer.in_use = static_cast<uint32_t>(refuse.requested);
   std::copy(std::begin(refuse.rule), std::end(refuse.rule), hello.peer.rule);
+  if (refuse.kind == plan::RefusalKind::misconfigured) put(wrong, hello.peer.wrong);
   front->peer_ = std::move(peer);
   assigned_.insert(front);
   front->tell(hello, {connection.borrow(), front->plan()});

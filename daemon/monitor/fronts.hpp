@@ -14,6 +14,7 @@
 #include <set>
 #include <vector>
 
+#include "misconfiguration.hpp"
 #include "peer.hpp"
 #include "plan/messages.hpp"
 #include "spawn.hpp"
@@ -72,8 +73,10 @@ class Fronts {
   Fronts(boost::asio::io_context& io, sys::UniqueFd executable, unsigned spares, Handlers handlers);
 
   // Gives the connection, unread, to a front. `refuse.kind` not `none`: the front
-  // says so to the client and hangs up. False when no front can be had.
-  bool assign(sys::UniqueFd connection, Peer peer, plan::Mode mode, const plan::Refusal& refuse);
+  // says so to the client and hangs up; `wrong` is what it says if that is
+  // `misconfigured`. False when no front can be had.
+  bool assign(sys::UniqueFd connection, Peer peer, plan::Mode mode, const plan::Refusal& refuse,
+              const Misconfiguration& wrong);
 
   // Starts spares until there are enough; call when nothing is urgent.
   void replenish();

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -21,9 +22,12 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 
+#include "config_source.hpp"
 #include "monitor.hpp"
+#include "reload.hpp"
 
 namespace cloister::monitor {
 namespace {
@@ -31,9 +35,14 @@ namespace {
 constexpr char kUsage[] =
     "usage: cloisterd [--socket PATH [--socket-mode MODE]] [--runtime-dir DIR] [--config FILE]\n"
     "                 [--user] [--private FD] [--front PATH] [--init PATH] [--journal PATH]\n"
+    "       cloisterd --check [--config FILE]\n"
+    "       cloisterd --reload [--user] [--runtime-dir DIR]\n"
     "The service that launches processes for cloister(1). See cloisterd(8).\n";
 
+enum class Doing { serve, check, reload };
+
 struct Options {
+  Doing doing = Doing::serve;
   std::string socket, runtime, config, front, init, journal = "/run/systemd/journal/socket";
   mode_t socket_mode = 0660;
   int private_fd = -1;
@@ -59,7 +68,7 @@ int number(const char* option, const char* text, int base) {
 }
 
 Options parse(int argc, char** argv) {
-  enum { socket = 1, socket_mode, runtime, config, user, private_fd, front, init, journal, help, version };
+  enum { socket = 1, socket_mode, runtime, config, user, private_fd, front, init, journal, check, reload, help, version };
   static const option kOptions[] = {
       {"socket", required_argument, nullptr, socket},
       {"socket-mode", required_argument, nullptr, socket_mode},
@@ -70,6 +79,8 @@ Options parse(int argc, char** argv) {
       {"front", required_argument, nullptr, front},
       {"init", required_argument, nullptr, init},
       {"journal", required_argument, nullptr, journal},
+      {"check", no_argument, nullptr, check},
+      {"reload", no_argument, nullptr, reload},
       {"help", no_argument, nullptr, help},
       {"version", no_argument, nullptr, version},
       {}};
@@ -87,13 +98,15 @@ Options parse(int argc, char** argv) {
       case front: options.front = optarg; break;
       case init: options.init = optarg; break;
       case journal: options.journal = optarg; break;
+      case check: options.doing = Doing::check; break;
+      case reload: options.doing = Doing::reload; break;
       case help: std::fputs(kUsage, stdout); std::exit(EX_OK);
       case version: std::puts("cloisterd " CLOISTER_VERSION); std::exit(EX_OK);
       default: std::fputs(kUsage, stderr); std::exit(EX_USAGE);
     }
   }
   if (optind != argc) fail(EX_USAGE, std::string("what is \"") + argv[optind] + "\"? See --help");
-  if (options.private_fd >= 0) return options;
+  if (options.private_fd >= 0 || options.doing == Doing::check) return options;
   if (options.runtime.empty() && !options.socket.empty()) {
     const size_t slash = options.socket.rfind('/');
     options.runtime = slash == std::string::npos ? "." : options.socket.substr(0, slash);
@@ -223,53 +236,40 @@ void prepare_process(const Options& options) {
   }
 }
 
-// Where root's configuration is; empty: there is none, and that is no fault.
-std::string config_path(const Options& options) {
-  const char standard[] = "/etc/cloister/cloisterd.json";
-  if (!options.config.empty()) return options.config;
-  return !options.user && ::access(standard, F_OK) == 0 ? standard : "";
+ConfigSource config_source(const Options& options) {
+  return {options.config, !options.user && options.private_fd < 0, !options.user};
 }
 
-// Where scratch directories on disk lie, unless root says otherwise; empty:
-// nowhere. What is in a cache of a user's may vanish, as the XDG base directory
-// specification has it.
-std::string scratch_path() {
-  if (::geteuid() == 0) return "/var/lib/cloister/scratch";
-  const char* cache = ::getenv("XDG_CACHE_HOME");
-  if (cache && *cache == '/') return std::string(cache) + "/cloister/scratch";
-  const char* home = ::getenv("HOME");
-  return home && *home == '/' ? std::string(home) + "/.cache/cloister/scratch" : "";
+// --check: what a start or a reload would find wrong, profiles included.
+int check(const Options& options) {
+  ConfigSource source = config_source(options);
+  const std::string path = source.path();
+  const Misconfiguration wrong = source.first().wrong;
+  if (wrong) fail(EX_CONFIG, wrong.text());
+  if (!reserve_low_fds()) fail_errno(EX_OSERR, "cannot open /dev/null");
+  const sys::UniqueFd front = need_program(options.front, "cloister-front");
+  const char* const argv[] = {"cloister-front", "--check", nullptr};
+  Spawn order{front.borrow(), argv[0], {}};
+  order.argv = argv;
+  int status = -1;
+  if (const Child child = spawn(order); child.pid < 0 || ::waitpid(child.pid, &status, 0) < 0)
+    fail_errno(EX_OSERR, "cannot run cloister-front");
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != EX_OK) return EX_CONFIG;
+  std::printf("cloisterd: %s\n", path.empty() ? "there is no configuration file, and none is needed"
+                                              : (path + ": nothing is wrong").c_str());
+  return EX_OK;
 }
 
-// What is opened once, at the start.
-const char* changed_for_good(const Config& now, const Config& fresh) {
-  if (fresh.cgroup != now.cgroup) return "cgroup";
-  if (fresh.pasta != now.pasta) return "pasta";
-  if (fresh.scratch != now.scratch) return "scratch";
-  return nullptr;
-}
-
-// All or nothing: what the new file says, or as it was. One that is not there
-// any more takes no rule away.
-void reload(const Options& options, Monitor& monitor, bool& configured) {
-  const std::string path = config_path(options);
-  Config fresh;
-  std::string problem;
-  if (!path.empty())
-    problem = read_config(path, ::geteuid(), fresh);
-  else if (configured)
-    problem = "the configuration is not there any more";
-  if (problem.empty()) problem = read_subordinate(!options.user && options.private_fd < 0, fresh);
-  if (fresh.scratch.empty()) fresh.scratch = scratch_path();
-  if (const char* member = changed_for_good(monitor.config(), fresh); member && problem.empty())
-    problem = path + ": " + member + ": cannot change while the service runs";
-  if (!problem.empty()) {
-    std::fprintf(stderr, "cloisterd: not reloaded, all stays as it was: %s\n", problem.c_str());
-    return;
+ReloadSocket::Outcome reload(ConfigSource& source, Monitor& monitor) {
+  Config fresh = source.again(monitor.config());
+  ReloadSocket::Outcome outcome{!fresh.wrong, "not reloaded: " + fresh.wrong.text()};
+  if (outcome.done) {
+    const std::string path = source.path();
+    outcome.text = "reloaded " + (path.empty() ? std::string("nothing") : path);
+    monitor.adopt(std::move(fresh));
   }
-  configured = !path.empty();
-  monitor.adopt(std::move(fresh));
-  std::fprintf(stderr, "cloisterd: reloaded %s\n", configured ? path.c_str() : "nothing");
+  std::fprintf(stderr, "cloisterd: %s\n", outcome.text.c_str());
+  return outcome;
 }
 
 void read_signals(boost::asio::posix::stream_descriptor& signals, Monitor& monitor,
@@ -286,6 +286,8 @@ void read_signals(boost::asio::posix::stream_descriptor& signals, Monitor& monit
 
 int run(int argc, char** argv) {
   Options options = parse(argc, argv);
+  if (options.doing == Doing::check) return check(options);
+  if (options.doing == Doing::reload) return ask_to_reload(options.runtime);
   sys::UniqueFd only, listener = activated_socket();
   if (options.private_fd >= 0) {
     only.reset(::fcntl(options.private_fd, F_DUPFD_CLOEXEC, kReservedFds));
@@ -295,18 +297,11 @@ int run(int argc, char** argv) {
   }
   prepare_process(options);
 
-  Config config;
-  const std::string path = config_path(options);
-  bool configured = !path.empty();
-  if (configured) {
-    const std::string problem = read_config(path, ::geteuid(), config);
-    if (!problem.empty()) fail(EX_CONFIG, problem);
-  }
-  const bool of_root = !only && !options.user;
-  if (const std::string problem = read_subordinate(of_root, config); !problem.empty())
-    fail(EX_CONFIG, problem);
+  ConfigSource source = config_source(options);
+  Config config = source.first();
+  if (config.wrong)
+    std::fprintf(stderr, "cloisterd: serves nobody: %s\n", config.wrong.text().c_str());
   if (only) config.spare_fronts = 1;
-  if (config.scratch.empty()) config.scratch = scratch_path();
 
   sigset_t heard;
   ::sigemptyset(&heard);
@@ -318,6 +313,7 @@ int run(int argc, char** argv) {
                     open_program(find_program("", "cloister-sweep"))};
   sys::UniqueFd records = only ? sys::UniqueFd() : record_directory(options.runtime);
   if (records) sweep_records(records);
+  const int records_at = records.borrow();
   const plan::Mode mode = only           ? plan::Mode::private_
                           : options.user ? plan::Mode::user
                                          : plan::Mode::system;
@@ -325,7 +321,10 @@ int run(int argc, char** argv) {
   Monitor monitor(io, std::move(config), mode, std::move(programs), std::move(records),
                   options.journal);
   boost::asio::posix::stream_descriptor signals(io, ::signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK));
-  const std::function<void()> on_hangup = [&] { reload(options, monitor, configured); };
+  const ReloadSocket::Reload reload_now = [&] { return reload(source, monitor); };
+  const std::function<void()> on_hangup = [&] { reload_now(); };
+  std::optional<ReloadSocket> reload_socket;
+  if (records_at >= 0) reload_socket.emplace(io, records_at, reload_now);
   read_signals(signals, monitor, on_hangup);
   const bool bound = !only && !listener;
   if (only)

@@ -140,7 +140,9 @@ plan::Refusal Monitor::confined(const Peer& peer, bool complete) const {
 
 void Monitor::hand_over(sys::UniqueFd connection, Peer peer, plan::Refusal refuse) {
   if (refuse.kind == RefusalKind::none) {
-    refuse = confined(peer, complete(peer, connection.borrow()));
+    const bool whole = complete(peer, connection.borrow());
+    refuse = config_.wrong ? plan::Refusal{.kind = RefusalKind::misconfigured}
+                           : confined(peer, whole);
     // If it is let through all the same: at least nothing that a filter was to
     // keep from it comes by a set-uid program.
     if (surroundings_.filters(peer)) peer.no_new_privs = true;
@@ -150,7 +152,8 @@ void Monitor::hand_over(sys::UniqueFd connection, Peer peer, plan::Refusal refus
   if (refuse.kind != RefusalKind::none)
     audit_.refused(uid, refuse);
   peer.ids = jobs_.ids_of(uid);
-  if (!fronts_.assign(std::move(connection), std::move(peer), mode_, refuse)) uncount(uid);
+  if (!fronts_.assign(std::move(connection), std::move(peer), mode_, refuse, config_.wrong))
+    uncount(uid);
   replenish_soon();
 }
 

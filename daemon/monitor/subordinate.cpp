@@ -129,8 +129,8 @@ std::optional<uid_t> SubordinateFile::owner_within(uint32_t first, uint32_t coun
   return std::nullopt;
 }
 
-std::string SubordinateIds::read_files(bool root_only, const SubordinateFile::FindUser& find,
-                                       std::vector<std::string>& complaints) {
+Misconfiguration SubordinateIds::read_files(bool root_only, const SubordinateFile::FindUser& find,
+                                            std::vector<std::string>& complaints) {
   SubordinateIds fresh;
   struct File {
     const char* path;
@@ -139,7 +139,7 @@ std::string SubordinateIds::read_files(bool root_only, const SubordinateFile::Fi
   for (const File& file : {File{"/etc/subuid", fresh.uids}, File{"/etc/subgid", fresh.gids}}) {
     std::string text;
     if (const std::string problem = read_file(file.path, root_only, text); !problem.empty())
-      return std::string(file.path) + ": " + problem;
+      return {file.path, {}, problem};
     std::vector<std::string> own;
     file.into.read(text, find, own);
     for (const std::string& complaint : own)

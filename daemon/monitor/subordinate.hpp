@@ -16,6 +16,8 @@
 #include <string_view>
 #include <vector>
 
+#include "misconfiguration.hpp"
+
 namespace cloister::monitor {
 
 struct IdSpan {
@@ -51,9 +53,8 @@ struct SubordinateIds {
 
   // Reads /etc/subuid and /etc/subgid; a file that is not there says nothing.
   // With `root_only` a file that somebody else could have written is an error.
-  // An empty string, or what is wrong.
-  std::string read_files(bool root_only, const SubordinateFile::FindUser& find,
-                         std::vector<std::string>& complaints);
+  Misconfiguration read_files(bool root_only, const SubordinateFile::FindUser& find,
+                              std::vector<std::string>& complaints);
 };
 
 }  // namespace cloister::monitor

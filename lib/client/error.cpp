@@ -69,6 +69,14 @@ std::string busy(const Json& fields) {
   return text;
 }
 
+std::string misconfigured(const Json& fields) {
+  std::string text = "the service is misconfigured and serves nobody: ";
+  for (const char* where : {"file", "place"})
+    if (const auto part = string_of(fields, where); !part.empty()) text += part + ": ";
+  return text + string_of(fields, "reason") +
+         " (for its administrator: cloisterd --check, then --reload)";
+}
+
 }  // namespace
 
 bool Error::is(std::string_view short_name) const {
@@ -95,6 +103,7 @@ std::string Error::message() const {
   if (is("Denied")) return denied(fields);
   if (is("LaunchFailed")) return launch_failed(fields);
   if (is("Busy")) return busy(fields);
+  if (is("Misconfigured")) return misconfigured(fields);
   if (is("NoSuchJob"))
     return "there is no job " + string_of(fields, "id") + " of yours (List shows those there are)";
   if (is("Unsupported"))

@@ -67,6 +67,13 @@ enum class TellKind : uint32_t {
 // leases of whole blocks and of single ids.
 inline constexpr uint32_t kSubuids = 1, kSubgids = 2, kLeasedBlocks = 4, kLeasedIds = 8;
 
+// What is wrong with root's configuration, and where; NULs included.
+struct Misconfigured {
+  char file[256];
+  char place[256];  // empty: the whole file
+  char reason[256];
+};
+
 // The kernel's word on who is connected.
 struct Peer {
   uint32_t uid, gid;
@@ -78,6 +85,7 @@ struct Peer {
   uint32_t limit, in_use;  // busy
   uint32_t ids;  // kSubuids | ...
   char rule[64];    // denied, busy
+  Misconfigured wrong;
 };
 
 enum class Mode : uint32_t { system, user, private_ };
@@ -95,6 +103,7 @@ enum class RefusalKind : uint32_t {
   unsupported,    // field = feature
   shutting_down,
   key_reused,     // idempotency_key names another request
+  misconfigured,  // of Peer alone, where it has the rest
 };
 
 struct Refusal {

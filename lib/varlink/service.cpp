@@ -138,6 +138,11 @@ Reply busy(std::optional<int64_t> retry_after_ms, std::optional<int64_t> running
                 {"limit", number_or_null(limit)}});
 }
 
+Reply misconfigured(std::string_view file, std::string_view place, std::string_view reason) {
+  return error(kLauncher, "Misconfigured",
+               {{"file", text_or_null(file)}, {"place", text_or_null(place)}, {"reason", reason}});
+}
+
 Reply no_such_job(std::string_view id) { return error(kLauncher, "NoSuchJob", {{"id", id}}); }
 
 Reply unsupported(std::string_view feature, std::string_view reason) {

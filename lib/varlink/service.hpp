@@ -47,6 +47,7 @@ Reply denied(std::string_view field, std::string_view rule, std::optional<int64_
 Reply busy(std::optional<int64_t> retry_after_ms, std::optional<int64_t> running,
            std::optional<int64_t> queued, std::optional<int64_t> limit,
            std::string_view rule = {});
+Reply misconfigured(std::string_view file, std::string_view place, std::string_view reason);
 Reply no_such_job(std::string_view id);
 Reply unsupported(std::string_view feature, std::string_view reason);
 

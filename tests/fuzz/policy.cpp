@@ -60,14 +60,14 @@ void policy(Bytes input) {
   const std::string_view text(reinterpret_cast<const char*>(input.data()), input.size());
   Config config;
   config.connections = 7;
-  const std::string problem = monitor::parse_config(text, config);
-  if (!problem.empty()) {
+  if (const auto wrong = monitor::parse_config(text, config)) {
+    require(!wrong.text().empty(), "what is refused has a reason");
     require(config.connections == 7 && config.policy.rules.empty(), "what is refused changes nothing");
     return;
   }
   answers(config.policy);
   Config again;
-  require(monitor::parse_config(text, again).empty() &&
+  require(!monitor::parse_config(text, again) &&
               again.policy.rules.size() == config.policy.rules.size(),
           "what is accepted is accepted again");
 }

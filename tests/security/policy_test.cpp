@@ -50,7 +50,7 @@ Json real_time() {
   return {{"scheduler", {{"policy", "SCHED_FIFO"}, {"priority", 1}}}};
 }
 
-TEST_CASE("PKG-06 a configuration with a fault in it keeps the service from starting") {
+TEST_CASE("PKG-06 a fault in the configuration is told by its place") {
   NEEDS_ROOT();
   const auto rule = [](const std::string& members) {
     return R"({"rules": [{"name": "r", )" + members + "}]}";
@@ -59,9 +59,9 @@ TEST_CASE("PKG-06 a configuration with a fault in it keeps the service from star
   const struct {
     std::string text, names;
   } kFaults[] = {
-      {"", "parse"},
+      {"", "syntax error"},
       {"[]", "one JSON object"},
-      {"{} {}", "parse"},
+      {"{} {}", "syntax error"},
       {R"({"nonsense": 1})", "nonsense: is not known"},
       {R"({"grants": []})", "grants: is not known"},
       {R"({"keep_verdicts_s": 1, "keep_verdicts_s": 2})", "keep_verdicts_s: stands twice"},

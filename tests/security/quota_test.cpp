@@ -131,7 +131,7 @@ TEST_CASE("PKG-06 a reload is all or nothing, and for what is decided from then 
     std::string text, names;
     mode_t mode;
   } kFaults[] = {
-      {"{", "parse", 0644},
+      {"{", "syntax error", 0644},
       {R"({"rules": [{"name": "new", "allow": {"nise": 6}}]})", "rules[0].allow.nise:", 0644},
       {R"({"rules": [{"name": "new"}], "spare_fronts": 65})", "spare_fronts:", 0644},
       {R"({"rules": [{"name": "new"}], "cgroup": "none"})", "cgroup:", 0644},

@@ -34,10 +34,15 @@ Ruled::Ruled(const Json& config, const std::vector<std::string>& options)
       log_(log_file()) {
   check(chmod(directory_.c_str(), 0755), "chmod");
   write(config.dump());
-  std::vector<std::string> words = {"--config", path_};
-  words.insert(words.end(), options.begin(), options.end());
+  options_ = {"--config", path_};
+  options_.insert(options_.end(), options.begin(), options.end());
+  restart();
+}
+
+void Ruled::restart() {
+  service_.reset();
   const Redirected log(log_.get());
-  service_ = std::make_unique<Service>(World::get().root(), directory_, words);
+  service_ = std::make_unique<Service>(World::get().root(), directory_, options_);
 }
 
 void Ruled::write(const std::string& text, mode_t mode) {
@@ -57,30 +62,35 @@ std::string Ruled::reload() {
   return news;
 }
 
-std::string complaint_about(const std::string& text, mode_t mode, uid_t owner) {
+Ran run_cloisterd(const Who& who, const std::vector<std::string>& options) {
   const World& world = World::get();
-  const std::string directory = World::get().directory_of(world.root());
-  const std::string config = directory + "/cloisterd.json";
+  std::vector<std::string> words = {world.program("cloisterd"), "--front",
+                                    world.program("cloister-front"), "--init",
+                                    world.program("cloister-init")};
+  words.insert(words.end(), options.begin(), options.end());
+  const Fd log = log_file();
+  const int status = wait_for(child([&] {
+    check(dup2(log.get(), 1), "dup2");
+    check(dup2(log.get(), 2), "dup2");
+    if (who.uid != 0) become(who);
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    return execv(argv[0], argv.data());
+  }));
+  CHECK(WIFEXITED(status));
+  return {WEXITSTATUS(status), content_of(log.get())};
+}
+
+std::string complaint_about(const std::string& text, mode_t mode, uid_t owner) {
+  const std::string config = World::get().directory_of(World::get().root()) + "/cloisterd.json";
   write_file(config, text, mode);
   check(chmod(config.c_str(), mode), "chmod");
   check(chown(config.c_str(), owner, static_cast<gid_t>(-1)), "chown");
-  const Fd log = log_file();
-  const std::string program = world.program("cloisterd"), front = world.program("cloister-front"),
-                    init = world.program("cloister-init"), socket = directory + "/socket";
-  const pid_t pid = child([&] {
-    check(dup2(log.get(), 2), "dup2");
-    return execl(program.c_str(), "cloisterd", "--config", config.c_str(), "--socket",
-                 socket.c_str(), "--front", front.c_str(), "--init", init.c_str(), nullptr);
-  });
-  const bool started = eventually(
-      [&] { return !alive(pid) || access(socket.c_str(), F_OK) == 0; });
-  const bool lives = started && alive(pid);
-  if (lives) kill(pid, SIGTERM);
-  const int status = wait_for(pid);
-  if (lives) return {};
-  CHECK(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 78);  // EX_CONFIG
-  return content_of(log.get());
+  const Ran ran = run_cloisterd(World::get().root(), {"--check", "--config", config});
+  if (ran.code == 0) return {};
+  CHECK(ran.code == 78);  // EX_CONFIG
+  return ran.said;
 }
 
 Json modest(const World& world, const std::vector<std::string>& arguments) {

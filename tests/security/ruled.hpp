@@ -18,6 +18,9 @@ class Ruled {
   const std::string& socket() const { return service_->socket(); }
   const std::string& path() const { return path_; }
   void write(const std::string& text, mode_t mode = 0644);
+  // The programs and the file as they are now.
+  void restart();
+  std::string runtime() const { return directory_ + "/run"; }
   // SIGHUP, and what the service said about it.
   std::string reload();
   // All that it has said on standard error.
@@ -27,12 +30,19 @@ class Ruled {
 
  private:
   std::string directory_, path_;
+  std::vector<std::string> options_;
   Fd log_;
   std::unique_ptr<Service> service_;
 };
 
-// What cloisterd says when it does not start with this configuration; empty
-// when it does, and then it was ended.
+struct Ran {
+  int code;
+  std::string said;  // on both standard output and standard error
+};
+// cloisterd, with the programs of this build, to its end.
+Ran run_cloisterd(const Who& who, const std::vector<std::string>& options);
+
+// What `cloisterd --check` says of this configuration; empty: nothing is wrong.
 std::string complaint_about(const std::string& text, mode_t mode = 0644, uid_t owner = 0);
 
 // {"rules": [RULE, ...]}
