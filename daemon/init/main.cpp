@@ -36,13 +36,6 @@ namespace {
 
 Job the_job;
 
-// CLOCK_BOOTTIME of the host: init itself never enters a time namespace.
-int64_t boottime_ns() {
-  timespec now{};
-  call(Call::clock_gettime, CLOCK_BOOTTIME, &now);
-  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
-
 void begin(Job& job) {
   job.record.entered_at_ns = boottime_ns();
   job.step = Step::start;
@@ -120,6 +113,13 @@ void read_plan(Job& job) {
 }
 
 }  // namespace
+
+// CLOCK_BOOTTIME of the host: init itself never enters a time namespace.
+int64_t boottime_ns() {
+  timespec now{};
+  call(Call::clock_gettime, CLOCK_BOOTTIME, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
 
 void finish(Job& job) {
   job.record.ended_at_ns = boottime_ns();

@@ -26,6 +26,7 @@ int64_t microseconds(const __kernel_old_timeval& time) {
 void payload_ended(Job& job, const siginfo_t& info, const rusage& used) {
   job.payload_alive = false;
   plan::ExitRecord& record = job.record;
+  record.exited_at_ns = boottime_ns();
   record.wait_status = whole_status(info);
   record.child_code = info.si_code;
   record.child_status = info.si_status;

@@ -141,5 +141,6 @@ void kill_everything(Job& job);
 void signal_everything(Job& job, int signal);
 void reap_until_ended(Job& job);
 [[noreturn]] void finish(Job& job);
+int64_t boottime_ns();
 
 }  // namespace cloister::init

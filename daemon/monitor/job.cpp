@@ -35,18 +35,6 @@ int64_t now_ns(clockid_t clock) {
   return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
-// Signals that a program brings on itself by what it executes or by a limit
-// of its own. Any other fatal signal was sent by somebody.
-bool raised_by_itself(int signal) {
-  switch (signal) {
-    case SIGILL: case SIGTRAP: case SIGABRT: case SIGBUS: case SIGFPE: case SIGSEGV: case SIGSYS:
-    case SIGPIPE: case SIGALRM: case SIGVTALRM: case SIGPROF: case SIGXCPU: case SIGXFSZ:
-      return true;
-    default:
-      return false;
-  }
-}
-
 }  // namespace
 
 MappedPlan::MappedPlan(sys::UniqueFd memfd, uint32_t bytes, plan::Flaw& flaw) {
@@ -84,6 +72,9 @@ Job::Job(Workshop& shop, const Peer& owner, MappedPlan plan, uint64_t serial)
   state_.mode = shop.mode;
   state_.accepted_at_ns = now_ns(CLOCK_REALTIME);
   real_minus_boot_ns_ = state_.accepted_at_ns - now_ns(CLOCK_BOOTTIME);
+  acts_.stop_signal = this->plan()->stop_signal;
+  acts_.stop_timeout_ns = static_cast<int64_t>(this->plan()->stop_timeout_ms) * 1'000'000;
+  acts_.filter_signals = (this->plan()->seccomp_flags & plan::kFilterSignals) != 0;
 }
 
 void Job::observe(OnEvent event, OnRefused refused, OnGone gone) {
@@ -103,6 +94,8 @@ bool Job::send(plan::CommandKind kind, int signal, plan::Scope scope) {
 void Job::kill_init() {
   ::syscall(SYS_pidfd_send_signal, end_.native_handle(), SIGKILL, nullptr, 0);
 }
+
+void Job::note_sent(int signal, uid_t by) { acts_.sent.note(signal, by, now_ns(CLOCK_BOOTTIME)); }
 
 void Job::announce(JobPhase phase) {
   before_ = std::exchange(state_.phase, phase);
@@ -164,7 +157,7 @@ void Job::on_report(const plan::Report& report, const plan::Fact* facts, pid_t s
       return;
     case plan::ReportKind::started:
       state_.started_at_ns = now_ns(CLOCK_REALTIME);
-      if (intent_ == Cause::payload) deadline_.cancel();
+      if (!ending()) deadline_.cancel();
       return announce(JobPhase::running);
     case plan::ReportKind::stopped:
       state_.stop_signal = static_cast<int32_t>(report.detail);
@@ -206,16 +199,14 @@ bool Job::signal(int signal, plan::Scope scope, uid_t by) {
   if (!running() || state_.phase == JobPhase::preparing) return false;
   if (finishing_) return true;  // as a zombie takes it
   if (!send(plan::CommandKind::signal, signal, scope)) return false;
-  state_.killed_signal = signal;
-  state_.killed_by = by;
+  note_sent(signal, by);
   return true;
 }
 
 void Job::kill(Cause cause, uid_t by) {
   if (!alive()) return;
-  if (intent_ == Cause::payload) intent_ = cause;
-  state_.killed_signal = SIGKILL;
-  state_.killed_by = by;
+  if (!ending()) acts_.intent = cause;
+  note_sent(SIGKILL, by);
   Cgroups::kill(leaves_);
   // Init may be blocked in a step, where nothing of the payload runs yet; later
   // an init that lets its queue fill up and has to obey is one that is stuck.
@@ -225,10 +216,10 @@ void Job::kill(Cause cause, uid_t by) {
 void Job::stop(Cause cause, uid_t by, std::chrono::milliseconds timeout) {
   if (!alive()) return;
   if (state_.phase == JobPhase::preparing || timeout.count() == 0) return kill(cause, by);
-  if (intent_ == Cause::payload) intent_ = cause;
+  if (!ending()) acts_.intent = cause;
+  stopped_by_ = by;
   signal(plan()->stop_signal, plan::Scope::main, by);
   signal(SIGCONT, plan::Scope::main, by);  // a stopped payload takes no other signal
-  state_.killed_signal = plan()->stop_signal;
   deadline_.expires_after(timeout);
   on_deadline();
 }
@@ -238,7 +229,7 @@ void Job::on_deadline() {
     if (error || !self->alive()) return;
     if (self->state_.phase == JobPhase::preparing)
       self->failure_ = {plan::Step::setup_timeout, plan::kNone, ETIMEDOUT, 0};
-    self->kill(Cause::setup, 0);  // keeps an earlier intent
+    self->kill(Cause::setup, self->stopped_by_);  // keeps an earlier intent
   });
 }
 
@@ -308,7 +299,7 @@ void Job::on_network_gone(const plan::Failure& why) {
   if (state_.phase == JobPhase::preparing) return kill(Cause::setup, 0);
   // A payload that has ended by itself meanwhile keeps its ending: see finish().
   network_lost_ = true;
-  state_.killed_signal = SIGKILL;
+  note_sent(SIGKILL, 0);
   Cgroups::kill(leaves_);
   if (!send(plan::CommandKind::kill)) kill_init();
 }
@@ -351,7 +342,7 @@ void Job::finish() {
     record = {};
     // Init ended without a word. If we ended it ourselves before the payload
     // was there, we know that nothing ran; else nobody knows.
-    state_.lost = state_.phase != JobPhase::preparing || intent_ == Cause::payload;
+    state_.lost = state_.phase != JobPhase::preparing || !ending();
     if (state_.lost)
       std::fprintf(stderr, "cloisterd: init %d ended without a record (%s %d)\n", init_,
                    init_end_.code == CLD_EXITED ? "exit" : "signal", init_end_.status);
@@ -361,8 +352,8 @@ void Job::finish() {
     }
   }
   const bool killed = WIFSIGNALED(record.wait_status) && WTERMSIG(record.wait_status) == SIGKILL;
-  if (network_lost_ && intent_ == Cause::payload && (killed || !whole)) {
-    intent_ = Cause::cloister;
+  if (network_lost_ && !ending() && (killed || !whole)) {
+    acts_.intent = Cause::cloister;
     record.failure = failure_;
   }
   deadline_.cancel();
@@ -374,22 +365,11 @@ void Job::finish() {
     state_.wall_us = static_cast<uint64_t>(record.ended_at_ns - record.started_at_ns) / 1000;
   }
   ended_boottime_ = std::chrono::seconds((ended - real_minus_boot_ns_) / 1'000'000'000);
-  state_.cause = cause_of_end();
+  const Judgement why = judge(record, state_.lost, acts_);
+  state_.cause = why.cause;
+  state_.killed_signal = why.signal;
+  state_.killed_by = why.by;
   announce(JobPhase::ended);
-}
-
-Cause Job::cause_of_end() const {
-  const plan::ExitRecord& record = state_.record;
-  if (state_.lost) return intent_ == Cause::payload ? Cause::external : intent_;
-  if (intent_ != Cause::payload) return intent_;
-  if (record.ending == plan::Ending::not_started) return Cause::setup;
-  if (!WIFSIGNALED(record.wait_status)) return Cause::payload;
-  const int signal = WTERMSIG(record.wait_status);
-  // By our hand, or by the kernel's where the filter is of that kind.
-  const bool by_filter = (plan()->seccomp_flags & plan::kFilterSignals) && signal == SIGSYS;
-  if ((record.seccomp_hit & plan::kHitPayload) || by_filter) return Cause::seccomp;
-  if (signal == state_.killed_signal) return Cause::canceled;
-  return raised_by_itself(signal) ? Cause::payload : Cause::external;
 }
 
 void Job::reclaim() {

@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "authorise.hpp"
+#include "cause.hpp"
 #include "cgroup.hpp"
 #include "network_process.hpp"
 #include "plan/messages.hpp"
@@ -112,7 +113,8 @@ class Job : public std::enable_shared_from_this<Job> {
   void proceed();
   void kill_init();
   void announce(plan::JobPhase phase);
-  plan::Cause cause_of_end() const;
+  bool ending() const { return acts_.intent != plan::Cause::payload; }  // by our own hand
+  void note_sent(int signal, uid_t by);
 
   Workshop& shop_;
   Peer owner_;
@@ -135,7 +137,8 @@ class Job : public std::enable_shared_from_this<Job> {
   Reaped init_end_{};
   bool finishing_ = false;  // the payload has ended, not yet all that is to be gone with it
   bool removing_ = false, network_lost_ = false;
-  plan::Cause intent_ = plan::Cause::payload;  // why we are ending it, if we are
+  Acts acts_;
+  uid_t stopped_by_ = 0;  // who asked for the stop that the deadline is of
   plan::Failure failure_{};
   int64_t real_minus_boot_ns_ = 0;
   std::chrono::seconds ended_boottime_{};

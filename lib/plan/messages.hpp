@@ -133,7 +133,7 @@ struct JobState {
   int32_t pid;          // of the payload, in the monitor's pid namespace; 0 before start
   int32_t stop_signal;  // last stop
   Cause cause;
-  int32_t killed_signal;  // the signal we sent last, 0 if none
+  int32_t killed_signal;  // of ours, that ended it or that it answered; 0 if none
   uint32_t killed_by;     // uid that asked for it
   Mode mode;
   int64_t accepted_at_ns, started_at_ns, ended_at_ns;  // CLOCK_REALTIME; 0 = not yet

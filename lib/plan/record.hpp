@@ -57,7 +57,8 @@ struct ExitRecord {
   uint32_t seccomp_arch;  // AUDIT_ARCH_*
   int32_t seccomp_number;
   uint32_t reserved1;
-  uint8_t reserved[kRecordBytes - 256];
+  int64_t exited_at_ns;   // CLOCK_BOOTTIME of the payload's own end; 0: it did not run
+  uint8_t reserved[kRecordBytes - 264];
   uint64_t commit;
 };
 

@@ -240,9 +240,7 @@ Verdict make_verdict(const plan::JobState& state, plan::View job) {
     }
     if (state.started_at_ns != 0) verdict.wall_us = static_cast<int64_t>(state.wall_us);
   }
-  // A signal that the payload survived, to end otherwise, did not kill it.
-  if (state.killed_signal != 0 && verdict.cause != Cause::payload &&
-      verdict.cause != Cause::seccomp && verdict.cause != Cause::external) {
+  if (state.killed_signal != 0) {
     verdict.killed_by.emplace().signal = sys::signal_name(state.killed_signal);
     if (verdict.cause == Cause::canceled) verdict.killed_by->uid = state.killed_by;
   }

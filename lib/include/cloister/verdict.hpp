@@ -89,7 +89,8 @@ struct SeccompHit {
   bool operator==(const SeccompHit&) const = default;
 };
 
-// The signal of ours that ended it and who asked for it.
+// The signal of ours that ended it, or that it answered by exiting; and who
+// asked for it, where cause is `canceled`.
 struct KilledBy {
   std::string signal;
   std::optional<int64_t> uid;
