@@ -14,6 +14,24 @@ namespace cloister::command {
 namespace {
 
 constexpr std::chrono::milliseconds kPatience{500};
+// Two of SIGINT in less are one: timeout(1) signals its child and then its whole
+// process group. After more, a program that reads keys has gone on with its work.
+constexpr std::chrono::milliseconds kOnePress{200};
+constexpr std::chrono::seconds kSecondPress{10};
+constexpr std::chrono::seconds kHintAfter{1};
+
+// What ends a command is for all of it, as a terminal sends it to its whole
+// foreground process group; other signals are for the program that knows them.
+SignalScope scope_of(int signal) {
+  switch (signal) {
+    case SIGINT:
+    case SIGQUIT:
+    case SIGTERM:
+    case SIGHUP: return SignalScope::group;
+    case SIGCONT: return SignalScope::all;
+    default: return SignalScope::main;
+  }
+}
 
 }  // namespace
 
@@ -58,7 +76,8 @@ Result<Verdict> Session::loop(Signals& signals) {
       if (!ended) return ended.error();
       if (*ended) return *std::move(verdict_);
     }
-    if (time_left() == 0) throw Interrupted{*ending_};
+    if (ending_ && left(patience_) == 0) throw Interrupted{*ending_};
+    if (hint_at_ && left(*hint_at_) == 0) hint();
   }
 }
 
@@ -91,11 +110,14 @@ Result<bool> Session::take_event(Signals& signals) {
   return false;
 }
 
-int Session::time_left() const {
-  if (!ending_) return -1;
-  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-      patience_ - std::chrono::steady_clock::now());
+int Session::left(Clock::time_point until) {
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
   return static_cast<int>(std::max<int64_t>(left.count(), 0));
+}
+
+int Session::time_left() const {
+  if (ending_) return left(patience_);
+  return hint_at_ ? left(*hint_at_) : -1;
 }
 
 Result<void> Session::hand_on(int signal) {
@@ -107,7 +129,7 @@ Result<void> Session::hand_on(int signal) {
   const bool ends = signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
   if (ends && !ending_) {
     ending_ = signal;
-    patience_ = std::chrono::steady_clock::now() + kPatience;
+    patience_ = Clock::now() + kPatience;
   }
   early_.push_back(signal);
   return {};
@@ -119,8 +141,24 @@ Result<void> Session::send(int signal) {
     stop_asked_ = true;
     return client_.signal_running(id_, SIGSTOP, SignalScope::all);
   }
-  const auto scope = signal == SIGCONT ? SignalScope::all : SignalScope::main;
-  return client_.signal_running(id_, signal, scope);
+  if (signal == SIGINT && pressed_again())
+    return client_.signal_running(id_, SIGKILL, SignalScope::all);
+  return client_.signal_running(id_, signal, scope_of(signal));
+}
+
+bool Session::pressed_again() {
+  const auto now = Clock::now();
+  const auto since = pressed_ ? now - *pressed_ : Clock::duration::max();
+  if (since < kOnePress) return false;
+  pressed_ = now;
+  if (since <= kSecondPress) return true;
+  if (!quiet_ && ::isatty(STDERR_FILENO)) hint_at_ = now + kHintAfter;
+  return false;
+}
+
+void Session::hint() {
+  hint_at_.reset();
+  complain(id_ + " is still running; press Ctrl-C again to kill it");
 }
 
 // As a shell expects of a command line that was told to stop: we stop too, and

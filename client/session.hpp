@@ -29,11 +29,17 @@ class Session {
   };
 
  private:
+  using Clock = std::chrono::steady_clock;
+
+  static int left(Clock::time_point until);  // ms, 0 once it has come
   Result<Verdict> loop(Signals& signals);
   // True once the job has ended.
   Result<bool> take_event(Signals& signals);
   Result<void> hand_on(int signal);
   Result<void> send(int signal);
+  // Whether this SIGINT is the second of a person who means it.
+  bool pressed_again();
+  void hint();
   int time_left() const;  // ms for poll(2)
   void stop_with_job(Signals& signals);
 
@@ -46,7 +52,9 @@ class Session {
   // we hear of it; or it does not get started, and one that asks us to end does.
   std::vector<int> early_;
   std::optional<int> ending_;
-  std::chrono::steady_clock::time_point patience_;
+  Clock::time_point patience_;
+  std::optional<Clock::time_point> pressed_;  // the last SIGINT
+  std::optional<Clock::time_point> hint_at_;  // when to tell of the second
   bool stop_asked_ = false;  // SIGTSTP came: when the job has stopped, so do we
   std::optional<Relay> relay_;
   std::optional<Verdict> verdict_;

@@ -198,8 +198,9 @@ void Job::proceed() { send(plan::CommandKind::proceed); }
 bool Job::signal(int signal, plan::Scope scope, uid_t by) {
   if (!running() || state_.phase == JobPhase::preparing) return false;
   if (finishing_) return true;  // as a zombie takes it
+  const int64_t before = now_ns(CLOCK_BOOTTIME);  // it may have ended by the time we are back
   if (!send(plan::CommandKind::signal, signal, scope)) return false;
-  note_sent(signal, by);
+  acts_.sent.note(signal, by, before);
   return true;
 }
 
