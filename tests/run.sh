@@ -8,7 +8,7 @@
 #   --soak        the long runs at full length
 #   --suite NAME  one suite: build, system, security, work, vm, faults, fuzz or bench
 #
-# For Debian 12, as root or as a user who may sudo. Without either it runs what
+# For Debian 12 and 13, as root or as a user who may sudo. Without either it runs what
 # an unprivileged user can run, and the rest counts as skipped.
 set -eu
 cd "$(dirname "$0")/.."
@@ -56,15 +56,20 @@ install_missing() {
   # shellcheck disable=SC2086 # a list of words
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $missing
 }
-install_missing g++ meson ninja-build pkg-config libboost1.81-dev nlohmann-json3-dev \
+# The oldest that will do; libboost-dev of Debian 12 is older.
+boost=libboost-dev
+! grep -q '^VERSION_ID="12"' /etc/os-release || boost=libboost1.81-dev
+install_missing g++ meson ninja-build pkg-config $boost nlohmann-json3-dev \
   libseccomp-dev libcli11-dev scdoc doctest-dev jq socat uidmap bubblewrap strace binutils procps passt \
   iproute2
 if $all; then
-  install_missing clang libclang-rt-14-dev python3
+  install_missing clang libclang-rt-dev python3
   # What works inside is shown with: tests/work.
   install_missing gdb git golang-go default-jdk-headless python3-pytest mmdebstrap chromium
   # The oldest kernel, and what is a whole machine's own: tests/vm.
   install_missing qemu-system-x86 cpio kmod e2fsprogs systemd util-linux
+  # A Debian with systemd, and the package that is installed there.
+  install_missing debootstrap systemd-container debhelper dpkg-dev
   command -v busybox >/dev/null || install_missing busybox-static
   # A machine may have others than Debian's, which leave no room for those.
   [ -x /usr/bin/node ] || install_missing nodejs
@@ -157,7 +162,8 @@ run_suites() {
 }
 
 if $plain; then
-  configure build -Dbuildtype=release -Doptimization=2 -Dwerror=true
+  # For /usr, as what is packaged of it in a test.
+  configure build -Dbuildtype=release -Doptimization=2 -Dwerror=true -Dtests=true -Dprefix=/usr
   ninja -C build
   run_suites build
 fi

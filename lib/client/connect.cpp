@@ -22,7 +22,7 @@ namespace cloister {
 namespace {
 
 constexpr char kSystemSocket[] = "/run/cloister/socket";
-constexpr char kInstalledService[] = CLOISTER_BINDIR "/cloisterd";
+constexpr char kInstalledService[] = CLOISTER_SBINDIR "/cloisterd";
 constexpr int kPrivateFd = 3;          // what the private service inherits
 constexpr int kEndTimeoutMs = 10'000;  // for it to kill its jobs and leave
 
