@@ -85,7 +85,11 @@ Result<bool> Session::take_event(Signals& signals) {
   auto event = client_.next_event();
   if (!event) return event.error();
   switch (event->kind) {
-    case Event::Kind::accepted: id_ = event->id; break;
+    case Event::Kind::accepted:
+      id_ = event->id;
+      if (!quiet_)
+        for (const std::string& warning : event->warnings) complain(warning);
+      break;
     case Event::Kind::started:
       id_ = event->id;
       started_ = true;

@@ -19,6 +19,8 @@ int start(const CommandLine& line) {
     const auto failure = started.error().failure();
     return failure ? folded_exit_code(*failure) : kFailed;
   }
+  if (!line.has(Opt::quiet))
+    for (const std::string& warning : started->warnings) complain(warning);
   if (!line.has(Opt::json)) {
     print(started->id + "\n");
     return 0;

@@ -65,15 +65,31 @@ varlink::Reply event_reply(Json event, bool continues) {
 
 Json event_json(const char* event, const std::string& id) {
   return {{"event", event}, {"id", id},  {"pid", nullptr}, {"signal", nullptr},
-          {"pty_passed_fd", nullptr}, {"verdict", nullptr}};
+          {"pty_passed_fd", nullptr}, {"verdict", nullptr}, {"warnings", nullptr}};
 }
 
 Json start_json(const std::string& id) {
-  return {{"id", id}, {"pid", nullptr}, {"pidfd_passed_fd", nullptr}, {"pty_passed_fd", nullptr}};
+  return {{"id", id}, {"pid", nullptr}, {"pidfd_passed_fd", nullptr}, {"pty_passed_fd", nullptr},
+          {"warnings", nullptr}};
 }
 
 // The steps that this Plan takes, in their order, for people.
 Json steps_of(plan::View view);
+
+// What the request or a profile other than `default` promises and this job goes
+// without, in a line for a person.
+std::vector<std::string> warnings_of(const request::Effective& effective) {
+  constexpr std::string_view kDefault = "profile default,";
+  std::string fields;
+  for (const auto& [path, origin] : effective.degraded_from)
+    if (!origin.starts_with(kDefault)) {
+      fields += (fields.empty() ? "" : ", ") + path;
+      if (path == "identity") fields += " (its ids are the caller's)";
+    }
+  if (fields.empty()) return {};
+  return {"the job runs without " + fields +
+          ": not available here, and best_effort allows that (see `cloister info`)"};
+}
 
 Json planned_json(const request::Effective& effective, const Resolved& resolved,
                   const plan::Refusal& decision) {
@@ -193,6 +209,7 @@ Task<std::optional<Session::Launched>> Session::launch(Pending& pending, plan::M
     co_return launched;
   }
   launched.id = varlink::job_name(answer->tell.state.job);
+  launched.warnings = warnings_of(*effective);
   if (answer->descriptors.size() > 1) {
     launched.channel = std::move(answer->descriptors[1]);
     co_await pass_descriptors(launched.channel.borrow(), std::move(resolved->descriptors));
@@ -205,7 +222,11 @@ Task<void> Session::run_job(Pending pending) {
   auto launched = co_await launch(pending, plan::Method::run);
   if (!launched) co_return;
   const std::string& id = launched->id;
-  if (stream) co_await reply(event_reply(event_json("accepted", id), true));
+  if (stream) {
+    Json accepted = event_json("accepted", id);
+    accepted["warnings"] = std::move(launched->warnings);
+    co_await reply(event_reply(std::move(accepted), true));
+  }
   bool started = false;
   for (;;) {
     auto answer = co_await monitor_.answer(launched->sequence);
@@ -265,6 +286,7 @@ Task<void> Session::start_job(Pending pending) {
     Offered offered;
     if (launched->channel) offered = receive_offered(launched->channel.borrow());
     Json started = start_json(launched->id);
+    started["warnings"] = std::move(launched->warnings);
     std::vector<int> borrowed = started_json(started, state, offered);
     co_return co_await reply(event_reply(std::move(started), false), std::move(borrowed));
   }

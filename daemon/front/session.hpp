@@ -47,6 +47,7 @@ class Session {
     uint32_t sequence = 0;
     std::string id;
     sys::UniqueFd channel;  // to its init; empty when the job was there already
+    std::vector<std::string> warnings;  // for people
   };
 
   // serve.cpp

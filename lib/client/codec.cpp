@@ -185,6 +185,7 @@ Result<std::optional<Event>> decode(Received&& reply, std::type_identity<std::op
       .optional("pid", event->pid)
       .optional("signal", event->signal)
       .optional("verdict", event->verdict)
+      .optional("warnings", event->warnings)
       .descriptor("pty_passed_fd", reply.descriptors, event->pty);
   if (*known == Event::Kind::ended && !event->verdict)
     return protocol("the service reports an end without a verdict");
@@ -204,7 +205,8 @@ Result<Started> decode(Received&& reply, std::type_identity<Started>) {
   members.required("id", started.id)
       .optional("pid", started.pid)
       .descriptor("pidfd_passed_fd", reply.descriptors, started.pidfd)
-      .descriptor("pty_passed_fd", reply.descriptors, started.pty);
+      .descriptor("pty_passed_fd", reply.descriptors, started.pty)
+      .optional("warnings", started.warnings);
   return members.result(std::move(started));
 }
 

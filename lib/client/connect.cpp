@@ -119,25 +119,54 @@ Result<Found> connect_by_path(const std::string& path, Mode mode) {
   return Found{{}, std::move(socket), mode, path};
 }
 
-// Whether "try the next one" is right: nobody listens there, or not for us.
-bool is_absent(int error) {
-  return error == ENOENT || error == ENOTDIR || error == ECONNREFUSED || error == EACCES;
+// A unit that is enabled and has no socket is a service that is down; one that
+// nobody enabled is no service. systemctl(1) makes this link.
+bool is_enabled(const std::string& units) {
+  return ::access((units + "/sockets.target.wants/cloisterd.socket").c_str(), F_OK) == 0;
 }
 
+std::string user_units() {
+  const char* config = ::getenv("XDG_CONFIG_HOME");
+  if (config != nullptr && *config == '/') return std::string(config) + "/systemd/user";
+  const char* home = ::getenv("HOME");
+  return std::string(home != nullptr ? home : "") + "/.config/systemd/user";
+}
+
+// The first that is there of system, user, private. One that is there and does
+// not answer is an error: who is in charge of a job does not change silently.
 Result<Found> find_any(const ConnectOptions& options) {
-  const std::pair<Mode, std::string> sockets[] = {{Mode::system, kSystemSocket},
-                                                  {Mode::user, user_socket()}};
-  std::string tried;
-  for (const auto& [mode, path] : sockets) {
+  struct Place {
+    Mode mode;
+    std::string path, units, remedy;
+  };
+  const Place places[] = {
+      {Mode::system, kSystemSocket, "/etc/systemd/system",
+       "start it (systemctl start cloisterd.socket)"},
+      {Mode::user, user_socket(), user_units(),
+       "start it (systemctl --user start cloisterd.socket)"},
+  };
+  std::string forbidden;
+  for (const Place& place : places) {
     UniqueFd socket;
-    const int error = connect_to(path, socket);
-    if (error == 0) return Found{{}, std::move(socket), mode, path};
-    tried += cannot(path, error) + "; ";
-    if (!is_absent(error)) return codec::unreachable("cannot reach a service: " + tried);
+    const int error = connect_to(place.path, socket);
+    if (error == 0) return Found{{}, std::move(socket), place.mode, place.path};
+    const bool absent = error == ENOENT || error == ENOTDIR;
+    if (absent && !is_enabled(place.units)) continue;
+    const std::string what = cannot(place.path, error);
+    if (error == EACCES && place.mode == Mode::system) {
+      // A service of the user's own takes nothing from one that never was for them.
+      forbidden = what;
+      continue;
+    }
+    return codec::unreachable("the " + std::string(to_string(place.mode)) +
+                              " service does not answer: " + what + "; " + place.remedy +
+                              ", or run without it (--private)");
   }
-  auto found = start_private(options);
-  if (!found) return codec::unreachable("no service: " + tried + found.error().field("message"));
-  return found;
+  if (!forbidden.empty())
+    return codec::unreachable("the system service is not for you: " + forbidden +
+                              "; ask its administrator to add you to its group (adduser USER "
+                              "cloister, then log in again), or run without it (--private)");
+  return start_private(options);
 }
 
 }  // namespace

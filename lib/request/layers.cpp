@@ -309,11 +309,14 @@ Result<Effective> merge(std::span<const Layer> layers, const Lacks& lacks) {
       if (!take_away(effective.request, path)) return unknown_path("unset", path);
       forget_origins(effective.origins, path);
     }
-    GivingUp doing{allowed[i], effective.degraded, std::nullopt};
+    std::vector<std::string> given_up;
+    GivingUp doing{allowed[i], given_up, std::nullopt};
     give_up_roomless(layer, "", doing);
     give_up_lacking(layer, lacks, doing);
     give_up_sysctls(layer, doing);
     if (doing.problem) return *std::move(doing.problem);
+    for (const std::string& path : given_up)
+      effective.degraded_from.insert_or_assign(path, layers[i].origin);
 
     if (auto problem = settle_network(layer, effective.request, effective.origins))
       return *std::move(problem);
@@ -321,9 +324,7 @@ Result<Effective> merge(std::span<const Layer> layers, const Lacks& lacks) {
       return *std::move(problem);
     lay(effective.request, layer, "", layers[i].origin, effective.origins);
   }
-  std::sort(effective.degraded.begin(), effective.degraded.end());
-  const auto twice = std::unique(effective.degraded.begin(), effective.degraded.end());
-  effective.degraded.erase(twice, effective.degraded.end());
+  for (const auto& [path, origin] : effective.degraded_from) effective.degraded.push_back(path);
 
   fill(effective.request, constants(), "", effective.origins);
   if (auto problem = broken_combination(effective.request)) return *std::move(problem);

@@ -41,6 +41,8 @@ struct Effective {
   std::map<std::string, std::string> origins;
   // Paths of fields that are unsupported and were given up, as `best_effort` allows.
   std::vector<std::string> degraded;
+  // The same to the origin of what was given up.
+  std::map<std::string, std::string> degraded_from;
 };
 
 // Why this host has not for this caller what no field table can know; "" where it has.

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from cli import PROBE, README, EXAMPLE_SOURCE, EXAMPLE, case, environ, expect, main
+from cli import EXAMPLE, EXAMPLE_SOURCE, PROBE, README, Target, case, environ, expect, main
 
 # --- exit codes and what is said -------------------------------------------------
 
@@ -55,6 +55,29 @@ def _(t):
 @case("exit codes of sysexits are named")
 def _(t):
     expect("69 (EX_UNAVAILABLE)" in t("run", "-c", "exit 69").err)
+
+
+@case("U4: what a named profile or the request promises and is not given is said, once")
+def _(t):
+    done = t("run", "--profile", "untrusted", "true")
+    expect(done.returncode == 0 and done.err.count("\n") == 1, done.err)
+    for field in "limits.memory", "limits.pids", "limits.wall_time":
+        expect(field in done.err, field, done.err)
+    # No service of this test has ids to lease.
+    expect("its ids are the caller's" in done.err, done.err)
+    expect(t("run", "-q", "--profile", "untrusted", "true").err == "")
+    done = t("run", "--request", "-", "true",
+             input=json.dumps({"limits": {"memory": "1G"}, "best_effort": ["limits"]}))
+    expect(done.returncode == 0 and "limits.memory" in done.err, done.err)
+    for profile in "default", "build", "none":
+        expect(t("run", "--profile", profile, "true").err == "", profile)
+
+
+@case("U4: a job that is started says what it goes without, too", service=True)
+def _(t):
+    done = t("start", "--profile", "untrusted", "true")
+    expect(done.returncode == 0 and "limits.memory" in done.err, done.err)
+    expect(t("wait", done.out.strip()).returncode == 0 and t("rm", done.out.strip()).returncode == 0)
 
 
 @case("-q says nothing")

@@ -292,10 +292,12 @@ request::Result<request::Effective> complete(const Request& request, const Profi
   }
   layers->push_back({std::move(said), request::kFromRequest});
   auto effective = request::merge(*layers, lacks_of(caller, *layers));
-  if (effective && lacks_env)
+  if (effective && lacks_env) {
     effective->degraded.insert(
         std::lower_bound(effective->degraded.begin(), effective->degraded.end(), kEnvPass),
         kEnvPass);
+    effective->degraded_from.emplace(kEnvPass, request::kFromCaller);
+  }
   return effective;
 }
 

@@ -20,7 +20,10 @@
 namespace cloister {
 
 // Which service. `automatic`: the socket that CLOISTER_SOCKET names if it is
-// set, else the first that answers of system, user, private.
+// set, else the first that is there of system, user, private. One that is there
+// (its socket exists, or its socket unit is enabled) and does not answer is an
+// error, never a reason to take the next; but a user to whom the socket of the
+// system service is closed (EACCES) may have a service of their own.
 enum class Service { automatic, system, user, private_ };
 
 struct ConnectOptions {
@@ -39,6 +42,7 @@ struct Event {
   std::optional<std::string> signal;  // stopped: which
   UniqueFd pty;                       // started, with a terminal: its master
   std::optional<Verdict> verdict;     // ended
+  std::vector<std::string> warnings;  // accepted: promises that are not kept here, in words
 };
 
 std::string_view to_string(Event::Kind kind);
@@ -48,6 +52,7 @@ struct Started {
   std::optional<int64_t> pid;  // in the caller's pid namespace
   UniqueFd pidfd;              // of the payload; absent if the kernel could not give one
   UniqueFd pty;                // master of its terminal, if it was given one
+  std::vector<std::string> warnings;  // promises that are not kept here, in words
 };
 
 // Which jobs Wait waits for: exactly one of them set.
