@@ -69,7 +69,7 @@ def _(t):
     done = t("run", "--request", "-", "true",
              input=json.dumps({"limits": {"memory": "1G"}, "best_effort": ["limits"]}))
     expect(done.returncode == 0 and "limits.memory" in done.err, done.err)
-    for profile in "default", "build", "none":
+    for profile in "default", "none":
         expect(t("run", "--profile", profile, "true").err == "", profile)
 
 
