@@ -172,7 +172,7 @@ awaitable<Result<codec::Received>> AsyncClient::State::exchange(Call call) {
   const bool streams = static_cast<bool>(call.on_event);
   std::string text = varlink::call_text(call.method, *call.parameters, streams);
   auto written = co_await line.connection.write(std::move(text), call.descriptors);
-  if (!written) co_return codec::transport(written.error());
+  if (!written && !codec::has_hung_up(written.error())) co_return codec::transport(written.error());
   line.streaming = streams;
 
   for (;;) {

@@ -19,6 +19,14 @@ struct Client::State {
     return {};
   }
 
+  // A call, whose answer is read next. Who is not served is told so at once, before
+  // a call that is larger than the socket's buffer has been written.
+  Result<void> ask(std::string text, std::span<const int> descriptors) {
+    auto sent = varlink::write_message(found.socket.borrow(), std::move(text), descriptors);
+    if (!sent && !codec::has_hung_up(sent.error())) return codec::transport(sent.error());
+    return {};
+  }
+
   Result<codec::Received> receive() {
     auto message = varlink::read_message(found.socket.borrow(), reader);
     if (!message) return codec::transport(message.error());
@@ -28,7 +36,7 @@ struct Client::State {
   template <class T>
   Result<T> call(std::string_view method, std::string_view parameters,
                  std::span<const int> descriptors = {}) {
-    if (auto sent = send(varlink::call_text(codec::method(method), parameters), descriptors); !sent)
+    if (auto sent = ask(varlink::call_text(codec::method(method), parameters), descriptors); !sent)
       return sent.error();
     auto reply = receive();
     if (!reply) return reply.error();
@@ -84,7 +92,7 @@ Result<Verdict> Client::run(const Request& request, std::span<const int> descrip
 Result<void> Client::begin_run(const Request& request, std::span<const int> descriptors) {
   auto parameters = codec::request_parameters(request);
   if (!parameters) return parameters.error();
-  return state_->send(varlink::call_text(codec::method("Run"), *parameters, true), descriptors);
+  return state_->ask(varlink::call_text(codec::method("Run"), *parameters, true), descriptors);
 }
 
 Result<Event> Client::next_event() {
@@ -146,7 +154,7 @@ Result<Description> Client::describe() {
 
 Result<Answer> Client::call(std::string_view method, std::string_view parameters,
                             std::span<const int> descriptors) {
-  if (auto sent = state_->send(varlink::call_text(method, parameters), descriptors); !sent)
+  if (auto sent = state_->ask(varlink::call_text(method, parameters), descriptors); !sent)
     return sent.error();
   auto reply = state_->receive();
   if (!reply) return reply.error();

@@ -153,6 +153,10 @@ Error transport(const boost::system::error_code& code) {
   return local("local.Transport", code.message());
 }
 
+bool has_hung_up(const boost::system::error_code& code) {
+  return code == boost::system::errc::broken_pipe;
+}
+
 Error protocol(std::string message) {
   return local("local.Protocol", std::move(message));
 }

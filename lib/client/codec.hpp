@@ -27,6 +27,9 @@ std::string id_parameters(std::string_view id);
 
 Error unreachable(std::string message);
 Error transport(const boost::system::error_code& code);
+// Of a write: the service has hung up. What it said before, which may be why, is
+// still to be read.
+bool has_hung_up(const boost::system::error_code& code);
 Error protocol(std::string message);
 
 // A reply with its descriptors; an error reply is the Error.

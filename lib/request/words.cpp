@@ -63,14 +63,15 @@ std::span<const Word> securebits() {
 }
 
 std::span<const Word> landlock_accesses() {
-  // Since ABI 2, 3 and 5: the headers of Debian 12 end before them.
-  constexpr int64_t LANDLOCK_ACCESS_FS_TRUNCATE = 1 << 14, LANDLOCK_ACCESS_FS_IOCTL_DEV = 1 << 15;
+  // Since ABI 3 and 5: the headers of Debian 12 end before them, later ones have
+  // macros of these names.
+  static constexpr int64_t kTruncate = 1 << 14, kIoctlDev = 1 << 15;
   static constexpr int64_t kRead = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
   static constexpr int64_t kWrite = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
                                     LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR |
                                     LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
                                     LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_SYM |
-                                    LANDLOCK_ACCESS_FS_REFER | LANDLOCK_ACCESS_FS_TRUNCATE;
+                                    LANDLOCK_ACCESS_FS_REFER | kTruncate;
   static constexpr Word kWords[] = {
       {"read", kRead},
       {"write", kWrite},
@@ -89,18 +90,17 @@ std::span<const Word> landlock_accesses() {
       WORD(LANDLOCK_ACCESS_FS_MAKE_BLOCK),
       WORD(LANDLOCK_ACCESS_FS_MAKE_SYM),
       WORD(LANDLOCK_ACCESS_FS_REFER),
-      WORD(LANDLOCK_ACCESS_FS_TRUNCATE),
-      WORD(LANDLOCK_ACCESS_FS_IOCTL_DEV),
+      {"LANDLOCK_ACCESS_FS_TRUNCATE", kTruncate},
+      {"LANDLOCK_ACCESS_FS_IOCTL_DEV", kIoctlDev},
   };
   return kWords;
 }
 
 std::span<const Word> landlock_scopes() {
   // Since ABI 6, Linux 6.12.
-  constexpr int64_t LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET = 1, LANDLOCK_SCOPE_SIGNAL = 2;
   static constexpr Word kWords[] = {
-      WORD(LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET),
-      WORD(LANDLOCK_SCOPE_SIGNAL),
+      {"LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET", 1},
+      {"LANDLOCK_SCOPE_SIGNAL", 2},
   };
   return kWords;
 }

@@ -20,9 +20,7 @@ boost::system::error_code last_error() {
 constexpr size_t kControlBytes =
     CMSG_SPACE(kMaxDescriptors * sizeof(int)) + CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int));
 
-#ifndef SCM_PIDFD
-constexpr int SCM_PIDFD = 4;  // Linux 6.5; headers before that lack it
-#endif
+constexpr int kScmPidfd = 4;  // SCM_PIDFD, Linux 6.5; headers before that lack it
 
 // Takes what the kernel has installed, so that every way out closes it.
 std::vector<sys::UniqueFd> take_descriptors(const msghdr& header) {
@@ -39,7 +37,7 @@ std::vector<sys::UniqueFd> take_descriptors(const msghdr& header) {
         std::memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
         taken.emplace_back(fd);
       }
-    } else if (part->cmsg_type == SCM_PIDFD && count == 1) {
+    } else if (part->cmsg_type == kScmPidfd && count == 1) {
       int fd = -1;
       std::memcpy(&fd, CMSG_DATA(part), sizeof fd);
       sys::UniqueFd unwanted(fd);  // SO_PASSPIDFD is not ours; do not leak what it made

@@ -111,6 +111,27 @@ TEST_CASE("a service that hangs up or talks nonsense is an error, never a verdic
   }
 }
 
+TEST_CASE("U6: who is refused before a large call has been written reads why") {
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+  Client client = Client::adopt(UniqueFd(ends[0]));
+  std::jthread service([end = ends[1]] {
+    const UniqueFd socket(end);
+    char byte;
+    (void)!::read(socket.borrow(), &byte, 1);  // the rest of the call stays unread
+    const auto word = varlink::to_text(varlink::misconfigured("/etc/x.json", "line 3", "is odd"));
+    (void)varlink::write_message(socket.borrow(), word, {});
+  });
+  Request request;
+  request.argv = {"true"};
+  for (int i = 0; i < 25; ++i) request.env["V" + std::to_string(i)] = std::string(100'000, 'x');
+  const auto verdict = client.run(request, {}, [](Event&) {});
+  REQUIRE(!verdict);
+  CHECK(verdict.error().is("Misconfigured"));
+  const std::string message = verdict.error().message();
+  CHECK(message.find("/etc/x.json: line 3: is odd") != message.npos);
+}
+
 TEST_CASE("the arguments of the other calls are what the interface describes") {
   Json seen;
   Single service([&](Peer& peer) {
