@@ -95,6 +95,18 @@ works() {
   rm -f /tmp/verdict
   expect "$1: a stranger is refused by the system's" \
     fails '/run/cloister/socket: Permission denied' by stranger cloister --system run -- true
+  expect "$1: U5 and does not run privately instead" \
+    fails 'the system service is not for you.*group' by stranger cloister run -c 'echo it-ran'
+  expect "$1: U5 nothing was run" no grep -q it-ran /said
+  expect "$1: U5 unless told to" by stranger cloister --private run --quiet -- true
+  expect "$1: U4 what a profile promises and is not there is said" \
+    says '^cloister: the job runs without .*limits' by ci cloister run --profile untrusted -- true
+  systemctl stop cloisterd.socket 2>/dev/null
+  expect "$1: U5 while it is down, a member is told how to start it" \
+    fails 'the system service does not answer.*systemctl start' by ci cloister run -c 'echo it-ran'
+  expect "$1: U5 and nothing was run" no grep -q it-ran /said
+  systemctl start cloisterd.socket
+  expect "$1: U5 up again, it serves" by ci cloister run --quiet -- true
   expect "$1: the shipped configuration has no fault" cloisterd --check \
     --config "$(find /usr -name cloisterd.json -path '*doc*' | head -n 1)"
   expect "$1: nothing failed" nothing_failed
@@ -150,6 +162,8 @@ for method in info ps 'run -- true' 'start -- true' 'policy explain /cloister/re
   expect "U6 $method: the place is told" \
     fails 'misconfigured.*/etc/cloister/cloisterd.json: rules\[0\].allow.nise: ' by ci cloister $method
 done
+expect "U6 a private service of root's tells it too" \
+  fails 'misconfigured.*rules\[0\].allow.nise' cloister --private run -- true
 for i in $(seq 30); do by ci cloister info; done >/dev/null 2>&1
 expect "U6 thirty calls later the service runs" active cloisterd.service cloisterd.socket
 expect "U6 a reload of the same fails" ends 1 systemctl reload cloisterd.service
