@@ -149,6 +149,9 @@ expect "PKG-03 what the command and the service start is in no PATH" \
 expect "a private service, by somebody who has no sbin in PATH" \
   by stranger env PATH=/usr/bin:/bin cloister --private run --quiet -- true
 
+expect "the library's package installs" dpkg -i /cloister/library.deb
+expect "a program that was built by the development package runs a job" ends 3 by ci /cloister/example
+
 echo "== a broken configuration"
 configure "$bad"
 expect "U6 --check names the place" fails 'cloisterd.json: rules\[0\].allow.nise: ' cloisterd --check

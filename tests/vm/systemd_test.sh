@@ -29,6 +29,14 @@ sed -i 's/^Version: .*/&+next/' unpacked/DEBIAN/control
 mkdir -p files
 dpkg-deb -b --root-owner-group unpacked files/two.deb >/dev/null
 cp "$package" files/one.deb
+cp libcloister0_*.deb files/library.deb
+# A program of somebody's, by the development package.
+for each in libcloister0_*.deb libcloister-dev_*.deb; do dpkg-deb -x "$each" development; done
+folder=$(dirname "$(find "$PWD/development" -name libcloister.pc)")
+export PKG_CONFIG_PATH=$folder PKG_CONFIG_SYSROOT_DIR=$PWD/development
+# shellcheck disable=SC2046 # lists of words
+c++ $(pkg-config --cflags libcloister) -o files/example "$sources/tests/system/readme_example.cpp" \
+  $(pkg-config --libs libcloister) || { echo "FAILED the README's example does not compile" && exit 1; }
 DESTDIR=$directory/installed meson install -C "$build" --no-rebuild --quiet
 tar -C installed -cf files/installed.tar .
 cp "$sources/systemd/after_install.sh" files/
