@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <span>
 #include <vector>
 
 #include "plan/messages.hpp"
@@ -65,8 +64,8 @@ int serve_nursery(int control, const std::function<int()>& front) {
     const sys::UniqueFd pidfd(
         pid < 0 ? -1 : static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     // The byte alone where no process could be made: other fronts live on.
-    const int end = pidfd.borrow();
-    const std::span<const int> answer(&end, pidfd ? 1 : 0);
+    sys::Rights answer;
+    if (pidfd) answer.add(pidfd.borrow());
     if (!sys::send_rights(control, &byte, 1, answer)) return EX_OSERR;
   }
 }

@@ -42,7 +42,7 @@ bool has_ended(int pidfd) {
 }
 
 // One datagram. EAGAIN: the socket is full.
-bool send_tell(int socket, const plan::Tell& tell, std::span<const int> descriptors) {
+bool send_tell(int socket, const plan::Tell& tell, const sys::Rights& descriptors) {
   return sys::send_rights(socket, &tell, sizeof tell, descriptors, MSG_DONTWAIT);
 }
 
@@ -74,16 +74,15 @@ int Front::plan() {
   return plan_.borrow();
 }
 
-void Front::tell(const plan::Tell& tell, std::initializer_list<int> descriptors) {
+void Front::tell(const plan::Tell& tell, const sys::Rights& descriptors) {
   if (gone_) return;
-  const std::span<const int> borrowed(descriptors.begin(), descriptors.size());
   if (queue_.empty()) {
-    if (send_tell(tells_.native_handle(), tell, borrowed)) return;
+    if (send_tell(tells_.native_handle(), tell, descriptors)) return;
     if (errno != EAGAIN && errno != ENOBUFS && errno != ETOOMANYREFS) return kill();
   }
   if (queue_.size() >= kMostQueued) return kill();
   Queued queued{tell, {}};
-  for (int fd : borrowed) {
+  for (int fd : descriptors.list()) {
     queued.descriptors.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, kReservedFds));
     if (!queued.descriptors.back()) return kill();
   }
@@ -97,8 +96,8 @@ void Front::flush() {
                       if (error || self->gone_) return;
                       while (!self->queue_.empty()) {
                         const Queued& next = self->queue_.front();
-                        std::vector<int> borrowed;
-                        for (const auto& fd : next.descriptors) borrowed.push_back(fd.borrow());
+                        sys::Rights borrowed;
+                        for (const auto& fd : next.descriptors) borrowed.add(fd.borrow());
                         if (!send_tell(self->tells_.native_handle(), next.tell, borrowed)) {
                           if (errno != EAGAIN) return self->kill();
                           return self->flush();
@@ -185,10 +184,9 @@ void Fronts::end_nursery() {
 sys::UniqueFd Fronts::ask_nursery(int asks, int tells, bool& answers) {
   const char birth = 0;
   char reply;
-  const int channels[] = {asks, tells};
   std::vector<sys::UniqueFd> pidfd;
   answers = nursery_control_ &&
-            sys::send_rights(nursery_control_.borrow(), &birth, 1, channels) &&
+            sys::send_rights(nursery_control_.borrow(), &birth, 1, {asks, tells}) &&
             sys::receive_rights(nursery_control_.borrow(), &reply, 1, pidfd) == 1;
   return answers && pidfd.size() == 1 ? std::move(pidfd[0]) : sys::UniqueFd();
 }

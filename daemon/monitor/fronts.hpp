@@ -9,7 +9,6 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <deque>
 #include <functional>
-#include <initializer_list>
 #include <memory>
 #include <set>
 #include <vector>
@@ -18,6 +17,7 @@
 #include "peer.hpp"
 #include "plan/messages.hpp"
 #include "spawn.hpp"
+#include "sys/rights.hpp"
 
 namespace cloister::monitor {
 
@@ -35,7 +35,7 @@ class Front : public std::enable_shared_from_this<Front> {
   sys::UniqueFd take_plan() { return std::exchange(plan_, sys::UniqueFd()); }
 
   // Never blocks. `descriptors` are borrowed; copies are queued if need be.
-  void tell(const plan::Tell& tell, std::initializer_list<int> descriptors = {});
+  void tell(const plan::Tell& tell, const sys::Rights& descriptors = {});
   // SIGKILL; the end is seen on the pidfd.
   void kill();
 

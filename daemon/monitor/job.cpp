@@ -259,11 +259,10 @@ plan::Failure Job::start_network(pid_t user_namespace_of) {
       shop_.io,
       [weak](sys::UniqueFd network) {
         const auto self = weak.lock();
-        const int descriptors[] = {network.borrow()};
         const plan::Command command{plan::CommandKind::network, 0, plan::Scope::main, 0};
         if (self && self->running())
-          sys::send_rights(self->control_.native_handle(), &command, sizeof command, descriptors,
-                           MSG_DONTWAIT);
+          sys::send_rights(self->control_.native_handle(), &command, sizeof command,
+                           {network.borrow()}, MSG_DONTWAIT);
       },
       [weak](const plan::Failure& why) {
         if (const auto self = weak.lock()) self->on_network_gone(why);

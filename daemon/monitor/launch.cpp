@@ -45,6 +45,8 @@ sys::UniqueFd open_namespace(const Approved::JobJoin& join) {
   return sys::UniqueFd(::openat(process.borrow(), file.c_str(), O_RDONLY | O_CLOEXEC));
 }
 
+static_assert(plan::kMaxOrderFds <= sys::kMaxRights);
+
 }  // namespace
 
 plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
@@ -62,13 +64,13 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
 
   // What the init has not had since its birth, for the numbers from kPlanFd on
   // that are free: the plan, then the namespaces of other jobs as in join_of.
-  std::vector<int> descriptors = {plan_.borrow()};
+  sys::Rights descriptors = {plan_.borrow()};
   std::vector<sys::UniqueFd> joins;
   for (const Approved::JobJoin& join : approved.job_joins()) {
     joins.push_back(open_namespace(join));
     if (!joins.back()) return failed(plan::Step::join);
     order.join_of[order.join_count++] = static_cast<uint32_t>(join.which);
-    descriptors.push_back(joins.back().borrow());
+    descriptors.add(joins.back().borrow());
   }
 
   Birth birth{.namespaces = approved.clone_flags(),
@@ -110,11 +112,11 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
   }
   if (leaves_.tasks) {
     ++order.tasks_count;
-    descriptors.push_back(leaves_.tasks.borrow());
+    descriptors.add(leaves_.tasks.borrow());
   }
   for (const sys::UniqueFd& tasks : leaves_.hierarchies) {
     ++order.tasks_count;
-    descriptors.push_back(tasks.borrow());
+    descriptors.add(tasks.borrow());
   }
   if (plan::needs_disk(plan())) {
     failure_ = shop_.scratch.make(slot.job, scratch_);
@@ -124,7 +126,7 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
     }
     scratch_ids_ = born_mapped ? ids.birth : IdMaps{};
     order.flags |= plan::kScratch;
-    descriptors.push_back(scratch_.borrow());
+    descriptors.add(scratch_.borrow());
   }
   std::string message(reinterpret_cast<const char*>(&order), sizeof order);
   for (const auto* map : {&ids.job.uids, &ids.job.gids})

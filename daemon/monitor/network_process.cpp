@@ -64,14 +64,14 @@ Failure NetworkProcess::start(const Recipe& recipe) {
   order.flags |= recipe.job->flags & (plan::kSetLoginUid | plan::kSetLabel);
   order.login_uid = recipe.job->login_uid;
   std::copy(std::begin(recipe.job->label), std::end(recipe.job->label), order.label);
-  std::vector<int> descriptors = {recipe.plan};
+  sys::Rights descriptors = {recipe.plan};
   if (recipe.user_namespace >= 0) {
     order.join_count = 1;
     order.join_of[0] = static_cast<uint32_t>(plan::Namespace::user);
-    descriptors.push_back(recipe.user_namespace);
+    descriptors.add(recipe.user_namespace);
   }
   order.tasks_count = static_cast<uint32_t>(recipe.tasks.size());
-  descriptors.insert(descriptors.end(), recipe.tasks.begin(), recipe.tasks.end());
+  for (int tasks : recipe.tasks) descriptors.add(tasks);
   if (!sys::send_rights(ours.borrow(), &order, sizeof order, descriptors)) {
     const Failure failure = failed();
     ::syscall(SYS_pidfd_send_signal, child.pidfd.borrow(), SIGKILL, nullptr, 0);

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "boxes.hpp"
@@ -181,6 +182,31 @@ TEST_CASE("a payload below its caller's cgroup is a job still, and stays to be e
   CHECK(reply->parameters["verdict"]["ending"] == "not_started");
   CHECK(eventually([&] { return caller.empty(unified); }));
   write_proc(caller.directory(unified) + "/cgroup.freeze", "0");
+}
+
+// Its Order is the longest: the plan, a namespace each, a file of each hierarchy.
+TEST_CASE("S16: a job in the cgroups of its caller in every hierarchy joins seven namespaces of another") {
+  NEEDS_ROOT();
+  if (const auto reason = why_no_cgroups(); !reason.empty()) SKIP(reason);
+  World& world = World::get();
+  std::vector<std::string> trees = {tree_of("v2")};
+  for (const char* name : {"cpu", "cpuacct", "memory", "devices", "blkio", "pids", "name=systemd"})
+    if (const std::string tree = tree_of(name);
+        !tree.empty() && std::find(trees.begin(), trees.end(), tree) == trees.end())
+      trees.push_back(tree);
+  if (trees.size() < 7) SKIP("no host with cgroup v1 hierarchies: an Order stays short");
+  const CallerCgroup caller(trees);
+  Client client = caller.connect(world.system(), world.alice());
+  const Held first(client, with(world.boxed_request({"hold"}),
+                                {{"namespaces", {{"time", "new"}}}}));
+  Json request = with(world.probe_request(), {{"cgroup", "caller"}, {"no_new_privs", true}});
+  for (const char* name : {"mnt", "net", "ipc", "uts", "cgroup", "pid", "time"})
+    request["namespaces"][name] = {{"job", first.id()}};
+  request["executable"] = "/run/test/probe";
+  const Json report = report_of(client, request);
+  // Seen from the cgroup namespace that it has joined.
+  INFO(report["cgroup"].dump());
+  CHECK(report["cgroup"].size() >= trees.size());
 }
 
 TEST_CASE("where jobs cannot be placed below the caller's cgroup, asking for it is refused") {

@@ -361,8 +361,7 @@ void Driver::command(plan::CommandKind kind, int signal, plan::Scope scope) {
 
 void Driver::send_network(int network) {
   const plan::Command command{plan::CommandKind::network, 0, plan::Scope::main, 0};
-  const int rights[] = {network};
-  if (!sys::send_rights(control_.borrow(), &command, sizeof command, rights))
+  if (!sys::send_rights(control_.borrow(), &command, sizeof command, {network}))
     throw std::runtime_error("send_network");
 }
 
