@@ -322,6 +322,33 @@ TEST_CASE("API-18 a caller in another user, mount or pid namespace or root is re
   }
 }
 
+TEST_CASE("another-users-service: a user's own service serves its user and root") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  const std::string socket = world.rootless().socket();
+  const std::string directory = socket.substr(0, socket.rfind('/'));
+  // As if its user had opened it to everybody.
+  check(chmod(directory.c_str(), 0755), "chmod");
+  check(chmod(socket.c_str(), 0666), "chmod");
+  for (const Who& who : {world.alice(), world.bob(), world.root()}) {
+    CAPTURE(who.uid);
+    Client client = connect_as(who, socket);
+    const auto reply = ask(client, call_text("Describe", Json::object()));
+    REQUIRE(reply.has_value());
+    INFO(reply->parameters.dump());
+    if (who.uid != world.bob().uid) {
+      CHECK(reply->error == "");
+      continue;
+    }
+    CHECK(reply->error == "Denied");
+    CHECK(reply->parameters["rule"] == "another-users-service");
+    Client again = connect_as(who, socket);
+    check_refused(ask(again, run_text(world.probe_request({"noop"}))));
+  }
+  check(chmod(socket.c_str(), 0600), "chmod");
+  check(chmod(directory.c_str(), 0700), "chmod");
+}
+
 TEST_CASE("API-18 a caller that is gone when its bytes arrive is refused") {
   NEEDS_ROOT();
   World& world = World::get();

@@ -299,6 +299,11 @@ TEST_CASE("signals to everybody in a job do not reach its pasta, nor is it a lef
   const Json started = start(client, outbound({"ignore-term"}));
   const pid_t pasta = pasta_of(services.system());
   REQUIRE(pasta > 0);
+  // The payload is started before it has come to ignore the signal.
+  const pid_t payload = started["pid"];
+  REQUIRE(eventually([&] {
+    return std::strtoull(status_of(payload, "SigIgn").c_str(), nullptr, 16) >> (SIGTERM - 1) & 1;
+  }));
   CHECK(client.call("Signal", {{"id", started["id"]}, {"signal", "SIGTERM"}, {"scope", "all"}})
             .error == "");
   CHECK_FALSE(eventually([&] { return !alive(pasta); }, 300));
