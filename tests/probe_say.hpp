@@ -26,6 +26,8 @@ struct Act {
 // Ways out of the sandbox (probe_attacks.cpp), and ways to others in sandboxes
 // of their own (probe_neighbours.cpp), and a few bytes over a network (probe_network.cpp).
 std::span<const Act> attacks();
+// What reaches another process with the same ids (probe_levers.cpp).
+std::span<const Act> levers();
 std::span<const Act> neighbours();
 std::span<const Act> networks();
 std::span<const Act> filters();

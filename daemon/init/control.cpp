@@ -1,6 +1,8 @@
 // The monitor's socket and the child's signals: init waits in this file only,
 // so a kill is obeyed whatever init waits for.
 #include <asm/errno.h>
+#include <linux/eventpoll.h>
+#include <linux/prctl.h>
 #include <linux/signalfd.h>
 #include <linux/time_types.h>
 
@@ -60,6 +62,14 @@ void serve(Job& job) {
 
 }  // namespace
 
+// PID 1 takes its whole namespace along. Another init has to kill what it started
+// itself when it sees the control socket end, so it is only woken, in case that
+// somebody has stopped it.
+void heed_monitors_death(Job& job, Step step) {
+  const int signal = call(Call::getpid) == 1 ? kSigKill : kSigCont;
+  must(job, step, call(Call::prctl, PR_SET_PDEATHSIG, signal));
+}
+
 // A spare waits here. The descriptors that come along need no look: the kernel
 // has put them where lib/plan/order.hpp says.
 static void receive_one(Job& job) {
@@ -94,7 +104,39 @@ void report(Job& job, plan::ReportKind kind, uint32_t detail) {
   call(Call::sendto, plan::kControlFd, &message, sizeof message, kMsgNoSignal);
 }
 
+void report_payload(Job& job) {
+  plan::Report message{plan::ReportKind::payload, 0, 0, job.payload};
+  IoVec bytes{&message, sizeof message};
+  PassedFds<1> passed{offsetof(PassedFds<1>, fds) + sizeof(int), kSolSocket, kScmRights, {job.pidfd}};
+  const Message carrier{nullptr, 0, &bytes, 1, &passed, sizeof passed, 0};
+  call(Call::sendmsg, plan::kControlFd, &carrier, kMsgNoSignal);
+}
+
 namespace {
+
+constexpr int kWaitedFor = 4;
+
+// ppoll(2) counts what it is to wait for against RLIMIT_NOFILE, which whoever has
+// our ids can set to 0, prlimit(2). An epoll(7) instance that is there already
+// asks for no limit.
+long wait_for_any(Job& job, PollFd* set, int count, const __kernel_timespec* left) {
+  const long ready = call(Call::ppoll, set, count, left, nullptr);
+  if (ready != -EINVAL || job.epoll <= 0) return ready;
+  for (int i = 0; i < count; ++i) {
+    epoll_event each{};
+    each.events = static_cast<uint32_t>(set[i].events);
+    each.data = static_cast<uint64_t>(i);
+    if (set[i].fd >= 0) call(Call::epoll_ctl, job.epoll, EPOLL_CTL_ADD, set[i].fd, &each);
+  }
+  epoll_event happened[kWaitedFor];
+  const long ms = left ? left->tv_sec * 1000 + left->tv_nsec / 1'000'000 : -1;
+  const long found = call(Call::epoll_pwait, job.epoll, happened, count, ms, nullptr, kSigSetBytes);
+  for (int i = 0; i < count; ++i)
+    if (set[i].fd >= 0) call(Call::epoll_ctl, job.epoll, EPOLL_CTL_DEL, set[i].fd, happened);
+  for (long i = 0; i < found; ++i)
+    set[happened[i].data].revents = static_cast<short>(happened[i].events);
+  return found;
+}
 
 // What `await` waits for instead of a descriptor.
 constexpr int kUntilProceed = -1, kUntilNetwork = -2;
@@ -107,13 +149,13 @@ bool await(Job& job, int fd, int ms) {
     if (fd == kUntilProceed && job.proceed) return true;
     if (fd == kUntilNetwork && job.network) return true;
     // Negative descriptors are skipped by the kernel, poll(2).
-    PollFd set[] = {{job.orphaned ? -1 : plan::kControlFd, kPollIn, 0},
+    PollFd set[kWaitedFor] = {{job.orphaned ? -1 : plan::kControlFd, kPollIn, 0},
                     {job.signals > 0 ? job.signals : -1, kPollIn, 0},
                     {fd, kPollIn, 0},
                     {job.listener > 0 ? job.listener : -1, kPollIn, 0}};
     // The kernel writes the time that is left into what it is given, ppoll(2).
     __kernel_timespec left = limit;
-    const long ready = call(Call::ppoll, set, 4, ms < 0 ? nullptr : &left, nullptr);
+    const long ready = wait_for_any(job, set, kWaitedFor, ms < 0 ? nullptr : &left);
     if (ready == -EINTR) continue;
     must(job, job.step, ready);
     if (ready == 0) return false;

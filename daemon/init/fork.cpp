@@ -41,6 +41,7 @@ void prepare_fork(Job& job, Step step) {
   job.signals =
       must_fd(job, step,
               call(Call::signalfd4, -1, &child_changes, kSigSetBytes, O_CLOEXEC | O_NONBLOCK));
+  job.epoll = must_fd(job, step, call(Call::epoll_create1, O_CLOEXEC));
   share_words(job, step);
 }
 
@@ -48,18 +49,18 @@ void fork_payload(Job& job) {
   prepare_fork(job, Step::fork);
   job.front = plan::kPassedFd;
   const auto parent = static_cast<int32_t>(call(Call::getpid));
-  const bool want_pidfd = (job.header().flags & plan::kWantPidfd) != 0;
   const bool enters_by_itself = job.order.tasks_count > 0;
   const int cgroup =
       job.has(plan::kPayloadCgroup) && !enters_by_itself ? plan::kPayloadCgroupFd : -1;
-  const long pid =
-      must(job, Step::fork, fork_process(0, want_pidfd ? &job.pidfd : nullptr, cgroup));
+  const long pid = must(job, Step::fork, fork_process(0, &job.pidfd, cgroup));
   if (pid == 0) become_payload(job, parent);
   job.payload = static_cast<int32_t>(pid);
   job.payload_alive = true;
   close(job.status_write);
   // Same uid must not mean the right to look inside, ptrace(2).
   must(job, Step::fork, call(Call::prctl, PR_SET_DUMPABLE, 0));
+  become_nobodys(job);
+  report_payload(job);
 }
 
 namespace {
@@ -162,11 +163,9 @@ void await_exec(Job& job) {
 }
 
 void announce_start(Job& job) {
-  if (job.header().flags & plan::kWantPidfd) {
-    // A front that is gone has no use for it, and the job goes on.
-    offer_to_front(plan::kPassedFd, job.pidfd, 'F');
-    close(job.pidfd);
-  }
+  // A front that is gone has no use for it, and the job goes on.
+  if (job.header().flags & plan::kWantPidfd) offer_to_front(plan::kPassedFd, job.pidfd, 'F');
+  close(job.pidfd);
   report(job, plan::ReportKind::started);
   // Nothing that leads out of the sandbox stays open in its PID 1.
   if (call(Call::getpid) == 1) {

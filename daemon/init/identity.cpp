@@ -60,7 +60,26 @@ void become_mapped(Job& job, uint32_t uid, uint32_t gid) {
   // The change of uid cleared both, prctl(2); without the first our own files
   // in /proc belong to root, who has no number here.
   must(job, step, call(Call::prctl, PR_SET_DUMPABLE, 1));
-  if (call(Call::getpid) == 1) must(job, step, call(Call::prctl, PR_SET_PDEATHSIG, kSigKill));
+  if (!job.in_payload) heed_monitors_death(job, step);
+}
+
+// A payload that is uid 0 outside as well, without capabilities, could still set
+// limits, priorities and processors of a process with that uid, prlimit(2),
+// sched_setaffinity(2). Init keeps its powers and takes a number that is given to nobody;
+// where that has no mapping, it stays as it is.
+void become_nobodys(Job& job) {
+  constexpr Step step = Step::fork;
+  constexpr uint32_t kNobodys = 0xffff'fffd;
+  if (payload_outside(job).uid != 0) return;
+  must(job, step, call(Call::prctl, PR_SET_KEEPCAPS, 1));
+  const long changed = call(Call::setresuid, kNobodys, kNobodys, kNobodys);
+  if (changed == -EINVAL) return;
+  must(job, step, changed);
+  const Sets now = sets_now(job, step);
+  must(job, step, set_sets({now.permitted, now.permitted, 0}));
+  // Or our files in /proc, oom_score_adj among them, belong to uid 0, proc(5).
+  must(job, step, call(Call::prctl, PR_SET_DUMPABLE, 1));
+  heed_monitors_death(job, step);
 }
 
 void keep_only(Job& job, Step step, uint64_t powers) {

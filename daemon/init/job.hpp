@@ -30,14 +30,16 @@ struct Job {
   const void* block;  // the Plan's pages, accepted by plan::check()
   plan::Identity identity;  // the Plan's, or the leased one
   plan::ExitRecord record;
+  plan::ExitRecord* published;  // the record's file, mapped
 
   int proc;         // O_PATH on the procfs that init was started with
   int signals;      // signalfd for SIGCHLD; 0 before the fork
+  int epoll;        // for control.cpp; 0 before the fork
   int status_read;  // of the socket that the payload's exec closes
   int status_write;
   int listener;  // of the client's filter, or 0
   Words* words;
-  int pidfd;         // of the payload, if the client wants it
+  int pidfd;         // of the payload, until the monitor has it, and the client if it wants it
   int network;       // of an outbound job, once the monitor has sent it; 0 before
   int front;         // kPassedFd, or where the payload's process keeps it
   int first_hidden;  // payload: numbers from here on are ours, none below is
@@ -75,6 +77,9 @@ struct Job {
     return header().namespaces[static_cast<uint32_t>(which)].join;
   }
   bool fresh(Namespace which) const { return join(which) == plan::Join::fresh; }
+  // Init stays out of the job's own user namespace: in there its ids would be the
+  // client's, and a payload with capabilities would have them over init.
+  bool inside_is_for_payload() const { return fresh(Namespace::user); }
   bool outbound() const { return (header().flags & plan::kOutbound) != 0; }
   bool joined(Namespace which) const {
     return join(which) == plan::Join::descriptor || join(which) == plan::Join::job;

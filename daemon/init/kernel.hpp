@@ -7,7 +7,7 @@
 
 namespace cloister::init {
 
-inline constexpr int kSigKill = 9, kSigChld = 17, kSigStop = 19, kSigSys = 31, kSignals = 64;
+inline constexpr int kSigKill = 9, kSigChld = 17, kSigCont = 18, kSigStop = 19, kSigSys = 31, kSignals = 64;
 inline constexpr size_t kSigSetBytes = 8;
 
 // struct kernel_sigaction, as rt_sigaction(2) reads it.

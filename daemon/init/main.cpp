@@ -36,8 +36,17 @@ namespace {
 
 Job the_job;
 
+// Without it there is nobody to tell anything.
+void map_record(Job& job) {
+  const long at = call(Call::mmap, nullptr, plan::kRecordBytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+                       plan::kRecordFd);
+  if (at < 0) exit(1);
+  job.published = reinterpret_cast<plan::ExitRecord*>(at);
+}
+
 void begin(Job& job) {
   job.record.entered_at_ns = boottime_ns();
+  map_record(job);
   job.step = Step::start;
   uint64_t every = ~uint64_t{0};
   must(job, Step::start,
@@ -47,14 +56,9 @@ void begin(Job& job) {
   must(job, Step::start, call(Call::rt_sigaction, kSigChld, &action, nullptr, kSigSetBytes));
   must(job, Step::start, call(Call::close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC));
   must(job, Step::start, call(Call::setsid));
-  if (call(Call::getpid) == 1) {
-    // The end of PID 1 ends its whole namespace. Without one a death signal
-    // would leave the payload's children behind, so there the end of the
-    // monitor is only seen on the control socket.
-    must(job, Step::start, call(Call::prctl, PR_SET_PDEATHSIG, kSigKill));
-  } else {
+  heed_monitors_death(job, Step::start);
+  if (call(Call::getpid) != 1)
     must(job, Step::start, call(Call::prctl, PR_SET_CHILD_SUBREAPER, 1));
-  }
   receive_order(job);
   // Held from here, because the sandbox may have another /proc or none.
   job.proc = must_fd(job, Step::start,
@@ -97,12 +101,7 @@ void read_plan(Job& job) {
   clone_sources(job);
   attach_mounts(job);
   enter_outbound_network(job);
-  make_user_namespace(job);
-  make_net_ipc_uts(job);
-  bring_loopback_up(job);
-  name_host(job);
-  if (!job.outbound()) set_sysctls(job);
-  make_time_namespace(job);
+  if (!job.inside_is_for_payload()) make_inside(job);
   job.record.forked_at_ns = boottime_ns();
   fork_payload(job);
   await_exec(job);
@@ -121,23 +120,25 @@ int64_t boottime_ns() {
   return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
-void finish(Job& job) {
-  job.record.ended_at_ns = boottime_ns();
+void publish(Job& job, uint64_t commit) {
   plan::ExitRecord& record = job.record;
   record.magic = plan::kRecordMagic;
   record.version = plan::kRecordVersion;
   for (uint32_t i = 0; i < sizeof record.job; ++i) record.job[i] = job.order.job[i];
-  record.commit = plan::kRecordCommitted;
+  record.commit = job.published->commit;
+  *job.published = record;
   // The commit word goes last: without it a record says nothing.
-  constexpr size_t body = offsetof(plan::ExitRecord, commit);
-  const bool written = call(Call::pwrite64, plan::kRecordFd, &record, body, 0) == long{body} &&
-                       call(Call::pwrite64, plan::kRecordFd, &record.commit, sizeof record.commit,
-                            body) == long{sizeof record.commit};
-  if (written) report(job, plan::ReportKind::ended);
+  __atomic_store_n(&job.published->commit, commit, __ATOMIC_RELEASE);
+}
+
+void finish(Job& job) {
+  job.record.ended_at_ns = boottime_ns();
+  publish(job, plan::kRecordCommitted);
+  report(job, plan::ReportKind::ended);
   // Nothing of the job's lives. Our own end takes the namespaces and mounts apart,
   // a millisecond in which a monitor that was woken on this processor would wait.
   call(Call::sched_yield);
-  exit(written ? 0 : 1);
+  exit(0);
 }
 
 void fail(Job& job, const plan::Failure& failure) {

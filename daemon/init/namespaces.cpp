@@ -5,6 +5,7 @@
 #include <linux/close_range.h>
 #include <linux/fcntl.h>
 #include <linux/mount.h>
+#include <linux/prctl.h>
 #include <linux/sched.h>
 #include <linux/wait.h>
 
@@ -45,8 +46,7 @@ void write_file(Job& job, Step step, const char* path, const char* text, size_t 
   close(fd);
 }
 
-// The id to go on as: the namespace's root if it has one, so that init is not
-// the payload's equal.
+// The id to set up the namespace as: its root, if it has one.
 uint32_t id_of(Job::Lines map) {
   for (uint32_t i = 0; i < map.count; ++i)
     if (map.begin[i].inside == 0) return 0;
@@ -72,7 +72,7 @@ long deny_setgroups(int process) {
 }
 
 // Only who stayed in the parent namespace, with CAP_SETUID there, may map more
-// than one id: a child that init leaves behind.
+// than one id: a child that is left behind.
 [[noreturn]] void map_parent(Job& job, int process, int channel) {
   char unshared;
   if (call(Call::read, channel, &unshared, sizeof unshared) != 1) exit(ECANCELED);
@@ -80,28 +80,6 @@ long deny_setgroups(int process) {
   if (result == 0) result = write_map(process, "gid_map", job.gid_map());
   if (result == 0) result = write_map(process, "uid_map", job.uid_map());
   exit(static_cast<int>(-result));
-}
-
-void make_nested_user_namespace(Job& job) {
-  constexpr Step step = Step::user_namespace;
-  const int self =
-      must_fd(job, step, call(Call::openat, job.proc, "self", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  int ends[2];
-  must(job, step, call(Call::socketpair, kAfUnix, kSockSeqpacket | kSockCloexec, 0, ends));
-  const long child = must(job, step, fork_process(0));
-  if (child == 0) {
-    close(ends[0]);
-    map_parent(job, self, ends[1]);
-  }
-  close(ends[1]);
-  make_one(job, Namespace::user, step);
-  const char unshared = 1;
-  must(job, step, call(Call::write, ends[0], &unshared, sizeof unshared));
-  siginfo_t info{};
-  must(job, step, call(Call::waitid, P_PID, child, &info, WEXITED, nullptr));
-  must(job, step, info.si_code == CLD_EXITED ? -long{info.si_status} : -EINTR);
-  close(ends[0]);
-  close(self);
 }
 
 // Leaves the namespace that init was born in for a new one. The result is the way
@@ -168,10 +146,6 @@ void join_namespaces(Job& job) {
     become_mapped(job, job.identity.ruid, job.identity.rgid);
 }
 
-void join_time_namespace(Job& job) {
-  join_one(job, Namespace::time);
-}
-
 // The pid namespace of a joined user namespace is made inside it: unshare(2)
 // puts only children into it, so a child goes on as PID 1. Its parent holds
 // nothing and ends when it ends.
@@ -181,9 +155,11 @@ void make_pid_namespace(Job& job) {
   const long child = must(job, Step::join, fork_process(0), 1);
   if (child == 0) {
     must(job, Step::join, call(Call::setsid), 1);
-    must(job, Step::join, call(Call::prctl, 1 /* PR_SET_PDEATHSIG */, kSigKill), 1);
+    must(job, Step::join, call(Call::prctl, PR_SET_PDEATHSIG, kSigKill), 1);
     return;
   }
+  // Its own end is that of the namespace.
+  must(job, Step::join, call(Call::prctl, PR_SET_PDEATHSIG, kSigKill), 1);
   call(Call::close_range, 3u, ~0u, 0);
   siginfo_t info{};
   call(Call::waitid, P_PID, child, &info, WEXITED, nullptr);
@@ -197,20 +173,6 @@ void make_mount_namespace(Job& job) {
   attr.propagation = 1 << 18;  // MS_PRIVATE: nothing crosses in either direction
   must(job, Step::mount_namespace,
        call(Call::mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attr, sizeof attr));
-}
-
-// After the mounts, so that they belong to the outer user namespace and are
-// locked against the payload.
-void make_user_namespace(Job& job) {
-  if (!job.fresh(Namespace::user)) return;
-  if (job.has(plan::kFreshUser)) {
-    make_nested_user_namespace(job);
-  } else {
-    make_one(job, Namespace::user, Step::user_namespace);
-    report(job, plan::ReportKind::maps);
-    await_proceed(job, Step::user_namespace);
-  }
-  become_mapped(job, id_of(job.uid_map()), id_of(job.gid_map()));
 }
 
 // An outbound network is made by a process of its own (network.cpp), in a user
@@ -229,15 +191,36 @@ void make_ipc_namespace(Job& job) {
   job.ipc_made = true;
 }
 
-void make_net_ipc_uts(Job& job) {
-  if (!job.outbound() && !job.net_made) make_one(job, Namespace::net, Step::net_namespace);
-  make_ipc_namespace(job);
-  make_one(job, Namespace::uts, Step::uts_namespace);
+// After the mounts, so that they belong to the outer user namespace and are
+// locked against the payload.
+void make_user_namespace(Job& job) {
+  constexpr Step step = Step::user_namespace;
+  const int self =
+      must_fd(job, step, call(Call::openat, job.proc, "self", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  int ends[2];
+  must(job, step, call(Call::socketpair, kAfUnix, kSockSeqpacket | kSockCloexec, 0, ends));
+  // Its end sends no signal: one that is pending here would be the payload's.
+  clone_args silent{};
+  const long child = must(job, step, call(Call::clone3, &silent, sizeof silent));
+  if (child == 0) {
+    close(ends[0]);
+    map_parent(job, self, ends[1]);
+  }
+  close(ends[1]);
+  make_one(job, Namespace::user, step);
+  const char unshared = 1;
+  must(job, step, call(Call::write, ends[0], &unshared, sizeof unshared));
+  siginfo_t info{};
+  must(job, step, call(Call::waitid, P_PID, child, &info, WEXITED | __WALL, nullptr));
+  must(job, step, info.si_code == CLD_EXITED ? -long{info.si_status} : -EINTR);
+  close(ends[0]);
+  close(self);
+  become_mapped(job, id_of(job.uid_map()), id_of(job.gid_map()));
 }
 
-// Init stays in the host's time namespace; only children enter the new one,
-// and until then its offsets may be written, time_namespaces(7).
-void make_time_namespace(Job& job) {
+// Only children enter the new one, and until then its offsets may be written,
+// time_namespaces(7). Init stays in the host's.
+static void make_time_namespace(Job& job) {
   make_one(job, Namespace::time, Step::time_namespace);
   const plan::Header& h = job.header();
   if (!(h.flags & plan::kTimeOffsets)) return;
@@ -252,6 +235,27 @@ void make_time_namespace(Job& job) {
   line("monotonic", h.monotonic_offset_ns);
   line("boottime", h.boottime_offset_ns);
   write_file(job, Step::time_offsets, "self/timens_offsets", text.c_str(), text.size());
+}
+
+void make_inside(Job& job) {
+  if (!job.outbound() && !job.net_made) make_one(job, Namespace::net, Step::net_namespace);
+  make_ipc_namespace(job);
+  make_one(job, Namespace::uts, Step::uts_namespace);
+  bring_loopback_up(job);
+  name_host(job);
+  if (!job.outbound()) set_sysctls(job);
+  make_time_namespace(job);
+}
+
+// What init has made before the fork, the payload's process was born in.
+void join_time_namespace(Job& job) {
+  join_one(job, Namespace::time);
+  if (!job.inside_is_for_payload() || !job.fresh(Namespace::time)) return;
+  constexpr Step step = Step::time_namespace;
+  const int made = must_fd(
+      job, step, call(Call::openat, job.proc, "self/ns/time_for_children", O_RDONLY | O_CLOEXEC));
+  must(job, step, call(Call::setns, made, CLONE_NEWTIME));
+  close(made);
 }
 
 void make_cgroup_namespace(Job& job) {

@@ -40,6 +40,10 @@ void become_payload(Job& job, int32_t parent) {
   // The monitor learns our pid from the kernel's credentials on this message.
   report(job, plan::ReportKind::forked);
   enter_v1_cgroups(job);
+  if (job.inside_is_for_payload()) {
+    make_user_namespace(job);
+    make_inside(job);
+  }
   make_cgroup_namespace(job);
   join_time_namespace(job);
   set_session(job);

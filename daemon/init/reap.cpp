@@ -48,6 +48,8 @@ void payload_ended(Job& job, const siginfo_t& info, const rusage& used) {
                    used.ru_nsignals,
                    used.ru_nvcsw,
                    used.ru_nivcsw};
+  if (record.ending == plan::Ending::none) record.ending = plan::Ending::ended;
+  publish(job, plan::kRecordPayloadEnded);
 }
 
 enum class Reaped { something, nothing_now, nobody_left };
@@ -184,7 +186,6 @@ void reap_until_ended(Job& job) {
     last = reap_one(job, false);
     if (last == Reaped::nothing_now && job.payload_alive) await(job, -1);
   }
-  if (job.record.ending == plan::Ending::none) job.record.ending = plan::Ending::ended;
   // What died by itself before this moment is not a leftover.
   do last = reap_one(job, false);
   while (last == Reaped::something);

@@ -8,8 +8,10 @@
 namespace cloister::init {
 
 // control.cpp: the monitor's socket, served wherever init waits
+void heed_monitors_death(Job& job, Step step);  // again after a change of ids
 void receive_order(Job& job);
 void report(Job& job, plan::ReportKind kind, uint32_t detail = 0);
+void report_payload(Job& job);  // with its pidfd
 void await_proceed(Job& job, Step step);
 // Until `fd` is readable: true. Until a child changed, or `ms` have passed: false.
 inline constexpr int kUntilTime = -3;  // instead of a descriptor
@@ -29,11 +31,12 @@ void enter_fresh_user(Job& job);
 void join_namespaces(Job& job);
 void make_pid_namespace(Job& job);
 void make_mount_namespace(Job& job);
-void make_user_namespace(Job& job);
 void enter_outbound_network(Job& job);
-void make_net_ipc_uts(Job& job);
 void make_ipc_namespace(Job& job);  // before its turn, where a mount shows it
-void make_time_namespace(Job& job);
+void make_user_namespace(Job& job);    // payload
+// All that belongs to the job's user namespace, where it has one of its own; in
+// init where it has none.
+void make_inside(Job& job);
 void join_time_namespace(Job& job);    // payload
 void make_cgroup_namespace(Job& job);  // payload
 
@@ -89,6 +92,7 @@ void cover(Job& job, const Places& places, uint32_t index, const plan::Mount& mo
 
 // identity.cpp
 void become_mapped(Job& job, uint32_t uid, uint32_t gid);
+void become_nobodys(Job& job);  // init, where the payload has its ids
 void keep_only(Job& job, Step step, uint64_t powers);  // bounding set and all others but ambient
 void make_ambient(Job& job, Step step, uint64_t powers);
 void raise_late_powers(Job& job);    // payload
@@ -140,6 +144,8 @@ void reset_signals(Job& job);
 void kill_everything(Job& job);
 void signal_everything(Job& job, int signal);
 void reap_until_ended(Job& job);
+// main.cpp
+void publish(Job& job, uint64_t commit);
 [[noreturn]] void finish(Job& job);
 int64_t boottime_ns();
 

@@ -133,6 +133,9 @@ void Front::watch_end() {
                     if (error) return;
                     if (!has_ended(self->end_.native_handle())) return self->watch_end();
                     self->gone();
+                    // The nursery reaps it; one whose nursery was killed came to us.
+                    ::waitid(P_PIDFD, static_cast<id_t>(self->end_.native_handle()), nullptr,
+                             WEXITED | WNOHANG);
                     boost::system::error_code ignored;  // closing twice is harmless here
                     self->end_.close(ignored);
                     self->owner_.ended(*self);
@@ -175,7 +178,7 @@ void Fronts::end_nursery() {
   pollfd ended{nursery_.pidfd.borrow(), POLLIN, 0};
   if (::poll(&ended, 1, 1000) <= 0)
     ::syscall(SYS_pidfd_send_signal, nursery_.pidfd.borrow(), SIGKILL, nullptr, 0);
-  ::waitpid(nursery_.pid, nullptr, 0);
+  reap_now(nursery_.pid);
   nursery_ = {};
 }
 

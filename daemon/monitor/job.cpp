@@ -16,6 +16,7 @@
 #include <cstring>
 
 #include "id_map.hpp"
+#include "orphans.hpp"
 #include "spawn.hpp"
 #include "sys/rights.hpp"
 
@@ -61,7 +62,8 @@ MappedPlan::~MappedPlan() {
 }
 
 Job::Job(Workshop& shop, const Peer& owner, MappedPlan plan, uint64_t serial)
-    : shop_(shop), plan_(std::move(plan)), control_(shop.io), end_(shop.io), deadline_(shop.io) {
+    : shop_(shop), plan_(std::move(plan)), control_(shop.io), end_(shop.io), deadline_(shop.io),
+      patience_(shop.io), payload_(shop.io) {
   // What facts are judged by; the process behind the connection may be gone by then.
   owner_.uid = owner.uid;
   owner_.gid = owner.gid;
@@ -91,10 +93,6 @@ bool Job::send(plan::CommandKind kind, int signal, plan::Scope scope) {
          errno != EAGAIN;
 }
 
-void Job::kill_init() {
-  ::syscall(SYS_pidfd_send_signal, end_.native_handle(), SIGKILL, nullptr, 0);
-}
-
 void Job::note_sent(int signal, uid_t by) { acts_.sent.note(signal, by, now_ns(CLOCK_BOOTTIME)); }
 
 void Job::announce(JobPhase phase) {
@@ -117,33 +115,41 @@ void Job::read_reports() {
         plan::Report report;
         plan::Fact facts[plan::kFactsPerReport];
       } message;
-      alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))];
+      alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int))];
       iovec bytes{&message, sizeof message};
       msghdr header{};
       header.msg_iov = &bytes;
       header.msg_iovlen = 1;
       header.msg_control = control;
       header.msg_controllen = sizeof control;
-      const ssize_t size = ::recvmsg(self->control_.native_handle(), &header, MSG_DONTWAIT);
+      const ssize_t size =
+          ::recvmsg(self->control_.native_handle(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
       if (size < 0 && (errno == EAGAIN || errno == EINTR)) break;
       if (size < static_cast<ssize_t>(sizeof message.report)) return;  // init's end: see its pidfd
       const size_t facts = (static_cast<size_t>(size) - sizeof message.report) / sizeof(plan::Fact);
       message.report.count = std::min<uint32_t>(message.report.count, static_cast<uint32_t>(facts));
       pid_t sender = 0;
-      const cmsghdr* part = CMSG_FIRSTHDR(&header);
-      if (part && part->cmsg_type == SCM_CREDENTIALS) {
-        ucred credentials;
-        std::memcpy(&credentials, CMSG_DATA(part), sizeof credentials);
-        sender = credentials.pid;
+      sys::UniqueFd passed;
+      for (cmsghdr* part = CMSG_FIRSTHDR(&header); part; part = CMSG_NXTHDR(&header, part)) {
+        if (part->cmsg_type == SCM_CREDENTIALS) {
+          ucred credentials;
+          std::memcpy(&credentials, CMSG_DATA(part), sizeof credentials);
+          sender = credentials.pid;
+        } else if (part->cmsg_type == SCM_RIGHTS) {
+          int fd;
+          std::memcpy(&fd, CMSG_DATA(part), sizeof fd);
+          passed.reset(fd);
+        }
       }
-      self->on_report(message.report, message.facts, sender);
+      self->on_report(message.report, message.facts, sender, std::move(passed));
       if (!self->running()) return;
     }
     self->read_reports();
   });
 }
 
-void Job::on_report(const plan::Report& report, const plan::Fact* facts, pid_t sender) {
+void Job::on_report(const plan::Report& report, const plan::Fact* facts, pid_t sender,
+                    sys::UniqueFd passed) {
   switch (report.kind) {
     case plan::ReportKind::facts:
       return on_facts(facts, report.count);
@@ -154,6 +160,11 @@ void Job::on_report(const plan::Report& report, const plan::Fact* facts, pid_t s
                            });
     case plan::ReportKind::forked:
       state_.pid = sender;  // of the child that sent it, as the kernel translates it for us
+      return;
+    case plan::ReportKind::payload:
+      if (passed)
+        payload_.watch(std::move(passed), report.pid, weak_from_this(),
+                       [this] { on_payload_ended(); });
       return;
     case plan::ReportKind::started:
       state_.started_at_ns = now_ns(CLOCK_REALTIME);
@@ -209,6 +220,7 @@ void Job::kill(Cause cause, uid_t by) {
   if (!ending()) acts_.intent = cause;
   note_sent(SIGKILL, by);
   Cgroups::kill(leaves_);
+  payload_.kill();
   // Init may be blocked in a step, where nothing of the payload runs yet; later
   // an init that lets its queue fill up and has to obey is one that is stuck.
   if (state_.phase == JobPhase::preparing || !send(plan::CommandKind::kill)) kill_init();
@@ -239,7 +251,7 @@ void Job::watch_init() {
                   [self = shared_from_this()](boost::system::error_code error) {
                     if (error) return;
                     self->init_end_ = reap(self->init_);
-                    if (!self->init_end_.ended) return self->watch_init();
+                    if (!self->init_end_.ended) return self->watch_init_again();
                     self->finish_or_reclaim();
                   });
 }
@@ -301,6 +313,7 @@ void Job::on_network_gone(const plan::Failure& why) {
   network_lost_ = true;
   note_sent(SIGKILL, 0);
   Cgroups::kill(leaves_);
+  payload_.kill();
   if (!send(plan::CommandKind::kill)) kill_init();
 }
 
@@ -332,13 +345,15 @@ void Job::finish_or_reclaim() {
 // Reads the record and says how it ended. Called when init says that the
 // record is there, when init itself has ended, and when all_gone() may be true.
 void Job::finish() {
-  if (!running() || !all_gone()) return;
+  if (!running() || awaits_payload() || !all_gone()) return;
   plan::ExitRecord& record = state_.record;
-  const bool whole = ::pread(record_.borrow(), &record, sizeof record, 0) == sizeof record &&
-                     record.magic == plan::kRecordMagic && record.commit == plan::kRecordCommitted &&
-                     std::equal(record.job, record.job + 16, state_.job);
-  if (!whole) {
-    Cgroups::kill(leaves_);  // a whole record is written when nothing lives any more
+  const bool ours = ::pread(record_.borrow(), &record, sizeof record, 0) == sizeof record &&
+                    record.magic == plan::kRecordMagic &&
+                    std::equal(record.job, record.job + 16, state_.job);
+  const bool whole = ours && record.commit == plan::kRecordCommitted;
+  if (!whole) Cgroups::kill(leaves_);  // a whole record is written when nothing lives any more
+  const bool told = ours && (whole || record.commit == plan::kRecordPayloadEnded);
+  if (!told && !kernel_tells_end()) {
     record = {};
     // Init ended without a word. If we ended it ourselves before the payload
     // was there, we know that nothing ran; else nobody knows.
@@ -357,13 +372,18 @@ void Job::finish() {
     record.failure = failure_;
   }
   deadline_.cancel();
-  const int64_t ended = whole ? record.ended_at_ns + real_minus_boot_ns_ : now_ns(CLOCK_REALTIME);
+  patience_.cancel();
+  held_ = init_killed_ && !init_end_.ended;
+  payload_.forget();
+  const int64_t ended =
+      record.ended_at_ns ? record.ended_at_ns + real_minus_boot_ns_ : now_ns(CLOCK_REALTIME);
   state_.ended_at_ns = ended;
-  if (whole && record.started_at_ns) {
+  if (record.started_at_ns) {
     state_.started_at_ns = record.started_at_ns + real_minus_boot_ns_;
     state_.exec_us = static_cast<uint64_t>(record.started_at_ns - record.forked_at_ns) / 1000;
-    state_.wall_us = static_cast<uint64_t>(record.ended_at_ns - record.started_at_ns) / 1000;
   }
+  if (state_.started_at_ns)
+    state_.wall_us = static_cast<uint64_t>(ended - state_.started_at_ns) / 1000;
   ended_boottime_ = std::chrono::seconds((ended - real_minus_boot_ns_) / 1'000'000'000);
   const Judgement why = judge(record, state_.lost, acts_);
   state_.cause = why.cause;
@@ -381,7 +401,9 @@ void Job::reclaim() {
   left.name = leaves_.name;
   left.below_caller = leaves_.below_caller;
   leaves_ = std::move(left);
-  if (!shop_.cgroups.remove(leaves_)) {
+  // Of an init or a network process that was killed what it had is ours.
+  const bool orphaned = (init_end_.code != CLD_EXITED || outbound()) && !end_orphans();
+  if (orphaned || !shop_.cgroups.remove(leaves_)) {
     // EBUSY: a task that is dying still counts for a moment.
     deadline_.expires_after(std::chrono::milliseconds(20));
     deadline_.async_wait([self = shared_from_this()](boost::system::error_code error) {

@@ -1,8 +1,8 @@
 // Job: one sandbox, from the clone of its init to its record.
 //
 // Owned by Jobs. Everything it does to a process goes through its init's
-// control socket or pidfd; everything it says about an ending comes from the
-// record that init wrote, or is `lost`.
+// control socket or a pidfd; everything it says about an ending comes from the
+// record that init wrote, or from the kernel (payload.hpp), or is `lost`.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -18,6 +18,7 @@
 #include "cgroup.hpp"
 #include "network_process.hpp"
 #include "plan/messages.hpp"
+#include "payload.hpp"
 #include "plan/view.hpp"
 #include "scratch.hpp"
 #include "slots.hpp"
@@ -78,6 +79,8 @@ class Job : public std::enable_shared_from_this<Job> {
   bool running() const { return state_.phase != plan::JobPhase::ended; }
   bool alive() const { return running() && !finishing_; }
   pid_t init() const { return init_; }
+  // Its end was told, but the kernel keeps its init: it is not `gone`.
+  bool held() const { return held_; }
   // The one that approved it.
   const std::shared_ptr<const Rule>& rule() const { return rule_; }
   // The phase before the event that is being announced.
@@ -97,11 +100,21 @@ class Job : public std::enable_shared_from_this<Job> {
 
  private:
   void read_reports();
-  void on_report(const plan::Report& report, const plan::Fact* facts, pid_t sender);
+  void on_report(const plan::Report& report, const plan::Fact* facts, pid_t sender,
+                 sys::UniqueFd passed);
   void on_mapped(const plan::Failure& failure);
   void on_facts(const plan::Fact* facts, uint32_t count);
   void on_deadline();
   void watch_init();
+  // escalation.cpp: where init does not do its part
+  void kill_init();
+  void watch_init_again();
+  void on_payload_ended();
+  bool awaits_payload();
+  void lose_patience_in_a_moment();
+  void lose_patience();
+  bool leftovers_live() const;
+  bool kernel_tells_end();
   bool outbound() const;
   plan::Failure start_network(pid_t user_namespace_of);  // 0: as root, in one of its own
   void on_network_gone(const plan::Failure& why);
@@ -111,7 +124,6 @@ class Job : public std::enable_shared_from_this<Job> {
   void reclaim();
   bool send(plan::CommandKind kind, int signal = 0, plan::Scope scope = plan::Scope::main);
   void proceed();
-  void kill_init();
   void announce(plan::JobPhase phase);
   bool ending() const { return acts_.intent != plan::Cause::payload; }  // by our own hand
   void note_sent(int signal, uid_t by);
@@ -125,7 +137,8 @@ class Job : public std::enable_shared_from_this<Job> {
   Leases::Held lease_;
   bool setgroups_denied_ = false;
   boost::asio::posix::stream_descriptor control_, end_;  // socket and pidfd of init
-  boost::asio::steady_timer deadline_;
+  boost::asio::steady_timer deadline_, patience_;
+  Payload payload_;
   sys::UniqueFd record_;
   Leaves leaves_;
   std::shared_ptr<NetworkProcess> network_;  // of an outbound job, until it is reaped
@@ -137,6 +150,7 @@ class Job : public std::enable_shared_from_this<Job> {
   Reaped init_end_{};
   bool finishing_ = false;  // the payload has ended, not yet all that is to be gone with it
   bool removing_ = false, network_lost_ = false;
+  bool init_killed_ = false, held_ = false;
   Acts acts_;
   uid_t stopped_by_ = 0;  // who asked for the stop that the deadline is of
   plan::Failure failure_{};

@@ -280,7 +280,7 @@ void Jobs::on_event(Job& job) {
   if (event != JobPhase::ended) return;
   replenish_in(std::chrono::milliseconds(0));  // after what is told now
   audit_.ended(job.state(), job.plan(), *job.rule());
-  quotas_.end(owner);
+  if (!job.held()) quotas_.end(owner);  // else it still costs us, and the user keeps it so
   ++kept_[owner];
   const uint32_t most = bounded_by_descriptors(config_.kept_per_uid);
   for (auto oldest = order_.begin(); kept_[owner] > most && oldest != order_.end();) {
@@ -289,6 +289,7 @@ void Jobs::on_event(Job& job) {
     if (other.state().owner == owner && !other.running() && &other != &job) forget(id);
   }
   expire();
+  end_if_idle();
 }
 
 // Never later than it was to be: many jobs that start would put it off for ever.
@@ -322,12 +323,27 @@ void Jobs::on_refused(Job& job, const Refusal& refusal) {
 void Jobs::on_gone(Job& job) {
   if (const auto entry = table_.find(id_of(job.state().job)); entry != table_.end()) {
     entry->second.gone = true;
+    if (job.held()) quotas_.end(job.state().owner);
     if (entry->second.removed) forget(entry->first);
   }
   if (shutting_down_) job.erase_record();
-  const bool none_left = std::all_of(table_.begin(), table_.end(),
-                                     [](const auto& each) { return each.second.gone; });
-  if (shutting_down_ && none_left) std::exchange(idle_, nullptr)();
+  end_if_idle();
+}
+
+void Jobs::end_if_idle() {
+  if (!shutting_down_ || !idle_) return;
+  bool running = false, gone = true;
+  for (const auto& [id, entry] : table_) {
+    running |= entry.job->running();
+    gone &= entry.gone;
+  }
+  if (gone) return std::exchange(idle_, nullptr)();
+  if (running) return;
+  // All is told. What is dead and cannot be reaped (ptrace(2)) keeps nobody.
+  refill_.expires_after(std::chrono::seconds(1));
+  refill_.async_wait([this](boost::system::error_code error) {
+    if (!error && idle_) std::exchange(idle_, nullptr)();
+  });
 }
 
 // A job is forgotten when its verdict is not wanted any more and its init is
@@ -470,13 +486,11 @@ void Jobs::disconnected(Front& front) {
 void Jobs::shut_down(std::function<void()> idle) {
   shutting_down_ = true;
   idle_ = std::move(idle);
-  bool waiting = false;
   for (auto& [id, entry] : table_) {
     entry.job->kill(Cause::shutdown, ::geteuid());
-    waiting |= !entry.gone;
     if (entry.gone) entry.job->erase_record();
   }
-  if (!waiting) std::exchange(idle_, nullptr)();
+  end_if_idle();
 }
 
 }  // namespace cloister::monitor

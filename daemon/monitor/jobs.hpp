@@ -66,6 +66,7 @@ class Jobs {
   void on_event(Job& job);
   void on_refused(Job& job, const plan::Refusal& refusal);
   void on_gone(Job& job);
+  void end_if_idle();
   void replenish_in(std::chrono::milliseconds delay);
   void forget(const Id& id);
   void expire();

@@ -28,10 +28,14 @@ bool is_child_of(int process, pid_t parent) {
   return after && std::strlen(after) > 4 && std::atoi(after + 4) == parent;
 }
 
-// Only the payload is in its cgroup namespace, and its pid may be another's by
-// now. A directory of /proc stays the process's it was opened for.
+// Only the payload is in its cgroup namespace and in all that belongs to a user
+// namespace of the job's own, and its pid may be another's by now. A directory of
+// /proc stays the process's it was opened for.
 sys::UniqueFd open_namespace(const Approved::JobJoin& join) {
-  const bool of_payload = join.which == plan::Namespace::cgroup;
+  using plan::Namespace;
+  const bool own_user = join.of.fresh >> static_cast<uint32_t>(Namespace::user) & 1;
+  const bool of_payload = join.which == Namespace::cgroup ||
+                          (own_user && join.which != Namespace::mnt && join.which != Namespace::pid);
   const pid_t pid = of_payload ? join.of.payload : join.of.init;
   const sys::UniqueFd process(::open(("/proc/" + std::to_string(pid)).c_str(),
                                      O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -101,9 +105,9 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
     // clone3(2) into a cgroup asks for the rights of the one who clones, and in
     // a user namespace init has none here; a write asks for those of the one who
     // opened the file, cgroups(7).
-    const auto user = static_cast<uint32_t>(plan::Namespace::user);
+    const plan::Join user = plan()->namespaces[static_cast<uint32_t>(plan::Namespace::user)].join;
     const bool in_user_namespace =
-        plan()->namespaces[user].join != plan::Join::host || (order.flags & plan::kFreshUser);
+        (user != plan::Join::host && user != plan::Join::fresh) || (order.flags & plan::kFreshUser);
     if (in_user_namespace && !leaves_.tasks) {
       leaves_.tasks.reset(
           ::openat(leaves_.payload.borrow(), "cgroup.procs", O_WRONLY | O_CLOEXEC));

@@ -27,6 +27,7 @@
 
 #include "config_source.hpp"
 #include "monitor.hpp"
+#include "orphans.hpp"
 #include "reload.hpp"
 
 namespace cloister::monitor {
@@ -230,6 +231,7 @@ void prepare_process(const Options& options) {
   ::signal(SIGCHLD, SIG_DFL);
   ::signal(SIGPIPE, SIG_IGN);
   if (::geteuid() == 0 && ::setgroups(0, nullptr) < 0) fail_errno(EX_OSERR, "setgroups");
+  if (!adopt_orphans()) fail_errno(EX_OSERR, "PR_SET_CHILD_SUBREAPER");
   if (options.private_fd >= 0) {
     ::setsid();  // the terminal's signals are the client's business
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);

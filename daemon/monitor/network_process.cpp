@@ -75,7 +75,7 @@ Failure NetworkProcess::start(const Recipe& recipe) {
   if (!sys::send_rights(ours.borrow(), &order, sizeof order, descriptors)) {
     const Failure failure = failed();
     ::syscall(SYS_pidfd_send_signal, child.pidfd.borrow(), SIGKILL, nullptr, 0);
-    ::waitpid(pid_, nullptr, 0);
+    reap_now(pid_);
     return failure;
   }
   control_.assign(ours.take());

@@ -124,7 +124,7 @@ plan::Failure Slots::make(const Birth& birth, Slot& slot) {
 void Slots::discard(Slot& slot) {
   if (slot.init.pid > 0) {
     ::syscall(SYS_pidfd_send_signal, slot.init.pidfd.borrow(), SIGKILL, nullptr, 0);
-    ::waitpid(slot.init.pid, nullptr, 0);
+    reap_now(slot.init.pid);
   }
   if (slot.leaves) cgroups_.remove(slot.leaves);
   if (slot.record) erase_record(slot.job);

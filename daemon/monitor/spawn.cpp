@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <unordered_set>
 
 namespace cloister::monitor {
 namespace {
@@ -149,6 +150,8 @@ CHILD_CODE long clone3_call(clone_args* args, int (*entry)(void*), void* argumen
 
 alignas(16) unsigned char child_stack[64 * 1024];
 
+std::unordered_set<pid_t> ours;
+
 }  // namespace
 
 bool reserve_low_fds() {
@@ -184,13 +187,25 @@ Child spawn(const Spawn& request) {
     errno = static_cast<int>(-pid);
     return {};
   }
+  count_as_ours(static_cast<pid_t>(pid));
   return {static_cast<pid_t>(pid), sys::UniqueFd(pidfd)};
 }
 
 Reaped reap(pid_t pid) {
   siginfo_t info{};
-  if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG) < 0) return {true, 0, 0};
-  return {info.si_pid == pid, info.si_code, info.si_status};
+  Reaped reaped{true, 0, 0};
+  if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG) == 0)
+    reaped = {info.si_pid == pid, info.si_code, info.si_status};
+  if (reaped.ended) ours.erase(pid);
+  return reaped;
 }
+
+void reap_now(pid_t pid) {
+  ::waitpid(pid, nullptr, 0);
+  ours.erase(pid);
+}
+
+bool is_ours(pid_t child) { return ours.contains(child); }
+void count_as_ours(pid_t child) { ours.insert(child); }
 
 }  // namespace cloister::monitor

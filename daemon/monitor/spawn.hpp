@@ -57,5 +57,11 @@ struct Reaped {
   int code, status;  // si_code and si_status, waitid(2); 0 if it was reaped already
 };
 Reaped reap(pid_t pid);
+// The same of one that was killed, waiting for its end.
+void reap_now(pid_t pid);
+
+// Made by spawn() and not reaped yet, or counted so. See orphans.hpp for others.
+bool is_ours(pid_t child);
+void count_as_ours(pid_t child);
 
 }  // namespace cloister::monitor

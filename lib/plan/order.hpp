@@ -16,7 +16,7 @@ namespace cloister::plan {
 inline constexpr int kControlFd = 3;      // SOCK_SEQPACKET to the monitor
 inline constexpr int kPassedFd = 4;       // SOCK_SEQPACKET to the front: client descriptors in, pidfd and pty out
 inline constexpr int kPlanFd = 5;         // the sealed memfd
-inline constexpr int kRecordFd = 6;       // kRecordBytes, writable
+inline constexpr int kRecordFd = 6;       // kRecordBytes, to be mapped
 inline constexpr int kPayloadCgroupFd = 7;  // directory of the payload's leaf (v2); -1 in Order if none
 inline constexpr int kCgroupKillFd = 8;     // cgroup.kill of that leaf, write-only
 inline constexpr int kFirstJoinFd = 9;      // namespaces of other jobs, then v1 `tasks`
@@ -77,9 +77,10 @@ struct Order {
 // init -> monitor
 enum class ReportKind : uint32_t {
   facts,      // Report + Fact[count] for each descriptor that needs_fact(); init waits for `proceed`
-  maps,       // in its new user namespace; init waits for `proceed` (maps are written)
+  maps,       // born in a user namespace; init waits for `proceed` (maps are written)
   forked,     // sent by the payload's process itself, right after its fork: SO_PASSCRED
               // tells the monitor that process's pid as the monitor sees it
+  payload,    // with a pidfd of it, right after its fork
   started,    // execve(2) succeeded; of a network process: the network is up
   stopped,    // detail = signal
   continued,

@@ -1,8 +1,9 @@
 // The ExitRecord: how a job ended, in the words of the kernel.
 //
-// The monitor makes a file of kRecordBytes before the clone; init writes it
-// once, `commit` last, and exits. A record without the commit word says
-// nothing: the job is `lost`. 512 bytes, so that a write is never torn.
+// The monitor makes a file of kRecordBytes before the clone. Init has it mapped,
+// because a limit of init's reaches write(2) but no store to memory, and writes it
+// twice, `commit` last: when the payload has ended, and when nothing lives any
+// more. A record without a commit word says nothing.
 #pragma once
 
 #include <stdint.h>
@@ -15,6 +16,8 @@ inline constexpr uint32_t kRecordBytes = 512;
 inline constexpr uint32_t kRecordMagic = 0x43524c43;  // "CLRC"
 inline constexpr uint32_t kRecordVersion = 1;
 inline constexpr uint64_t kRecordCommitted = 0x6465'7474'696d'6d6fULL;
+// How the payload ended is in it; what it left behind may still live.
+inline constexpr uint64_t kRecordPayloadEnded = 0x6465'646e'6520'6d6fULL;
 
 enum class Ending : uint32_t { none, ended, not_started };
 

@@ -69,6 +69,9 @@ class Held {
   pid_t pid_ = 0;
 };
 
+// Of a service that was killed. Another one sweeps them; a test does not wait for that.
+void remove_cgroups_of(pid_t monitor);
+
 // First and last case of each file: what there is before, and that the same is
 // there after.
 void count_before();

@@ -178,6 +178,10 @@ void Driver::start() {
   const sys::UniqueFd program(
       static_cast<int>(checked(::open(init_program(), O_PATH | O_CLOEXEC), "init")));
   order.join_count = static_cast<uint32_t>(joins.size()) - order.tasks_count;
+  // Init maps the job's own user namespace itself; the monitor's maps are of its birth.
+  if (plan->namespaces[static_cast<int>(plan::Namespace::user)].join == plan::Join::fresh &&
+      uid_map.empty())
+    uid_map = gid_map = {{0, 0, 1}};
   order.uid_lines = static_cast<uint32_t>(uid_map.size());
   order.gid_lines = static_cast<uint32_t>(gid_map.size());
   std::string message(reinterpret_cast<const char*>(&order), sizeof order);
@@ -290,22 +294,10 @@ void Driver::write_maps() {
     if (!fd || ::write(fd.borrow(), text.data(), text.size()) < 0)
       throw std::runtime_error(path + ": " + std::strerror(errno));
   };
-  const auto lines = [](const std::vector<plan::IdMap>& map, uint32_t id) {
-    if (map.empty()) return std::to_string(id) + " " + std::to_string(id) + " 1\n";
-    std::string text;
-    for (const plan::IdMap& line : map)
-      text += std::to_string(line.inside) + " " + std::to_string(line.outside) + " " +
-              std::to_string(line.count) + "\n";
-    return text;
-  };
-  if (uid != 0) {
-    write("setgroups", "deny");
-    write("gid_map", lines({}, uid));
-    write("uid_map", lines({}, uid));
-  } else {
-    write("gid_map", lines(gid_map, 0));
-    write("uid_map", lines(uid_map, 0));
-  }
+  const std::string itself = std::to_string(uid) + " " + std::to_string(uid) + " 1\n";
+  if (uid != 0) write("setgroups", "deny");
+  write("gid_map", itself);
+  write("uid_map", itself);
 }
 
 bool Driver::next(plan::Report& report) {
@@ -315,15 +307,23 @@ bool Driver::next(plan::Report& report) {
     plan::Report report;
     plan::Fact facts[plan::kFactsPerReport];
   } message{};
-  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(ucred))];
+  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int))];
   iovec bytes{&message, sizeof message};
   msghdr header{};
   header.msg_iov = &bytes;
   header.msg_iovlen = 1;
   header.msg_control = space;
   header.msg_controllen = sizeof space;
-  if (::recvmsg(control_.borrow(), &header, 0) < static_cast<ssize_t>(sizeof report)) return false;
+  if (::recvmsg(control_.borrow(), &header, MSG_CMSG_CLOEXEC) <
+      static_cast<ssize_t>(sizeof report))
+    return false;
   report = message.report;
+  for (cmsghdr* part = CMSG_FIRSTHDR(&header); part; part = CMSG_NXTHDR(&header, part)) {
+    if (part->cmsg_type != SCM_RIGHTS) continue;
+    int fd;
+    std::memcpy(&fd, CMSG_DATA(part), sizeof fd);
+    payload_.reset(fd);
+  }
   if (report.kind == plan::ReportKind::facts)
     facts_.insert(facts_.end(), message.facts, message.facts + report.count);
   if (report.kind == plan::ReportKind::forked) {

@@ -94,7 +94,7 @@ class Driver {
   size_t needed_facts();
   bool next(plan::Report& report);
 
-  sys::UniqueFd control_, passed_, record_, out_;
+  sys::UniqueFd control_, passed_, record_, out_, payload_;
   std::vector<sys::UniqueFd> kept_;
   std::vector<int> sources_;
   std::vector<plan::Fact> facts_;

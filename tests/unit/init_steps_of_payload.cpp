@@ -6,6 +6,7 @@
 #include <linux/seccomp.h>
 #include <linux/securebits.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -90,7 +91,7 @@ std::vector<Case> cases_of_payload() {
          job.plan->identity.rgid = 10;
        }},
       {Step::setresuid, EAGAIN, kNone, "setresuid",
-       [](Driver& job) { job.before_exec = answer(SCMP_SYS(setresuid), EAGAIN); }},
+       [](Driver& job) { job.before_exec = answer(SCMP_SYS(setresuid), EAGAIN, first_is(0)); }},
       {Step::resetids, EPERM, kNone, "the second setresgid",
        [](Driver& job) {
          job.plan->flags |= plan::kResetIds;
@@ -109,7 +110,11 @@ std::vector<Case> cases_of_payload() {
        }},
       {Step::parent_death, EINVAL, kNone, "PR_SET_PDEATHSIG",
        [](Driver& job) {
-         job.before_exec = answer(SCMP_SYS(prctl), EINVAL, first_is(PR_SET_PDEATHSIG));
+         // Init's own is another signal.
+         job.before_exec =
+             answer(SCMP_SYS(prctl), EINVAL,
+                    {SCMP_A0_64(SCMP_CMP_EQ, uint64_t{PR_SET_PDEATHSIG}),
+                     SCMP_A1_64(SCMP_CMP_EQ, uint64_t{SIGKILL})});
        }},
       {Step::parent_death, ESRCH, kNone, "a parent that is another",
        [](Driver& job) { job.before_exec = answer(SCMP_SYS(getppid), 0); }},
@@ -153,7 +158,11 @@ std::vector<Case> cases_of_payload() {
       {Step::capabilities, EPERM, kNone, "a capset that lies",
        [](Driver& job) { job.before_exec = answer(SCMP_SYS(capset), 0); }},
       {Step::capabilities, EPERM, kNone, "capset",
-       [](Driver& job) { job.before_exec = answer(SCMP_SYS(capset), EPERM); }},
+       [](Driver& job) {
+         // Of a payload that is uid 0 init sets its own sets, too.
+         job.plan->identity = {1000, 1000, 1000, 1000, 1000, 1000, {}, 0, 0};
+         job.before_exec = answer(SCMP_SYS(capset), EPERM);
+       }},
       {Step::ambient, EPERM, CAP_CHOWN, "an ambient capability that is not inheritable",
        [](Driver& job) {
          job.order.capabilities.permitted = job.order.capabilities.ambient = 1;
