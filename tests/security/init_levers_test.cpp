@@ -286,6 +286,39 @@ TEST_CASE("S7: Stop of a job whose init was stopped, held or starved keeps its d
   }
 }
 
+TEST_CASE("S7: an init that had to enter a user namespace is reached, and holds up nothing all the same") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  for (const Way way : {Way::user, Way::rootless}) {
+    CAPTURE(name_of(way));
+    Client client = world.connect(way);
+    std::vector<Shape> all = shapes(way);
+    Waiting owner(client, all.back());
+    for (const bool boxed : {false, true}) {
+      for (const bool stopped : {false, true}) {
+        CAPTURE(boxed);
+        CAPTURE(stopped);
+        Shape joining{"joining", world.probe_request(), boxed};
+        joining.request["no_new_privs"] = true;
+        joining.request["identity"] = {{"ruid", 0}, {"rgid", 0}};
+        joining.request["namespaces"] = {{"user", {{"job", owner.id()}}}};
+        if (boxed) joining.request["namespaces"]["pid"] = "new";
+        Waiting job(client, joining);
+        Attacker attacker(world.alice(), job.init(), {"SIGSTOP"});
+        INFO(attacker.came_of().dump());
+        Json verdict = stopped ? job.stop("100ms") : job.end();
+        INFO(verdict.dump());
+        if (stopped)
+          CHECK(verdict["cause"] == "canceled");
+        else
+          CHECK(verdict["exit_code"] == 42);
+        CHECK_FALSE(alive(job.pid()));
+      }
+    }
+    CHECK(owner.end()["exit_code"] == 42);
+  }
+}
+
 TEST_CASE("S7: who traces a dead payload and does not let go holds up nobody's verdict") {
   NEEDS_ROOT();
   World& world = World::get();

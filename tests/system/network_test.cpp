@@ -316,6 +316,36 @@ TEST_CASE("signals to everybody in a job do not reach its pasta, nor is it a lef
   CHECK(shell(client, "ls -d /proc/[1-9]* | wc -l").size() == 2);
 }
 
+TEST_CASE("S7: a network process that its user has stopped holds up no end, and ends with the monitor") {
+  NEEDS_OUTSIDE();
+  const Outside outside;
+  Services services;
+  Client client = services.connect(Way::user);
+  for (const bool killed : {false, true}) {
+    CAPTURE(killed);
+    const Json started = start(client, outbound({"hold"}));
+    const pid_t pasta = pasta_of(services.system());
+    REQUIRE(pasta > 0);
+    const pid_t process = parent_of(pasta);
+    REQUIRE(parent_of(process) == services.system().pid());
+    CHECK(status_of(process, "Uid") == four(World::get().alice().uid));
+    check(::kill(process, SIGSTOP), "kill");
+    if (killed) {
+      check(::kill(services.system().pid(), SIGKILL), "kill");
+    } else {
+      Json verdict = end(client, started["id"]);
+      INFO(verdict.dump());
+      CHECK(verdict["verdict"]["cause"] == "canceled");
+    }
+    CHECK(eventually([&] { return !alive(pasta) && !alive(process); }));
+  }
+  for (const std::string root : {"/sys/fs/cgroup/unified", "/sys/fs/cgroup"}) {
+    const std::string left = root + "/cloister-" + std::to_string(services.system().pid());
+    if (access(left.c_str(), F_OK) == 0)
+      command({"find", left, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"});
+  }
+}
+
 TEST_CASE("another job of the client's may join an outbound network") {
   NEEDS_OUTSIDE();
   const Outside outside;
