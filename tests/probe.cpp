@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -443,6 +444,41 @@ void status(Json& json) {
   json.end_object();
 }
 
+// What fork(2) and execve(2) hand on without anybody naming it.
+void handed_on(Json& json) {
+  json.key("handed_on").begin_object();
+  const auto option = [&](std::string_view name, int number, unsigned long argument = 0) {
+    json.number(name, prctl(number, argument, 0, 0, 0));
+  };
+  option("thp_disable", PR_GET_THP_DISABLE);
+  option("memory_merge", 68 /* PR_GET_MEMORY_MERGE */);
+  option("mdwe", 66 /* PR_GET_MDWE */);
+  option("io_flusher", 58 /* PR_GET_IO_FLUSHER */);
+  option("mce_kill", PR_MCE_KILL_GET);
+  option("store_bypass", PR_GET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS);
+  option("indirect_branch", PR_GET_SPECULATION_CTRL, PR_SPEC_INDIRECT_BRANCH);
+  option("l1d_flush", PR_GET_SPECULATION_CTRL, 2 /* PR_SPEC_L1D_FLUSH */);
+  int counter = 0;
+  prctl(PR_GET_TSC, &counter);
+  json.number("tsc", counter);
+  uint64_t cookie = 0;
+  prctl(62 /* PR_SCHED_CORE */, 0 /* GET */, 0, 0 /* of a thread */, &cookie);
+  json.boolean("core_cookie", cookie != 0);
+  int policy = 0;
+  unsigned long nodes[16]{};
+  syscall(SYS_get_mempolicy, &policy, nodes, 8 * sizeof nodes, nullptr, 0);
+  json.number("mempolicy", policy).unsigned_number("memory_nodes", nodes[0]);
+  uint32_t clamps[14]{};  // struct sched_attr, of which the last two
+  syscall(SYS_sched_getattr, 0, clamps, sizeof clamps, 0);
+  json.unsigned_number("util_min", clamps[12]).unsigned_number("util_max", clamps[13]);
+  file(json, "coredump_filter", "/proc/self/coredump_filter");
+  file(json, "autogroup", "/proc/self/autogroup");
+  itimerval timer{};
+  getitimer(ITIMER_REAL, &timer);
+  json.boolean("timer", timer.it_value.tv_sec != 0 || timer.it_value.tv_usec != 0);
+  json.end_object();
+}
+
 std::string report(int argc, char** argv) {
   // First of all: what the asking itself would change.
   uint64_t blocked = 0;
@@ -463,6 +499,7 @@ std::string report(int argc, char** argv) {
   places(json);
   network(json);
   status(json);
+  handed_on(json);
   json.end_object();
   return json.text() + "\n";
 }

@@ -17,6 +17,7 @@
 #include <memory>
 
 #include "sys/unique_fd.hpp"
+#include "sys/root.hpp"
 
 namespace cloister::front {
 namespace {
@@ -46,7 +47,11 @@ constexpr int kForbidden[] = {
     SCMP_SYS(settimeofday), SCMP_SYS(clock_settime), SCMP_SYS(clock_adjtime), SCMP_SYS(adjtimex),
     SCMP_SYS(personality), SCMP_SYS(modify_ldt), SCMP_SYS(mknod), SCMP_SYS(mknodat)};
 
+// To this, or to what it is below already.
 bool limit(__rlimit_resource_t which, rlim_t value) {
+  rlimit now{};
+  if (::getrlimit(which, &now) < 0) return false;
+  if (now.rlim_max < value) value = now.rlim_max;
   const rlimit both{value, value};
   return ::setrlimit(which, &both) == 0;
 }
@@ -104,7 +109,7 @@ bool Confinement::enter() {
 }
 
 bool become(const plan::Peer& peer, const std::vector<uint32_t>& groups) {
-  if (::geteuid() == 0) {
+  if (sys::is_root()) {
     if (::setgroups(groups.size(), groups.data()) < 0 ||
         ::setresgid(peer.gid, peer.gid, peer.gid) < 0 ||
         ::setresuid(peer.uid, peer.uid, peer.uid) < 0)

@@ -1,4 +1,5 @@
 #include "features.hpp"
+#include "sys/root.hpp"
 
 #include <linux/landlock.h>
 #include <sched.h>
@@ -76,7 +77,7 @@ class Features {
   }
 
   // Powers over the host's user namespace: root's service has them.
-  bool rootless() const { return caller_.mode != plan::Mode::system && caller_.uid != 0; }
+  bool rootless() const { return caller_.mode != plan::Mode::system && !sys::is_root(); }
 
   void user_namespaces() {
     const auto because = [&](const char* state, const std::string& why) {

@@ -19,6 +19,7 @@
 #include "session.hpp"
 #include "warm_up.hpp"
 #include "varlink/transfer.hpp"
+#include "sys/root.hpp"
 
 // Under AddressSanitizer: the leak check traces its own process, which the
 // filter forbids, and a front ends with _exit(2) anyway.
@@ -130,6 +131,7 @@ int run(int argc, char** argv) {
     return EX_USAGE;
   }
   ::fcntl(plan::kNurseryFd, F_SETFD, FD_CLOEXEC);
+  sys::is_root();  // asked while it can be told
   auto profiles = load_profiles();
   if (!profiles) complain(profiles.error());
   Confinement confinement;

@@ -93,6 +93,7 @@ void read_plan(Job& job) {
   keep_or_leave_namespaces(job);
   if (job.has(plan::kNetworkProcess)) run_network(job);
   receive_descriptors(job);
+  open_namespaces_of_processes(job);
   report_facts(job);
   enter_fresh_user(job);
   take_login_uid(job);

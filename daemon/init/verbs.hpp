@@ -61,6 +61,8 @@ struct Owner {
 };
 Owner payload_outside(const Job& job);
 
+// processes.cpp
+void open_namespaces_of_processes(Job& job);
 // sources.cpp
 void clone_sources(Job& job);
 uint64_t attributes_of(const plan::Mount& mount);

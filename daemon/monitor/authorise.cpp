@@ -123,7 +123,7 @@ class Judge {
   }
   Join join(Namespace which) const { return h_.namespaces[static_cast<uint32_t>(which)].join; }
   bool fresh(Namespace which) const { return join(which) == Join::fresh; }
-  bool rootless() const { return setting_.mode != plan::Mode::system && ::geteuid() != 0; }
+  bool rootless() const { return setting_.mode != plan::Mode::system && !setting_.root; }
 
   // Init runs as root: what changes a namespace may only change a new one.
   // An honest front has refused all of this with a better message.

@@ -38,6 +38,7 @@ struct Setting {
   IdSources ids;
   const Surroundings& own;
   int cgroup_version = 0;  // Cgroups::version()
+  bool root = true;        // the service is, sys::is_root()
 };
 
 template <class T>

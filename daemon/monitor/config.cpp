@@ -10,6 +10,7 @@
 
 #include "config_values.hpp"
 #include "sys/unique_fd.hpp"
+#include "sys/root.hpp"
 
 namespace cloister::monitor {
 namespace {
@@ -20,7 +21,7 @@ std::string read_file(const std::string& path, uid_t owner) {
   struct stat info {};
   if (::fstat(fd.borrow(), &info) < 0) wrong("", std::strerror(errno));
   if (!S_ISREG(info.st_mode)) wrong("", "is not a regular file");
-  if (info.st_uid != 0 && info.st_uid != owner)
+  if (!sys::is_roots(info.st_uid) && info.st_uid != owner)
     wrong("", "is owned by uid " + std::to_string(info.st_uid) + ", must be owned by uid " +
                   std::to_string(owner));
   if (info.st_mode & (S_IWGRP | S_IWOTH)) wrong("", "is writable by others; chmod go-w it");

@@ -1,4 +1,5 @@
 #include "config_source.hpp"
+#include "sys/root.hpp"
 
 #include <unistd.h>
 
@@ -13,7 +14,7 @@ constexpr char kStandard[] = "/etc/cloister/cloisterd.json";
 // nowhere. What is in a cache of a user's may vanish, as the XDG base directory
 // specification has it.
 std::string scratch_path() {
-  if (::geteuid() == 0) return "/var/lib/cloister/scratch";
+  if (sys::is_root()) return "/var/lib/cloister/scratch";
   const char* cache = ::getenv("XDG_CACHE_HOME");
   if (cache && *cache == '/') return std::string(cache) + "/cloister/scratch";
   const char* home = ::getenv("HOME");

@@ -12,6 +12,7 @@
 #include "spawn.hpp"
 #include "sys/programs.hpp"
 #include "sys/unique_fd.hpp"
+#include "sys/root.hpp"
 
 namespace cloister::monitor {
 namespace {
@@ -85,9 +86,9 @@ class Writer : public std::enable_shared_from_this<Writer> {
     const bool gids = side.index == 1;
     const uint32_t own = gids ? mapping_.gid : mapping_.uid;
     const bool alone = map.size() == 1 && map[0].count == 1 && map[0].outside == own;
-    if (::geteuid() != 0 && !alone) return ask(side, map);
+    if (!sys::is_root() && !alone) return ask(side, map);
     int error = 0;
-    if (gids && (mapping_.deny_setgroups || ::geteuid() != 0))
+    if (gids && (mapping_.deny_setgroups || !sys::is_root()))
       error = write_file(mapping_.init, "setgroups", "deny");
     if (!error) error = write_file(mapping_.init, side.file, text_of(map));
     if (error) return finish(plan::kNone, error);

@@ -19,6 +19,7 @@
 #include "orphans.hpp"
 #include "spawn.hpp"
 #include "sys/rights.hpp"
+#include "sys/root.hpp"
 
 namespace cloister::monitor {
 
@@ -283,7 +284,7 @@ plan::Failure Job::start_network(pid_t user_namespace_of) {
   recipe.uid = owner_.uid;
   recipe.gid = owner_.gid;
   recipe.groups = owner_.groups;
-  recipe.set_groups = shop_.mode == plan::Mode::system && ::geteuid() == 0;
+  recipe.set_groups = shop_.mode == plan::Mode::system && sys::is_root();
   recipe.job = &order_;
   if (user_namespace) recipe.user_namespace = user_namespace.borrow();
   sys::UniqueFd own_tasks;

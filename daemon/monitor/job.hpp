@@ -51,7 +51,8 @@ struct Workshop {
   Cgroups& cgroups;
   Slots& slots;
   plan::Mode mode;
-  int init, pasta;       // programs, borrowed; -1: there is none
+  const Image& init;
+  int pasta;             // borrowed; -1: there is none
   const char* no_pasta;  // why
   Leases& leases;
   Scratch& scratch;

@@ -1,4 +1,5 @@
 #include "jobs.hpp"
+#include "sys/root.hpp"
 
 #include <linux/capability.h>
 #include <signal.h>
@@ -143,7 +144,7 @@ void Jobs::submit(Front& front, const Ask& ask) {
                           return joinable(id, asking);
                         },
                         shop_.no_pasta, shop_.scratch.why_not(), id_sources(), shop_.surroundings,
-                        shop_.cgroups.version()};
+                        shop_.cgroups.version(), sys::is_root()};
   const Decision<Approved> approved = authorise(peer, view, setting);
   if (!approved) return refuse_submit(front, ask, view, approved.error());
   const Rule& rule = *approved->rule();

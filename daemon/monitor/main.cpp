@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,9 +25,11 @@
 #include <string>
 
 #include "config_source.hpp"
+#include "inherited.hpp"
 #include "monitor.hpp"
 #include "orphans.hpp"
 #include "reload.hpp"
+#include "sys/root.hpp"
 
 namespace cloister::monitor {
 namespace {
@@ -47,7 +48,7 @@ struct Options {
   std::string socket, runtime, config, front, init, journal = "/run/systemd/journal/socket";
   mode_t socket_mode = 0660;
   int private_fd = -1;
-  bool user = ::geteuid() != 0;
+  bool user = !sys::is_root();
 };
 
 [[noreturn]] void fail(int code, const std::string& what) {
@@ -143,23 +144,10 @@ sys::UniqueFd need_program(const std::string& told, const char* name) {
   return fd;
 }
 
-// Init runs from a sealed copy: through /proc/PID/exe a payload would find
-// this copy, never the installed file (CVE-2019-5736).
-sys::UniqueFd sealed_copy(const sys::UniqueFd& file) {
-  struct stat info {};
-  sys::UniqueFd copy(::memfd_create("cloister-init", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!copy || ::fstat(file.borrow(), &info) < 0 ||
-      ::sendfile(copy.borrow(), file.borrow(), nullptr, static_cast<size_t>(info.st_size)) !=
-          info.st_size ||
-      ::fchmod(copy.borrow(), 0555) < 0 ||
-      ::fcntl(copy.borrow(), F_ADD_SEALS,
-              F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-    fail_errno(EX_OSERR, "cannot copy cloister-init into memory");
-  // Executed through a read-only descriptor: a writable one is ETXTBSY.
-  sys::UniqueFd readable(::open(("/proc/self/fd/" + std::to_string(copy.borrow())).c_str(),
-                                O_RDONLY | O_CLOEXEC));
-  if (!readable) fail_errno(EX_OSERR, "cannot reopen the copy of cloister-init");
-  return readable;
+Image image_of(const sys::UniqueFd& file) {
+  Image image(file);
+  if (!image) fail_errno(EX_OSERR, "cannot read cloister-init");
+  return image;
 }
 
 sys::UniqueFd record_directory(const std::string& runtime) {
@@ -222,15 +210,20 @@ sys::UniqueFd bind_socket(const Options& options) {
 
 void prepare_process(const Options& options) {
   if (!reserve_low_fds()) fail_errno(EX_OSERR, "cannot open /dev/null");
+  leave_parent_behind();
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
     files.rlim_cur = files.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &files);
   }
+  rlimit size{};
+  if (::getrlimit(RLIMIT_FSIZE, &size) == 0 && size.rlim_cur < plan::kMaxBytes)
+    fail(EX_OSERR, "RLIMIT_FSIZE is " + std::to_string(size.rlim_cur) +
+                       " bytes, which is less than the largest plan has, and cannot be raised");
   // An ignored SIGCHLD would lose exit statuses (wait(2)).
   ::signal(SIGCHLD, SIG_DFL);
   ::signal(SIGPIPE, SIG_IGN);
-  if (::geteuid() == 0 && ::setgroups(0, nullptr) < 0) fail_errno(EX_OSERR, "setgroups");
+  if (sys::is_root() && ::setgroups(0, nullptr) < 0) fail_errno(EX_OSERR, "setgroups");
   if (!adopt_orphans()) fail_errno(EX_OSERR, "PR_SET_CHILD_SUBREAPER");
   if (options.private_fd >= 0) {
     ::setsid();  // the terminal's signals are the client's business
@@ -311,7 +304,7 @@ int run(int argc, char** argv) {
   ::sigprocmask(SIG_BLOCK, &heard, nullptr);
 
   Programs programs{need_program(options.front, "cloister-front"),
-                    sealed_copy(need_program(options.init, "cloister-init")),
+                    image_of(need_program(options.init, "cloister-init")),
                     open_program(find_program("", "cloister-sweep"))};
   sys::UniqueFd records = only ? sys::UniqueFd() : record_directory(options.runtime);
   if (records) sweep_records(records);

@@ -1,4 +1,5 @@
 #include "monitor.hpp"
+#include "sys/root.hpp"
 
 #include <poll.h>
 #include <sched.h>
@@ -21,7 +22,7 @@ constexpr uid_t kOverflowUid = 65534;
 // than is needed.
 static std::vector<Birth> spare_births(plan::Mode mode) {
   if (mode == plan::Mode::private_) return {};
-  if (mode == plan::Mode::system || ::geteuid() == 0) return {{}, {.namespaces = CLONE_NEWPID}};
+  if (mode == plan::Mode::system || sys::is_root()) return {{}, {.namespaces = CLONE_NEWPID}};
   return {{}, {.namespaces = CLONE_NEWUSER | CLONE_NEWPID, .ambient = true}};
 }
 
@@ -49,12 +50,12 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       programs_(std::move(programs)),
       records_(std::move(records)),
       cgroups_(config_.cgroup),
-      slots_(cgroups_, programs_.init.borrow(), records_.borrow(), spare_births(mode)),
+      slots_(cgroups_, programs_.init, records_.borrow(), spare_births(mode)),
       audit_(mode == plan::Mode::private_ ? std::nullopt : std::optional(std::move(journal))),
       pasta_(open_pasta(config_.pasta, ::geteuid())),
       scratch_(io, config_.scratch, programs_.sweep.borrow()),
       shop_{io,   cgroups_,                slots_,
-            mode, programs_.init.borrow(), pasta_.program.borrow(),
+            mode, programs_.init,          pasta_.program.borrow(),
             pasta_.why_not, leases_, scratch_, surroundings_},
       jobs_(shop_, config_, quotas_, audit_),
       fronts_(io, std::move(programs_.front), config_.spare_fronts,

@@ -12,6 +12,7 @@
 #include "audit.hpp"
 #include "config.hpp"
 #include "fronts.hpp"
+#include "image.hpp"
 #include "jobs.hpp"
 #include "pasta.hpp"
 
@@ -19,7 +20,7 @@ namespace cloister::monitor {
 
 struct Programs {
   sys::UniqueFd front;
-  sys::UniqueFd init;  // a sealed memfd: no payload ever sees the file itself
+  Image init;
   sys::UniqueFd sweep;  // may be empty: there are no scratch directories on disk
 };
 

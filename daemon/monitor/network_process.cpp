@@ -47,11 +47,11 @@ Failure NetworkProcess::start(const Recipe& recipe) {
                           {record_.borrow(), plan::kRecordFd},
                           {null.borrow(), plan::kPayloadCgroupFd},
                           {null.borrow(), plan::kCgroupKillFd}};
-  Spawn request{recipe.init, "cloister-network", moves};
+  Spawn request{.name = "cloister-network", .moves = moves};
   request.cgroup = recipe.init_leaf;
   request.groups = recipe.groups;
   request.set_groups = recipe.set_groups;
-  Child child = spawn(request);
+  Child child = recipe.init.run(request);
   if (child.pid < 0) return failed();
   pid_ = child.pid;
 

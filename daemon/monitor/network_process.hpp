@@ -15,6 +15,7 @@
 #include <span>
 
 #include "cgroup.hpp"
+#include "image.hpp"
 #include "plan/messages.hpp"
 #include "spawn.hpp"
 
@@ -24,7 +25,8 @@ class NetworkProcess : public std::enable_shared_from_this<NetworkProcess> {
  public:
   // All borrowed, for the call alone.
   struct Recipe {
-    int init, pasta, plan;
+    const Image& init;
+    int pasta, plan;
     int init_leaf = -1;         // where it lives, and
     std::span<const int> tasks{};  // the files by which pasta enters the payload's
     const plan::Order* job = nullptr;  // whose owner of the network and caller's confinement hold

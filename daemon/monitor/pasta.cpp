@@ -1,4 +1,5 @@
 #include "pasta.hpp"
+#include "sys/root.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -14,7 +15,7 @@ Pasta open_pasta(const std::string& path, uid_t owner) {
   struct stat info {};
   if (::fstat(program.borrow(), &info) < 0 || !S_ISREG(info.st_mode) || !(info.st_mode & S_IXOTH))
     return {{}, "pasta is no program that everybody may run"};
-  if ((info.st_uid != 0 && info.st_uid != owner) || (info.st_mode & (S_IWGRP | S_IWOTH)))
+  if ((!sys::is_roots(info.st_uid) && info.st_uid != owner) || (info.st_mode & (S_IWGRP | S_IWOTH)))
     return {{}, "pasta could be written by others than root"};
   return {std::move(program), nullptr};
 }

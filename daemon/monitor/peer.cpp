@@ -1,4 +1,5 @@
 #include "peer.hpp"
+#include "sys/root.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -171,7 +172,7 @@ const char* Surroundings::confinement_of(const Peer& peer) const {
     if (::stat(path.c_str(), &place) < 0) {
       // As a user we may not look at a peer that is not dumpable; it is
       // ourselves, and what it could not do alone it cannot do through us.
-      if (errno == EACCES && ::geteuid() != 0) continue;
+      if (errno == EACCES && !sys::is_root()) continue;
       return "caller-is-gone";
     }
     if (own_[i] != Place{place.st_dev, place.st_ino}) return "confined-caller";

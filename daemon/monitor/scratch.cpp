@@ -20,6 +20,7 @@
 #include "id_map.hpp"
 #include "spawn.hpp"
 #include "sys/hex.hpp"
+#include "sys/root.hpp"
 
 namespace cloister::monitor {
 namespace {
@@ -56,7 +57,7 @@ class Sweep : public std::enable_shared_from_this<Sweep> {
     const FdMove moves[] = {{gate.borrow(), 0}, {store, kStore}};
     const char* argv[] = {"cloister-sweep", name, nullptr};
     Spawn request{.executable = program, .name = argv[0], .moves = moves, .argv = argv};
-    const bool of_user = ::geteuid() != 0;
+    const bool of_user = !sys::is_root();
     if (of_user) {
       request.namespaces = CLONE_NEWUSER;
       request.ambient = true;

@@ -41,7 +41,7 @@ bool socket_pair(sys::UniqueFd& ours, sys::UniqueFd& theirs) {
 
 }  // namespace
 
-Slots::Slots(Cgroups& cgroups, int init, int records, std::vector<Birth> spares)
+Slots::Slots(Cgroups& cgroups, const Image& init, int records, std::vector<Birth> spares)
     : cgroups_(cgroups), init_(init), records_(records), spares_(std::move(spares)) {}
 
 Slots::~Slots() {
@@ -111,13 +111,13 @@ plan::Failure Slots::make(const Birth& birth, Slot& slot) {
                           {slot.record.borrow(), plan::kRecordFd},
                           {or_null(slot.leaves.payload), plan::kPayloadCgroupFd},
                           {or_null(slot.leaves.kill), plan::kCgroupKillFd}};
-  Spawn request{init_, "cloister-init", moves};
+  Spawn request{.name = "cloister-init", .moves = moves};
   request.namespaces = birth.namespaces;
   request.cgroup = slot.leaves.init ? slot.leaves.init.borrow() : -1;
   request.ambient = birth.ambient;
   request.set_groups = birth.set_groups;
   request.groups = birth.groups;
-  slot.init = spawn(request);
+  slot.init = init_.run(request);
   return slot.init.pid < 0 ? failed(plan::Step::clone) : plan::Failure{};
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cgroup.hpp"
+#include "image.hpp"
 #include "plan/record.hpp"
 #include "spawn.hpp"
 
@@ -36,11 +37,11 @@ struct Birth {
 
 class Slots {
  public:
-  // `init` is the executable, `records` the record directory or -1: records
-  // are memfds. Both are borrowed. `spares` are the births of which one each
+  // `records` is the record directory or -1: records are memfds. Borrowed, as
+  // the program is. `spares` are the births of which one each
   // is kept ready, at most kSpares.
   static constexpr size_t kSpares = 2;
-  Slots(Cgroups& cgroups, int init, int records, std::vector<Birth> spares);
+  Slots(Cgroups& cgroups, const Image& init, int records, std::vector<Birth> spares);
   ~Slots();
 
   // On failure the step and errno are in the result, and nothing is left behind.
@@ -55,7 +56,8 @@ class Slots {
   void discard(Slot& slot);
 
   Cgroups& cgroups_;
-  int init_, records_;
+  const Image& init_;
+  int records_;
   std::vector<Birth> spares_;
   std::array<Slot, kSpares> waiting_;  // of spares_, or empty
 };

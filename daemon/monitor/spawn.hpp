@@ -30,7 +30,7 @@ inline constexpr int kReservedFds = 32;
 bool reserve_low_fds();
 
 struct Spawn {
-  int executable;                  // borrowed
+  int executable = -1;             // borrowed
   const char* name;                // argv[0]
   std::span<const FdMove> moves;   // 0, 1 and 2 stay as they are unless moved to; no others do
   uint64_t namespaces = 0;         // CLONE_NEWPID, CLONE_NEWUSER

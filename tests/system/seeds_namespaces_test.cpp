@@ -275,6 +275,54 @@ TEST_CASE("a pidfd serves several namespaces at once") {
   }
 }
 
+TEST_CASE("U13: root joins the namespaces of a process by its pidfd, whosever it is") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  Client client = world.connect(Way::root);
+  const char* const names[] = {"mnt", "net", "ipc", "uts", "cgroup"};
+  constexpr int kAll = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+  const Standing roots([] { check(unshare(kAll), "unshare"); });
+  // In namespaces of root's, as another user.
+  const Standing anothers([&] {
+    check(unshare(kAll), "unshare");
+    become(world.alice());
+  });
+  for (const Standing* holder : {&roots, &anothers}) {
+    const std::string process = "/proc/" + std::to_string(holder->pid());
+    const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, holder->pid(), 0)));
+    REQUIRE(pidfd);
+    Json request = own_request();
+    for (const char* name : names) request["namespaces"][name] = {{"passed_fd", 0}};
+    Outcome outcome = client.run(request, {pidfd.get()});
+    INFO(outcome.told());
+    REQUIRE(outcome.verdict["ok"] == true);
+    for (const char* name : names) {
+      struct stat status;
+      REQUIRE(stat((process + "/ns/" + name).c_str(), &status) == 0);
+      CHECK(outcome.report()["namespaces"][name] == status.st_ino);
+    }
+    // To others both are what they were: closed.
+    for (const Who& who : {world.alice(), world.bob()}) {
+      Client other = world.system().connect(who);
+      Outcome refused = other.run(request, {pidfd.get()});
+      INFO(refused.told());
+      CHECK(refused.verdict["ok"] != true);
+    }
+  }
+  // Of a process that is gone nothing is left to join.
+  Fd gone;
+  {
+    const Standing brief([] { check(unshare(CLONE_NEWUTS), "unshare"); });
+    gone = Fd(static_cast<int>(syscall(SYS_pidfd_open, brief.pid(), 0)));
+  }
+  Json request = own_request();
+  request["namespaces"] = {{"uts", {{"passed_fd", 0}}}};
+  CHECK(client.run(request, {gone.get()}).verdict["ok"] != true);
+  // A descriptor that is neither is refused by name.
+  const Fd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  CHECK(client.run(request, {null.get()}).error == "InvalidRequest");
+}
+
 TEST_CASE("a namespace that belongs to root is not joined by an unprivileged caller") {
   NEEDS_ROOT();
   World& world = World::get();

@@ -100,9 +100,10 @@ TEST_CASE("capabilities-need-new-user-namespace, where they would count for more
     asks(kSets[0], 0)(j);
     j.jobs_have(0xff).join(Namespace::user, Join::job);
   });
-  const Rootless user;
-  REQUIRE(user);
-  const auto rootless = [](Judged& j) { j.mode = plan::Mode::user; };
+  const auto rootless = [](Judged& j) {
+    j.mode = plan::Mode::user;
+    j.root = false;
+  };
   is_refused("rootless", both(asks(kSets[0], kKill), rootless), "capabilities", rule);
   is_allowed("none, rootless", both(asks(kSets[0], 0), rootless));
   is_refused("none, rootless and without a namespace to cut them in",

@@ -15,7 +15,6 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <functional>
 #include <optional>
 #include <string>
@@ -93,19 +92,6 @@ inline const Caller& a_caller() {
   return caller;
 }
 
-// As a user's own service, which is not root.
-class Rootless {
- public:
-  Rootless() { is_ = ::geteuid() != 0 || ::seteuid(65534) == 0; }
-  ~Rootless() {
-    if (::getuid() == 0 && ::seteuid(0) != 0) std::abort();
-  }
-  explicit operator bool() const { return is_; }
-
- private:
-  bool is_;
-};
-
 struct Judged {
   Peer peer;
   Rule rule;
@@ -116,6 +102,7 @@ struct Judged {
   const char* no_pasta = nullptr;
   const char* no_disk = nullptr;
   int cgroup_version = 2;
+  bool root = true;  // the service
   FindJob joinable = [](const auto&, const Peer&) { return Joinable{}; };
 
   plan::Builder plan;
@@ -206,7 +193,7 @@ struct Judged {
     policy.otherwise = std::make_shared<Rule>(rule);
     const Setting setting{policy, mode, joinable, no_pasta, no_disk,
                           {&subordinate, mode == plan::Mode::system ? &leases : nullptr, true},
-                          own, cgroup_version};
+                          own, cgroup_version, root};
     Decision<Approved> decision = authorise(peer, plan::View(block.data()), setting);
     if (!decision) return decision.error();
     approved = *decision;

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "resolve/mounts.hpp"
+#include "sys/root.hpp"
 
 namespace cloister::front {
 namespace {
@@ -26,7 +27,7 @@ bool rules_host(Draft& draft) {
   const plan::Identity& id = draft.plan->identity;
   const bool fresh = std::holds_alternative<NewNamespace>(*draft.request.namespaces.user);
   if (draft.request.capabilities && !fresh) return true;
-  if (draft.caller.mode != plan::Mode::system && draft.caller.uid != 0) return false;
+  if (draft.caller.mode != plan::Mode::system && !sys::is_root()) return false;
   if (std::holds_alternative<DynamicIdentity>(*draft.request.identity)) return false;
   const auto outside = [&](uint32_t uid) {
     if (!fresh) return uid;

@@ -12,6 +12,7 @@
 
 #include "resolve/draft.hpp"
 #include "varlink/render.hpp"
+#include "sys/root.hpp"
 
 namespace cloister::front {
 namespace {
@@ -103,7 +104,7 @@ class Resolver {
       const NamespaceChoice& choice = *(draft_.request.namespaces.*kind.choice);
       others |= !std::holds_alternative<HostNamespace>(choice);
       // Rootless, the powers to join what is another job's come with its user namespace.
-      if (draft_.caller.mode != plan::Mode::system && draft_.caller.uid != 0)
+      if (draft_.caller.mode != plan::Mode::system && !sys::is_root())
         if (const auto* job = std::get_if<JobNamespace>(&choice)) return (*this)(*job);
     }
     // A new one that rootless jobs need is the monitor's to make: init is born in it.
@@ -157,6 +158,11 @@ class Resolver {
     const auto pidfd = draft_.descriptors.stand_in(field, index);
     if (!pidfd) return pidfd.error();
     auto fd = open_of_process(field, *pidfd, pid, kind_.name);
+    // A front of root's has not the powers of root's process, so it may not look
+    // into that; init opens it, and the monitor judges what it is.
+    if (!fd && fd.error().error == EACCES && draft_.caller.mode == plan::Mode::system &&
+        draft_.caller.uid == 0)
+      fd = sys::UniqueFd(::fcntl(*pidfd, F_DUPFD_CLOEXEC, 0));
     if (!fd) return fd.error();
     out_.descriptor = draft_.descriptors.add(*std::move(fd), plan::Use::namespace_join);
     return std::nullopt;

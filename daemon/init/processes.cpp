@@ -1,0 +1,81 @@
+// Namespaces that are named by a pidfd of root's: opened here, where the power is.
+// A front has none, and the kernel lets only who could trace a process open what
+// is in its /proc/PID/ns, ptrace(2).
+#include <asm/errno.h>
+#include <asm/stat.h>
+#include <asm/statfs.h>
+#include <linux/fcntl.h>
+
+#include "kernel.hpp"
+#include "text.hpp"
+#include "verbs.hpp"
+
+namespace cloister::init {
+namespace {
+
+constexpr Step kStep = Step::join;
+
+// As /proc/PID/ns lists them, in the order of plan::Namespace.
+constexpr const char* kNames[plan::kNamespaces] = {"mnt", "pid",    "net",  "ipc",
+                                                   "uts", "cgroup", "user", "time"};
+
+// The process of a pidfd as our /proc numbers it; 0: it is no pidfd, or the
+// process is gone. "pos:\t0\n...Pid:\t123\nNSpid:...", proc_pid_fdinfo(5).
+uint32_t process_of(const Job& job, int fd) {
+  Line<32> path;
+  path << "self/fdinfo/" << fd;
+  const long info = call(Call::openat, job.proc, path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (info < 0) return 0;
+  char text[1024];
+  const long got = call(Call::read, info, text, sizeof text - 1);
+  close(static_cast<int>(info));
+  text[got > 0 ? got : 0] = 0;
+  for (const char* at = text; *at; ++at) {
+    if (!starts_with(at, "\nPid:\t")) continue;
+    uint32_t pid = 0;
+    for (at += 6; *at >= '0' && *at <= '9'; ++at) pid = pid * 10 + static_cast<uint32_t>(*at - '0');
+    return pid;
+  }
+  return 0;
+}
+
+// Root's caller may, or the one whose process it is: a number of its own in /proc
+// is a process that its user could trace.
+long open_of(const Job& job, uint32_t pid, const char* name) {
+  Line<32> directory;
+  directory << pid;
+  const long process =
+      call(Call::openat, job.proc, directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (process < 0) return process;
+  struct stat owner {};
+  long result = call(Call::fstat, process, &owner);
+  if (result == 0 && job.order.caller_uid != 0 && owner.st_uid != job.order.caller_uid)
+    result = -EACCES;
+  Line<16> file;
+  file << "ns/" << name;
+  if (result == 0) result = call(Call::openat, process, file.c_str(), O_RDONLY | O_CLOEXEC);
+  close(static_cast<int>(process));
+  return result;
+}
+
+}  // namespace
+
+void open_namespaces_of_processes(Job& job) {
+  for (uint32_t i = 0; i < plan::kNamespaces; ++i) {
+    const plan::NamespaceChoice& choice = job.header().namespaces[i];
+    if (choice.join != plan::Join::descriptor) continue;
+    const int fd = job.descriptors[choice.descriptor];
+    struct statfs kind {};
+    must(job, kStep, call(Call::fstatfs, fd, &kind), i);
+    if (kind.f_type == kNsfsMagic) continue;
+    const uint32_t pid = process_of(job, fd);
+    if (pid == 0) continue;  // neither: its facts say so
+    const int made = must_fd(job, kStep, open_of(job, pid, kNames[i]), i);
+    // The number was the process's all the time, if it still is.
+    must(job, kStep, call(Call::pidfd_send_signal, fd, 0, nullptr, 0), i);
+    must(job, kStep, call(Call::dup3, made, fd, O_CLOEXEC), i);
+    close(made);
+  }
+}
+
+}  // namespace cloister::init
