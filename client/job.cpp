@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include "file.hpp"
 #include "option_values.hpp"
 #include "request/layers.hpp"
+#include "sys/names.hpp"
 
 namespace cloister::command {
 namespace {
@@ -101,6 +103,7 @@ class Mapping {
     note(kCaller);
     set_streams();
     set_implied_workspace();
+    set_implied_of_none();
     note(kCaller);
     return finish();
   }
@@ -408,6 +411,23 @@ class Mapping {
     job_.implied_workspace = true;
   }
 
+  // posix_spawn(3) as oneself starts here, and with what is blocked. A service
+  // cannot see the first of a caller with more power than it, nor the second of
+  // this command, which has blocked what it hands on by then.
+  void set_implied_of_none() {
+    if (!document_.contains("profile") || document_["profile"] != "none") return;
+    if (!document_.contains("cwd") && !around_.directory.empty()) {
+      document_["cwd"] = bytes(around_.directory);
+      document_["implied"].push_back("cwd");
+    }
+    if (!document_.contains("setsigmask")) {
+      document_["setsigmask"] = json::array();
+      for (const int signal : around_.blocked)
+        document_["setsigmask"].push_back(sys::signal_name(signal));
+      document_["implied"].push_back("setsigmask");
+    }
+  }
+
   // --- the end --------------------------------------------------------------------
 
   [[noreturn]] static void refuse(const Problem& problem) {
@@ -448,6 +468,11 @@ Surroundings own_surroundings() {
   around.environment = {environ, variables};
   char path[PATH_MAX];
   if (::getcwd(path, sizeof path) != nullptr) around.directory = path;
+  sigset_t blocked;
+  if (::sigprocmask(SIG_BLOCK, nullptr, &blocked) == 0)
+    for (int signal = 1; signal <= SIGRTMAX; signal++)
+      if (::sigismember(&blocked, signal) == 1 && !sys::signal_name(signal).empty())
+        around.blocked.push_back(signal);
   for (int fd = 0; fd < 3; fd++) around.open[fd] = ::fcntl(fd, F_GETFD) >= 0;
   for (int fd = 0; fd < 3; fd++) {
     winsize size{};

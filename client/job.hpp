@@ -25,6 +25,7 @@ struct Surroundings {
   std::string directory;              // getcwd(3); empty if it has none
   bool open[3] = {true, true, true};  // descriptors 0, 1, 2
   unsigned rows = 0, columns = 0;     // of the terminal, 0: unknown
+  std::vector<int> blocked;           // signals, before this command blocks those that it hands on
 };
 Surroundings own_surroundings();
 

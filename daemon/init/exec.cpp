@@ -79,10 +79,12 @@ long search_and_execute(const char* search, const char* name, const Vectors& wit
 }  // namespace
 
 void reset_signals(Job& job) {
-  const SignalAction defaults{};
+  const SignalAction defaults{}, ignored{.handler = reinterpret_cast<void (*)(int)>(1) /* SIG_IGN */};
   for (int signal = 1; signal <= kSignals; ++signal) {
     if (signal == kSigKill || signal == kSigStop) continue;
-    must(job, Step::signals, call(Call::rt_sigaction, signal, &defaults, nullptr, kSigSetBytes),
+    const bool by_default = job.header().signal_default >> (signal - 1) & 1;
+    must(job, Step::signals,
+         call(Call::rt_sigaction, signal, by_default ? &defaults : &ignored, nullptr, kSigSetBytes),
          static_cast<uint32_t>(signal));
   }
 }

@@ -16,6 +16,7 @@ Builder::Builder() {
   header_.cwd_descriptor = kNone;
   header_.controlling_fd = -1;
   header_.stop_signal = 15;
+  header_.signal_default = UINT64_MAX;
 }
 
 Text Builder::text(std::string_view bytes) {

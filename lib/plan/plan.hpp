@@ -297,7 +297,7 @@ struct Header {
   Span<Action> actions;
 
   uint64_t signal_mask;     // bit n-1 = signal n blocked, sigprocmask(2)
-  uint64_t signal_default;  // set explicitly; all others are default as well
+  uint64_t signal_default;  // bit n-1 = signal n has its default action, else it is ignored
   int32_t setpgroup;
   int32_t controlling_fd;  // a passed terminal that becomes the controlling one, or -1
   uint32_t rows, columns;

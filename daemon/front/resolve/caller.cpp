@@ -17,6 +17,7 @@
 #include "sys/names.hpp"
 #include "sys/programs.hpp"
 #include "sys/unique_fd.hpp"
+#include "sys/root.hpp"
 
 namespace cloister::front {
 namespace {
@@ -211,6 +212,19 @@ std::string Caller::own_profiles() const {
   return config.empty() ? config : config + "/cloister/profiles";
 }
 
+std::optional<Problem> read_ignored(const Caller& caller, uint64_t& ignored) {
+  const auto status = read_file("setsigdef", proc_path(caller.pid, "status"));
+  if (!status) return status.error();
+  constexpr std::string_view kLabel = "\nSigIgn:\t";
+  const size_t at = status->find(kLabel);
+  if (at == std::string::npos ||
+      std::from_chars(status->data() + at + kLabel.size(), status->data() + status->size(), ignored,
+                      16)
+              .ec != std::errc())
+    return unreadable("setsigdef", ENODATA);
+  return std::nullopt;
+}
+
 Caller make_caller(const plan::Peer& peer, std::vector<uint32_t> groups) {
   Caller caller;
   caller.uid = peer.uid;
@@ -237,7 +251,7 @@ request::Lacks lacks_of(const Caller& caller, const std::vector<request::Layer>&
     lacks.leased_ids = of_root
                            ? "no ids are set aside to be leased, see lease in cloisterd.json(5)"
                            : "only the system service has ids that it can lease";
-  const bool rootless = !of_root && caller.uid != 0;
+  const bool rootless = !of_root && !sys::is_root();
   const auto subordinate = [&](uint32_t own, const char* file, const char* option,
                                const char* program) -> std::string {
     if (caller.ids & plan::kLeasedBlocks) return {};

@@ -35,6 +35,10 @@ struct Caller {
 };
 
 // From the kernel's word.
+// The signals that the caller's process ignores, which an exec keeps, execve(2):
+// bit n-1 = signal n.
+std::optional<Problem> read_ignored(const Caller& caller, uint64_t& ignored);
+
 Caller make_caller(const plan::Peer& peer, std::vector<uint32_t> groups);
 
 // Why "subordinate" and "dynamic" cannot be had, where a layer asks for them.

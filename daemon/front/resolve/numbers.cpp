@@ -111,7 +111,10 @@ MaybeProblem resolve_numbers(Draft& draft) {
   plan::Header& header = draft.plan.header();
   header.umask = *request.umask;
   header.signal_mask = mask_of(*request.setsigmask);
-  header.signal_default = mask_of(*request.setsigdef);
+  uint64_t ignored = 0;
+  if (request.defaults == Defaults::caller)
+    if (auto problem = read_ignored(draft.caller, ignored)) return problem;
+  header.signal_default = ~ignored | mask_of(*request.setsigdef);
   header.nice = *request.nice;
   header.oom_score_adj = *request.oom_score_adj;
   header.personality = *request.personality;
