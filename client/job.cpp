@@ -403,10 +403,12 @@ class Mapping {
   }
 
   void set_implied_workspace() {
+    // One that is gone is asked for too: the service knows whether it is missed.
+    job_.directory = around_.directory.empty() ? around_.lost_directory : around_.directory;
     if (line_.has(Opt::workspace) || document_.contains("workspace") || host_mounts() ||
-        around_.directory.empty())
+        job_.directory.empty())
       return;
-    document_["workspace"]["path"] = bytes(around_.directory);
+    document_["workspace"]["path"] = bytes(job_.directory);
     document_["implied"].push_back("workspace");
     job_.implied_workspace = true;
   }
@@ -467,7 +469,14 @@ Surroundings own_surroundings() {
   while (environ[variables] != nullptr) variables++;
   around.environment = {environ, variables};
   char path[PATH_MAX];
-  if (::getcwd(path, sizeof path) != nullptr) around.directory = path;
+  // "(unreachable)/..." where its root is another one, getcwd(3).
+  if (::getcwd(path, sizeof path) != nullptr && path[0] == '/') {
+    around.directory = path;
+  } else {
+    const ssize_t size = ::readlink("/proc/self/cwd", path, sizeof path);
+    const std::string name(path, size > 0 ? static_cast<size_t>(size) : 0);
+    around.lost_directory = request::normal_path('/' + (name.empty() ? "(gone)" : name));
+  }
   sigset_t blocked;
   if (::sigprocmask(SIG_BLOCK, nullptr, &blocked) == 0)
     for (int signal = 1; signal <= SIGRTMAX; signal++)
@@ -496,5 +505,17 @@ bool drop_workspace(Job& job, const Error& error) {
   job.implied_workspace = false;
   return true;
 }
+
+std::string no_workspace(const Job& job, const Error& error) {
+  std::string why = error.field("reason");  // "is a home directory, or holds one"
+  if (why.empty())
+    why = error.field("message");
+  else
+    why = "the current directory " + why;
+  return std::string("the job has no workspace") + (job.request.cwd ? "" : " and starts in /") +
+         ": " + why + "; --workspace DIR gives it one";
+}
+
+bool is_missed(const Job& job) { return job.directory != "/"; }
 
 }  // namespace cloister::command

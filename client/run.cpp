@@ -1,6 +1,8 @@
 // cloister run: one job, from here to its verdict.
 #include <signal.h>
 
+#include <utility>
+
 #include "exit_code.hpp"
 #include "job.hpp"
 #include "repository.hpp"
@@ -29,11 +31,11 @@ Ending carry_through(const CommandLine& line, Job& job) {
   auto verdict = Session(*client, job, quiet).run();
   if (const Error error = verdict ? Error() : verdict.error();
       !verdict && drop_workspace(job, error)) {
-    note = "it had no workspace: the current directory " + error.field("reason") +
-           "; --workspace DIR gives it one";
+    note = no_workspace(job, error);
+    if (!quiet && is_missed(job)) complain(std::exchange(note, ""));
     verdict = Session(*client, job, quiet).run();
   }
-  if (verdict && !verdict->ok && note.empty() && !repository_note(job.request).empty())
+  if (verdict && !verdict->ok && job.request.workspace && !repository_note(job.request).empty())
     if (const auto dry = client->plan(job.request, job.descriptors))
       note = repository_note(job.request, dry->effective);
   if (verdict) return {*verdict, line_of(*verdict), note};

@@ -12,8 +12,11 @@ int start(const CommandLine& line) {
   Job job = prepare(line, Verb::start, own_surroundings());
   Client client = connect_to_jobs(line);
   auto started = client.start(job.request, job.descriptors);
-  if (!started && drop_workspace(job, started.error()))
+  if (const Error error = started ? Error() : started.error();
+      !started && drop_workspace(job, error)) {
+    if (!line.has(Opt::quiet) && is_missed(job)) complain(no_workspace(job, error));
     started = client.start(job.request, job.descriptors);
+  }
   if (!started) {
     complain(started.error().message());
     const auto failure = started.error().failure();
