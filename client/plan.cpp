@@ -34,6 +34,20 @@ std::vector<std::string> notes_of(const DryRun& dry, const Job& job) {
   return notes;
 }
 
+// As the payload's mountinfo will have it; what need not be there is in brackets.
+std::string mounts_of(const DryRun& dry) {
+  Json mounts = parsed(dry.mounts);
+  if (!mounts.is_array() || mounts.empty()) return "";
+  Table table({"MOUNT", "KIND", "ACCESS", "SOURCE", "FIELD"});
+  for (Json& mount : mounts) {
+    const std::string at = brief(mount["at"]);
+    table.add({mount["if_there"] == true ? '[' + at + ']' : at, brief(mount["kind"]),
+               brief(mount["access"]), mount["source"].is_null() ? "-" : brief(mount["source"]),
+               brief(mount["field"])});
+  }
+  return "\n" + table.text();
+}
+
 std::string for_people(const DryRun& dry, const Job& job) {
   Json effective = parsed(dry.effective);
   // The service does not repeat the values of variables, which may be secrets
@@ -41,7 +55,7 @@ std::string for_people(const DryRun& dry, const Job& job) {
   for (const auto& [name, value] : job.request.env)
     if (effective.contains("env") && effective["env"].contains(name))
       effective["env"][name] = value;
-  std::string text = values_of(effective, origins_of(dry, job)).text() + "\nSTEPS\n";
+  std::string text = values_of(effective, origins_of(dry, job)).text() + mounts_of(dry) + "\nSTEPS\n";
   Table steps({});
   for (size_t i = 0; i < dry.steps.size(); i++) steps.add({std::to_string(i + 1), dry.steps[i]});
   text += steps.text();
@@ -58,14 +72,20 @@ int plan(const CommandLine& line) {
   auto client = connect(line);
   if (!client) give_up(client.error());
   auto dry = client->plan(job.request, job.descriptors);
-  if (!dry && drop_workspace(job, dry.error())) dry = client->plan(job.request, job.descriptors);
+  std::string missed;
+  if (const Error error = dry ? Error() : dry.error(); !dry && drop_workspace(job, error)) {
+    missed = no_workspace(job, error);
+    dry = client->plan(job.request, job.descriptors);
+  }
   if (!dry) give_up(dry.error());
+  if (!missed.empty()) dry->notes.push_back(missed);
   if (!line.has(Opt::json)) {
     print(for_people(*dry, job));
     return 0;
   }
   const Json object = {{"effective", parsed(dry->effective)},
                        {"origins", origins_of(*dry, job)},
+                       {"mounts", parsed(dry->mounts)},
                        {"steps", dry->steps},
                        {"degraded", dry->degraded},
                        {"policy", dry->policy},

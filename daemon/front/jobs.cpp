@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "mount_table.hpp"
 #include "plan/steps.hpp"
 #include "reply.hpp"
 #include "request/reader.hpp"
@@ -78,7 +79,9 @@ Json steps_of(plan::View view);
 
 // What the request or a profile other than `default` promises and this job goes
 // without, in a line for a person.
-std::vector<std::string> warnings_of(const request::Effective& effective) {
+std::vector<std::string> warnings_of(const request::Effective& effective,
+                                     const Resolved& resolved) {
+  std::vector<std::string> warnings = resolved.warnings;
   constexpr std::string_view kDefault = "profile default,";
   std::string fields;
   for (const auto& [path, origin] : effective.degraded_from)
@@ -86,19 +89,24 @@ std::vector<std::string> warnings_of(const request::Effective& effective) {
       fields += (fields.empty() ? "" : ", ") + path;
       if (path == "identity") fields += " (its ids are the caller's)";
     }
-  if (fields.empty()) return {};
-  return {"the job runs without " + fields +
-          ": not available here, and best_effort allows that (see `cloister info`)"};
+  if (!fields.empty())
+    warnings.push_back("the job runs without " + fields +
+                       ": not available here, and best_effort allows that (see `cloister info`)");
+  return warnings;
 }
 
 Json planned_json(const request::Effective& effective, const Resolved& resolved,
                   const plan::Refusal& decision) {
+  const plan::View plan(resolved.plan_block.data());
+  std::vector<std::string> notes = resolved.notes;
+  notes.insert(notes.end(), resolved.warnings.begin(), resolved.warnings.end());
   return {{"effective", Json::parse(shown_request(effective.request))},
           {"origins", effective.origins},
-          {"steps", steps_of(plan::View(resolved.plan_block.data()))},
+          {"mounts", mount_table(plan, resolved.mount_fields)},
+          {"steps", steps_of(plan)},
           {"degraded", effective.degraded},
           {"policy", decision.policy},
-          {"notes", resolved.notes}};
+          {"notes", notes}};
 }
 
 // Fills in what came with the start of a job, and names the descriptors that
@@ -209,7 +217,7 @@ Task<std::optional<Session::Launched>> Session::launch(Pending& pending, plan::M
     co_return launched;
   }
   launched.id = varlink::job_name(answer->tell.state.job);
-  launched.warnings = warnings_of(*effective);
+  launched.warnings = warnings_of(*effective, *resolved);
   if (answer->descriptors.size() > 1) {
     launched.channel = std::move(answer->descriptors[1]);
     co_await pass_descriptors(launched.channel.borrow(), std::move(resolved->descriptors));

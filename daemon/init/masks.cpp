@@ -1,5 +1,5 @@
-// masked_paths and readonly_paths: what is there when everything is mounted.
-// A path that is not there needs neither.
+// masked_paths and readonly_paths. A path that is not there needs neither, unless
+// others are mounted in it: then it is made for them, where that is ours to do.
 #include <asm/errno.h>
 #include <asm/stat.h>
 #include <linux/fcntl.h>
@@ -15,22 +15,33 @@ namespace {
 constexpr uint64_t kDead =
     MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 
-int new_mask(Job& job, uint32_t index, int over) {
+// One in which others are mounted turns read-only when they have their places.
+int new_mask(Job& job, uint32_t index, const plan::Mount& mount, int over) {
+  if (mount.flags & plan::kMountHolds) {
+    constexpr plan::Mount kRoom{.kind = plan::MountKind::tmpfs, .flags = plan::kMountNoExec,
+                                .mode = 0755};
+    return new_tmpfs(job, index, kRoom);
+  }
   struct stat status {};
-  must(job, Step::mask, call(Call::fstat, over, &status), index);
+  long looked = call(Call::fstat, over, &status);
+  if (looked == -EACCES) looked = look_as_caller(job, over, status);
+  must(job, Step::mask, looked, index);
   const int tree = new_empty(job, index, S_ISDIR(status.st_mode));
   restrict_tree(job, Step::mask, index, tree, kDead);
   return tree;
 }
 
-int new_lock(Job& job, uint32_t index, int over) {
+// As that of a mask.
+int new_lock(Job& job, const Places& places, uint32_t index, const plan::Mount& mount, int over) {
   const int tree =
       must_fd(job, Step::lock,
               call(Call::open_tree, over, "",
                    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | static_cast<unsigned>(AT_EMPTY_PATH) |
                        static_cast<unsigned>(AT_RECURSIVE)),
               index);
-  restrict_tree(job, Step::lock, index, tree, MOUNT_ATTR_RDONLY);
+  const bool holds = (mount.flags & plan::kMountHolds) != 0;
+  restrict_tree(job, Step::lock, index, tree, holds ? 0 : MOUNT_ATTR_RDONLY);
+  if (holds && places.is_ours(over)) remember(job, index, tree, Step::lock);
   return tree;
 }
 
@@ -39,11 +50,13 @@ int new_lock(Job& job, uint32_t index, int over) {
 void cover(Job& job, const Places& places, uint32_t index, const plan::Mount& mount) {
   const bool mask = mount.kind == plan::MountKind::mask;
   const Step step = mask ? Step::mask : Step::lock;
-  const long place = places.open(job.plan().c_str(mount.at));
+  const char* const at = job.plan().c_str(mount.at);
+  const long place = mount.flags & plan::kMountHolds ? places.open_or_make(at, false, 0755)
+                                                     : places.open(at);
   if (place == -ENOENT || place == -ENOTDIR) return;
   must(job, step, place, index);
   const int over = static_cast<int>(place);
-  job.trees[index] = mask ? new_mask(job, index, over) : new_lock(job, index, over);
+  job.trees[index] = mask ? new_mask(job, index, mount, over) : new_lock(job, places, index, mount, over);
   must(job, step,
        call(Call::move_mount, job.trees[index], "", over, "",
             MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH),

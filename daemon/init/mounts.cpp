@@ -1,4 +1,5 @@
-// The new root: every mount of the plan in list order, then pivot_root(2).
+// The new root: every mount of the plan in list order, which is the one of
+// plan/places.hpp, then pivot_root(2).
 #include <asm/errno.h>
 #include <asm/stat.h>
 #include <linux/fcntl.h>
@@ -153,22 +154,23 @@ class NewRoot {
       fail(job_, step_of(mount.kind), -result, i);
   }
 
-  // What is filled here turns read-only when everything inside is in place.
+  // What was made here turns read-only when everything inside is in place.
   void seal(uint32_t i, const Mount& mount) {
-    const bool filled = mount.kind == MountKind::tmpfs || mount.kind == MountKind::dev ||
-                        mount.kind == MountKind::scratch || mount.kind == MountKind::overlay;
     const int tree = i == 0 && is_root(mount) ? root_ : job_.trees[i];
-    if (filled && (mount.flags & plan::kMountReadOnly) && tree > 0) seal_one(i, tree);
+    if (!is_cloned(mount.kind) && (mount.flags & plan::kMountReadOnly) && tree > 0)
+      seal_one(i, mount, tree);
     if (tree > 0) job_.mount_ids[i] = mount_id(job_, i, tree);
     if (job_.trees[i] > 0) close(job_.trees[i]);
   }
 
-  // Not recursive: what is mounted inside keeps its own flags.
-  void seal_one(uint32_t i, int tree) {
+  // What is mounted inside keeps its own flags, unless the whole is meant.
+  void seal_one(uint32_t i, const Mount& mount, int tree) {
     mount_attr attr{};
     attr.attr_set = MOUNT_ATTR_RDONLY;
-    must(job_, Step::mounts, call(Call::mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof attr),
-         i);
+    const bool lock = mount.kind == MountKind::lock;
+    const int whole = lock || (mount.flags & plan::kMountRecursive) ? AT_RECURSIVE : 0;
+    must(job_, Step::mounts,
+         call(Call::mount_setattr, tree, "", AT_EMPTY_PATH | whole, &attr, sizeof attr), i);
   }
 
   Job& job_;

@@ -5,6 +5,10 @@
 
 #include "job.hpp"
 
+struct open_how;
+struct stat;
+struct statx;
+
 namespace cloister::init {
 
 // control.cpp: the monitor's socket, served wherever init waits
@@ -23,6 +27,10 @@ void release_held_signals(Job& job);
 void receive_descriptors(Job& job);
 void report_facts(Job& job);
 long offer_to_front(int channel, int fd, char what);  // the kernel's answer
+
+// looking.cpp: what the caller may and root may not
+long look_as_caller(const Job& job, int fd, struct stat& status);  // fstat(2)
+long open_as_caller(const Job& job, int root, const char* path, const open_how& how);
 
 // namespaces.cpp
 void make_namespaces_ahead(Job& job);
@@ -72,6 +80,7 @@ void restrict_tree(Job& job, Step step, uint32_t index, int tree, uint64_t attri
 void map_ids(Job& job, uint32_t index, const plan::Mount& mount, int tree);
 // mounts.cpp, verify_mounts.cpp
 void attach_mounts(Job& job);
+long mount_of(int fd, struct statx& status);  // stx_mnt_id, and nothing else
 uint32_t mount_id(Job& job, uint32_t index, int tree);
 void verify_mounts(Job& job);
 // filesystems.cpp, dev.cpp

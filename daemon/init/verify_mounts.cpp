@@ -1,6 +1,10 @@
 // What was asked for is read back from the kernel's own list when everything is
-// in place: each mount has its flags, those below a recursive bind have them
-// too, and nothing but the new root hangs on what is not there any more.
+// in place: each mount is at its place and has its flags, those below a recursive
+// bind have them too, what lies in a locked place is read-only, and nothing but
+// the new root hangs on what is not there any more.
+//
+// The list is all that is asked. A file system of the caller's may answer
+// nobody but the caller, fuse(4), so no path is walked for it and no file looked at.
 //
 // mountinfo, proc_pid_mountinfo(5): "id parent major:minor root at options ...".
 // White space in paths is escaped there, so fields are what spaces separate.
@@ -9,7 +13,8 @@
 #include <linux/mount.h>
 #include <linux/stat.h>
 
-#include "filesystem.hpp"
+#include "plan/restrictions.hpp"
+#include "text.hpp"
 #include "verbs.hpp"
 
 namespace cloister::init {
@@ -26,6 +31,7 @@ struct Seen {
   uint32_t below;     // and that an unknown mount on it must have
   uint32_t index;     // of the plan's mount, or that it belongs to
   bool known;
+  bool listed;        // by the kernel
 };
 
 Seen seen[kMaxSeen];
@@ -79,20 +85,47 @@ uint32_t number(const char*& text) {
   return value;
 }
 
-void read_line(Job& job, const char* line) {
-  if (count == kMaxSeen) fail(job, kStep, EOVERFLOW);
-  Seen& entry = seen[count];
-  entry = {};
-  entry.id = number(line);
+// Whether the word of the list is this path: white space and backslashes are
+// octal numbers there.
+bool is_path(const char* word, const char* path) {
+  for (; *path; ++path) {
+    char byte = *word++;
+    if (byte == '\\') {
+      byte = static_cast<char>((word[0] - '0') << 6 | (word[1] - '0') << 3 | (word[2] - '0'));
+      word += 3;
+    }
+    if (byte != *path) return false;
+  }
+  return *word == ' ';
+}
+
+const char* after_word(Job& job, const char* line) {
+  while (*line && *line != ' ') ++line;
   if (*line++ != ' ') fail(job, kStep, EPROTO);
-  entry.parent = number(line);
-  for (int field = 2; field < 5; ++field) {
-    if (*line++ != ' ') fail(job, kStep, EPROTO);
-    while (*line && *line != ' ') ++line;
+  return line;
+}
+
+// One of the plan's that is somewhere else got there by a link that nobody
+// planned, and may hide what lies there or be hidden.
+void read_line(Job& job, const char* line) {
+  const uint32_t id = number(line);
+  Seen* entry = find(id);
+  if (!entry) {
+    if (count == kMaxSeen) fail(job, kStep, EOVERFLOW);
+    entry = &seen[count];
+    *entry = {};
+    entry->id = id;
+    insert(count++);
   }
   if (*line++ != ' ') fail(job, kStep, EPROTO);
-  entry.flags = flags_of(line);
-  insert(count++);
+  entry->parent = number(line);
+  for (int field = 2; field < 5; ++field) line = after_word(job, line);
+  if (entry->known) {
+    const plan::Mount& mount = job.plan().at(job.header().mounts, entry->index);
+    if (!is_path(line, job.plan().c_str(mount.at))) fail(job, kStep, EXDEV, entry->index);
+  }
+  entry->listed = true;
+  entry->flags = flags_of(after_word(job, line));
 }
 
 void read_list(Job& job) {
@@ -121,31 +154,12 @@ void read_list(Job& job) {
   close(file);
 }
 
-uint32_t wanted_of(const plan::Mount& mount) {
-  using plan::MountKind;
-  constexpr uint64_t kClosed = kQuiet | MOUNT_ATTR_NOEXEC;
-  uint64_t wanted = attributes_of(mount);
-  switch (mount.kind) {
-    case MountKind::bind: break;
-    case MountKind::device: wanted |= MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC; break;
-    case MountKind::devpts: wanted |= MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC; break;
-    case MountKind::lock: wanted = MOUNT_ATTR_RDONLY; break;
-    case MountKind::cgroup_view:
-    case MountKind::mask: wanted |= kClosed | MOUNT_ATTR_RDONLY; break;
-    case MountKind::proc:
-    case MountKind::mqueue:
-    case MountKind::dev: wanted |= kClosed; break;
-    default: wanted |= kQuiet; break;
-  }
-  return static_cast<uint32_t>(wanted);
-}
-
 // What is mounted on one that was cloned with all below it came with it; on the
 // /dev of the job nothing is but devices, terminals and shared memory.
 uint32_t below(const plan::Mount& mount) {
   using plan::MountKind;
   const bool whole = mount.kind == MountKind::bind || mount.kind == MountKind::lock;
-  if (whole) return wanted_of(mount);
+  if (whole) return plan::restrictions_of(mount);
   return mount.kind == MountKind::dev ? MOUNT_ATTR_NOSUID : 0;
 }
 
@@ -153,13 +167,15 @@ void expect(Job& job) {
   const plan::Header& h = job.header();
   for (uint32_t i = 0; i < h.mounts.count; ++i) {
     if (job.mount_ids[i] == 0) continue;  // no mount: a symlink, or one that was left out
-    Seen* const entry = find(job.mount_ids[i]);
-    if (!entry) fail(job, kStep, ENOENT, i);
     const plan::Mount& mount = job.plan().at(h.mounts, i);
-    entry->known = true;
-    entry->index = i;
-    entry->wanted = wanted_of(mount);
-    entry->below = below(mount);
+    Seen& entry = seen[count];
+    entry = {};
+    entry.id = job.mount_ids[i];
+    entry.known = true;
+    entry.index = i;
+    entry.wanted = plan::restrictions_of(mount);
+    entry.below = below(mount);
+    insert(count++);
   }
 }
 
@@ -185,22 +201,48 @@ void inherit(Job& job) {
   }
 }
 
+bool is_lock(Job& job, uint32_t index) {
+  return index != kNone &&
+         job.plan().at(job.header().mounts, index).kind == plan::MountKind::lock;
+}
+
+// What lies in a locked place, at whatever depth, must be read-only.
+void look_for_locks(Job& job) {
+  bool any = false;
+  for (uint32_t i = 0; i < job.header().mounts.count; ++i) any |= is_lock(job, i);
+  if (!any) return;
+  for (uint32_t i = 0; i < count; ++i)
+    for (const Seen* at = find(seen[i].parent); at; at = find(at->parent)) {
+      if (is_lock(job, at->index)) seen[i].wanted |= MOUNT_ATTR_RDONLY;
+      if (at->parent == at->id) break;
+    }
+}
+
 }  // namespace
+
+// Without a word to the file system, which may answer nobody but its user: the
+// number of the mount is the kernel's own, and comes unasked (Linux 5.8).
+long mount_of(int fd, struct statx& status) {
+  constexpr int kFlags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
+  return call(Call::statx, fd, "", kFlags, 0, &status);
+}
 
 uint32_t mount_id(Job& job, uint32_t index, int tree) {
   struct statx status {};
-  must(job, kStep, call(Call::statx, tree, "", AT_EMPTY_PATH, STATX_MNT_ID, &status), index);
+  must(job, kStep, mount_of(tree, status), index);
   if (!(status.stx_mask & STATX_MNT_ID)) fail(job, kStep, ENOSYS, index);
   return static_cast<uint32_t>(status.stx_mnt_id);
 }
 
 void verify_mounts(Job& job) {
   job.step = kStep;
-  read_list(job);
   expect(job);
+  read_list(job);
   inherit(job);
+  look_for_locks(job);
   uint32_t roots = 0;
   for (uint32_t i = 0; i < count; ++i) {
+    if (!seen[i].listed) fail(job, kStep, ENOENT, seen[i].index);
     if (!find(seen[i].parent)) ++roots;
     if ((seen[i].flags & seen[i].wanted) != seen[i].wanted)
       fail(job, kStep, EPERM, seen[i].index);

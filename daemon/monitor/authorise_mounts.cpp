@@ -3,7 +3,12 @@
 #include <linux/capability.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <string_view>
+#include <unordered_set>
+
 #include "authorise.hpp"
+#include "plan/places.hpp"
 
 namespace cloister::monitor {
 
@@ -32,6 +37,32 @@ struct Side {
   const char* rule;
 };
 
+// In the order in which honest fronts have them nothing hides anything.
+bool is_ordered(plan::View plan) {
+  const plan::Mount* const begin = plan.begin(plan->mounts);
+  return std::adjacent_find(begin, begin + plan->mounts.count,
+                            [&](const plan::Mount& one, const plan::Mount& next) {
+                              return plan::compare_places(plan.c_str(one.at),
+                                                          plan.c_str(next.at)) >= 0;
+                            }) == begin + plan->mounts.count;
+}
+
+// Whether a mount that comes later lies over an earlier one. Bounds what a list
+// out of order can cost: there every name of a place is looked up.
+bool hides(plan::View plan) {
+  constexpr uint32_t kMaxDepth = 32;
+  std::unordered_set<std::string_view> later;
+  for (uint32_t i = plan->mounts.count; i-- > 0;) {
+    const plan::Text text = plan.at(plan->mounts, i).at;
+    const std::string_view at(plan.c_str(text), text.length);
+    if (plan::depth_of(plan.c_str(text)) > kMaxDepth || later.contains("/")) return true;
+    for (size_t end = at.size(); end > 0; end = at.rfind('/', end - 1))
+      if (later.contains(at.substr(0, end))) return true;
+    later.insert(at);
+  }
+  return false;
+}
+
 }  // namespace
 
 bool may_be_user(const Peer& peer, const Rule& rule, uint32_t low, uint32_t high) {
@@ -49,6 +80,8 @@ bool may_be_group(const Peer& peer, const Rule& rule, uint32_t low, uint32_t hig
 Refusal authorise_mounts(const Peer& peer, const Rule& rule, plan::View plan,
                          const IdDecision& ids) {
   const plan::Header& h = plan.header();
+  if (!is_ordered(plan) && hides(plan))
+    return refusal(RefusalKind::invalid, "mounts", "a-mount-hides-another", 0, 0, rule.name);
   const bool fresh =
       h.namespaces[static_cast<uint32_t>(plan::Namespace::user)].join == plan::Join::fresh;
   for (uint32_t i = 0; i < h.mounts.count; ++i) {

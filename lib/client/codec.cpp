@@ -242,6 +242,7 @@ Result<DryRun> decode(Received&& reply, std::type_identity<DryRun>) {
   Members members(reply.parameters);
   members.json("effective", plan.effective)
       .json("origins", plan.origins)
+      .json("mounts", plan.mounts)
       .required("steps", plan.steps)
       .required("degraded", plan.degraded)
       .required("policy", plan.policy)

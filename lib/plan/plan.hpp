@@ -146,7 +146,9 @@ enum class MountKind : uint32_t {
 inline constexpr uint32_t kMountReadOnly = 1, kMountNoSuid = 2, kMountNoDev = 4, kMountNoExec = 8,
                           kMountNoAtime = 16, kMountRecursive = 32, kMountOptional = 64,
                           kMountIsFile = 128, kMountSubsetPid = 256, kMountOwnerCaller = 512,
-                          kMountOnDisk = 1024, kMountAllFlags = 2047;
+                          kMountOnDisk = 1024, kMountAllFlags = 4095;
+// A mask or a lock in which others are mounted: places for them are made there.
+inline constexpr uint32_t kMountHolds = 2048;
 
 // One directory of an overlay. Lower ones come first, the topmost before all.
 enum class LayerRole : uint32_t { lower, upper, work, count_ };
@@ -164,7 +166,7 @@ struct Mount {
   uint32_t mode;
   uint64_t size;    // bytes, 0 = the kernel's default
   uint64_t inodes;  // 0 = the kernel's default
-  Text at;          // absolute, inside the new root; "/" is the root itself
+  Text at;          // inside the new root, without links (places.hpp); "/" is the root itself
   Text source;      // the source as an absolute path: rootless init opens it again and compares
   Text data;        // symlink target
   Span<Layer> layers;
@@ -324,7 +326,7 @@ struct Header {
   Text hostname, domainname;
   int64_t monotonic_offset_ns, boottime_offset_ns;
 
-  Span<Mount> mounts;  // empty: the root stays as it is
+  Span<Mount> mounts;  // in the order of places.hpp; empty: the root stays as it is
   Span<Sysctl> sysctls;
   Span<Published> published;  // with kOutbound
   Span<Tag> tags;

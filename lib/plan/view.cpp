@@ -3,6 +3,8 @@
 
 #include <initializer_list>
 
+#include "places.hpp"
+
 namespace cloister::plan {
 namespace {
 
@@ -112,8 +114,8 @@ void check_descriptors(Checker& is, const View& plan) {
     is.range(mount.flags, 0, kMountAllFlags);
     is.that(!(mount.flags & kMountOnDisk) || mount.kind == MountKind::scratch, Flaw::range);
     is.range(mount.mode, 0, 07777);
-    if (is.text(mount.at, kMaxPath))
-      is.that(plan.c_str(mount.at)[0] == '/', Flaw::text);
+    if (!is.text(mount.at, kMaxPath)) return;
+    if (!is.that(is_place(plan.c_str(mount.at)), Flaw::text)) return;
     is.text(mount.source, kMaxPath);
     is.text(mount.data, kMaxPath);
     if (mount.kind == MountKind::bind) names(mount.descriptor, Use::mount);

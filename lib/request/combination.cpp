@@ -98,14 +98,13 @@ std::optional<Problem> broken_box(const Request& request) {
     return broken("root_access", "says how root is mounted, and there is none", "root");
   if (const char* field = on_top(request); field && !request.root && request.mounts.empty())
     return broken(field, "needs a root directory of the job's own", "root, or a mount at /");
-  for (size_t i = 1; i < request.mounts.size(); ++i)
-    if (request.mounts[i].at == "/")
-      return broken("mounts./", "must be the first mount, or it hides those before it");
-  if (!request.mounts.empty() && request.mounts[0].at == "/" && !request.mounts[0].bind &&
-      !request.mounts[0].overlay)
-    return broken("mounts./", "must be a bind or an overlay; without one the root is an empty tmpfs");
-  if (request.root && !request.mounts.empty() && request.mounts[0].at == "/")
-    return broken("root", "contradicts the mount at /", "one of the two");
+  for (const Mount& mount : request.mounts) {
+    if (mount.at != "/") continue;
+    if (!mount.bind && !mount.overlay)
+      return broken("mounts./",
+                    "must be a bind or an overlay; without one the root is an empty tmpfs");
+    if (request.root) return broken("root", "contradicts the mount at /", "one of the two");
+  }
   if (request.network && std::holds_alternative<Outbound>(*request.network)) {
     // Whose members could change it: the network belongs to a user namespace of
     // the service's making.

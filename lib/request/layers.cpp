@@ -185,6 +185,16 @@ void lay(S& base, const S& over, const std::string& above, const std::string& or
   });
 }
 
+void note_places(const Request& layer, size_t rank, std::map<std::string, size_t, std::less<>>& ranks) {
+  for (const Mount& mount : layer.mounts) ranks["mounts." + normal_path(mount.at)] = rank;
+  for (const std::string& path : layer.masked_paths) ranks["masked_paths." + path] = rank;
+  for (const std::string& path : layer.readonly_paths) ranks["readonly_paths." + path] = rank;
+  if (layer.root) ranks["root"] = rank;
+  if (layer.workspace) ranks["workspace"] = rank;
+  if (layer.devices) ranks["devices"] = rank;
+  if (!layer.secrets.empty()) ranks["secrets"] = rank;
+}
+
 // The layer below all others: it fills what they left absent.
 template <class S>
 void fill(S& out, const S& constant, const std::string& above, Origins& origins) {
@@ -308,6 +318,7 @@ Result<Effective> merge(std::span<const Layer> layers, const Lacks& lacks) {
     for (const std::string& path : layer.unset) {
       if (!take_away(effective.request, path)) return unknown_path("unset", path);
       forget_origins(effective.origins, path);
+      effective.taken_away.push_back(path);
     }
     std::vector<std::string> given_up;
     GivingUp doing{allowed[i], given_up, std::nullopt};
@@ -323,6 +334,7 @@ Result<Effective> merge(std::span<const Layer> layers, const Lacks& lacks) {
     if (auto problem = settle_root(layer, effective.request, effective.origins))
       return *std::move(problem);
     lay(effective.request, layer, "", layers[i].origin, effective.origins);
+    note_places(layer, i, effective.ranks);
   }
   for (const auto& [path, origin] : effective.degraded_from) effective.degraded.push_back(path);
 

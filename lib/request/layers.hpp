@@ -39,6 +39,12 @@ struct Effective {
   // Field path ("umask", "env.PATH", "mounts./tmp", "namespaces.net") to the
   // origin of its value. A field without a value has none.
   std::map<std::string, std::string> origins;
+  // What has a place in the box ("mounts./tmp", "masked_paths./x", "workspace",
+  // "root", "devices", "secrets") to the layer it is from; a higher one is
+  // nearer to the request.
+  std::map<std::string, size_t, std::less<>> ranks;
+  // Paths that a layer's `unset` names, whether or not a higher one gives them a value.
+  std::vector<std::string> taken_away;
   // Paths of fields that are unsupported and were given up, as `best_effort` allows.
   std::vector<std::string> degraded;
   // The same to the origin of what was given up.

@@ -420,6 +420,10 @@ std::string_view advice(Step step, int error) {
       if (error == ENOSPC || error == EDQUOT)
         return "The disk with the service's scratch directory is full";
       return error == EPERM || error == EACCES ? "The service's scratch directory is not its own" : "";
+    case Step::verify_mounts:
+      return error == EXDEV ? "The place leads elsewhere by a symbolic link that the caller cannot "
+                              "read, or that was changed meanwhile: name the place itself"
+                            : "";
     case Step::verify_ids:
     case Step::plan: return "This is a fault of cloister: please report it";
     default: return "";

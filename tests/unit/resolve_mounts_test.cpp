@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "plan/places.hpp"
 #include "resolving.hpp"
 
 using namespace cloister;
@@ -148,6 +149,52 @@ TEST_CASE("the other kinds of mounts keep their parameters") {
   CHECK(made.mount("/s")->kind == plan::MountKind::scratch);
 }
 
+TEST_CASE("U1: what lies deeper is mounted later, from whatever field and layer it is") {
+  const TempDir at;
+  const std::string project = at.make("project");
+  const Made made = make("\"workspace\": {\"path\": \"" + project + R"("}, "implied": ["workspace"],
+      "masked_paths": [")" + project + R"(/a/b/c"], "readonly_paths": [")" + project + R"(/a"],
+      "mounts": [{"at": ")" + project + R"(/a/b", "tmpfs": {}}, {"at": "/run/x/y", "tmpfs": {}},
+                 {"at": "/run/x", "tmpfs": {}}])");
+  std::vector<std::string> places;
+  for (const auto& mount : made.list(made->mounts)) {
+    const std::string place = made.text(mount.at);
+    CHECK((places.empty() || plan::compare_places(places.back().c_str(), place.c_str()) < 0));
+    places.push_back(place);
+  }
+  for (const char* place : {"", "/a", "/a/b", "/a/b/c"}) CHECK(made.mount(project + place));
+  CHECK((made.mount(project + "/a/b")->flags & plan::kMountReadOnly) != 0);
+  CHECK((made.mount(project + "/a")->flags & plan::kMountHolds) != 0);
+  CHECK((made.mount("/run/x")->flags & plan::kMountReadOnly) == 0);
+}
+
+TEST_CASE("U1: of two at one place the higher layer has it, and two of one layer are refused") {
+  const TempDir at;
+  const std::string dir = at.make("dir");
+  CHECK(make(R"("mounts": [{"at": "/var/run", "bind": ")" + dir + "\"}]").mount("/run")->kind ==
+        (fs::is_symlink("/var/run") ? plan::MountKind::bind : plan::MountKind::tmpfs));
+  const std::string linked = R"({"at": "/run/l", "symlink": "t/u"}, {"at": "/run/l/x", "tmpfs": {}},
+                                {"at": "/run/t", "tmpfs": {}})";
+  CHECK(make("\"mounts\": [" + linked + "]").mount("/run/t/u/x"));
+  refused_as("\"mounts\": [" + linked + R"(, {"at": "/run/t/u/x", "tmpfs": {}}])", "mounts./run/t/u/x");
+  CHECK(make("\"mounts\": [" + linked + R"(, {"at": "/run/t/u/x", "bind": "/usr"}],
+             "implied": ["mounts./run/l/x"])").mount("/run/t/u/x")->kind == plan::MountKind::bind);
+  refused_as(R"("masked_paths": ["/"])", "masked_paths./");
+  fs::create_directory_symlink("/", at / "root");
+  refused_as(R"("mounts": [{"at": "/run/t", "bind": ")" + at.path() +
+                 R"("}, {"at": "/run/t/root", "tmpfs": {}}])",
+             "mounts./run/t/root");
+  CHECK((make(R"("readonly_paths": ["/"])").mount("/tmp")->flags & plan::kMountReadOnly) != 0);
+  refused_as(R"("mounts": [{"at": "/run/x", "tmpfs": {}}], "masked_paths": ["/run/x"])",
+             "masked_paths./run/x");
+  const std::string workspace = "\"workspace\": {\"path\": \"" + dir + "\"}, \"mounts\": [{\"at\": \"" +
+                                dir + R"(", "bind": "/usr"}])";
+  refused_as(workspace, "workspace");
+  CHECK((make(workspace + R"(, "implied": ["workspace"])").mount(dir)->flags & plan::kMountReadOnly) != 0);
+  refused_as(R"("mounts": [{"at": "/run/secrets", "tmpfs": {}}], "secrets": {"a": {"passed_fd": 0}})",
+             "secrets", fds(open_fd("/dev/null")));
+}
+
 TEST_CASE("the root, homes, what holds them and system directories are no workspace") {
   const TempDir at;
   Caller caller = self();
@@ -157,7 +204,7 @@ TEST_CASE("the root, homes, what holds them and system directories are no worksp
     return "\"workspace\": {\"path\": \"" + path + "\"}";
   };
   const Made made = make(workspace(project + "/./"), {}, caller);
-  CHECK(made.text(made.last().at) == project);
+  CHECK(made.mount(project) != nullptr);
   const Made home = make(workspace("~/project"), {}, caller);
   CHECK(home.text(home->cwd) == project);
   fs::create_symlink("/", at / "root");
@@ -174,6 +221,6 @@ TEST_CASE("the root, homes, what holds them and system directories are no worksp
   const Made readonly =
       make("\"cwd\": \"/\", \"workspace\": {\"path\": \"" + project + "\", \"access\": \"ro\"}", {},
            caller);
-  CHECK((readonly.list(readonly->mounts).back().flags & plan::kMountReadOnly) != 0);
+  CHECK((readonly.mount(project)->flags & plan::kMountReadOnly) != 0);
   CHECK(readonly.text(readonly->cwd) == "/");
 }

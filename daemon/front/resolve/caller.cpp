@@ -198,16 +198,26 @@ const std::string& Caller::home() const {
   return *known_home;
 }
 
-std::string Caller::own_profiles() const {
-  std::string config;
-  // The environment of a caller with more power than we have (root) cannot be read; its home is
-  // known all the same.
+// Of the caller's process. The environment of a caller with more power than we
+// have (root) cannot be read.
+static std::string variable_of(pid_t pid, std::string_view name) {
+  std::string value;
   if (const auto environment = read_file("profile", proc_path(pid, "environ"))) {
     std::istringstream entries(*environment);
-    constexpr std::string_view kName = "XDG_CONFIG_HOME=";
     for (std::string entry; std::getline(entries, entry, '\0');)
-      if (entry.starts_with(kName)) config = entry.substr(kName.size());
+      if (entry.starts_with(name) && entry.size() > name.size() && entry[name.size()] == '=')
+        value = entry.substr(name.size() + 1);
   }
+  return value;
+}
+
+const std::string& Caller::home_of_process() const {
+  if (!known_home_of_process) known_home_of_process = variable_of(pid, "HOME");
+  return *known_home_of_process;
+}
+
+std::string Caller::own_profiles() const {
+  std::string config = variable_of(pid, "XDG_CONFIG_HOME");
   if (!config.starts_with('/')) config = home().empty() ? "" : home() + "/.config";
   return config.empty() ? config : config + "/cloister/profiles";
 }

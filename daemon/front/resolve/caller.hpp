@@ -25,10 +25,12 @@ struct Caller {
   bool no_new_privs = false;
   plan::Mode mode = plan::Mode::system;
   uint32_t ids = 0;  // plan::kSubuids | ...
-  mutable std::optional<std::string> known_home;
+  mutable std::optional<std::string> known_home, known_home_of_process;
 
   // Of the user database (NSS), asked when first wanted; empty if there is none.
   const std::string& home() const;
+  // HOME of the caller's process; empty where that cannot be read, as root's.
+  const std::string& home_of_process() const;
   // Where the caller keeps profiles: $XDG_CONFIG_HOME/cloister/profiles, else below
   // ~/.config; empty without a home.
   std::string own_profiles() const;

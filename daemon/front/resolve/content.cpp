@@ -113,7 +113,7 @@ MaybeProblem add_file(MountList& mounts, const Mount& mount, const std::string& 
   if (!mount.access) out.flags |= plan::kMountReadOnly;
   out.mode = file.mode.value_or(0644);
   out.descriptor = draft.descriptors.add(*std::move(content), plan::Use::content);
-  mounts.append(out, at);
+  mounts.append(out, at, "mounts." + mount.at);
   return std::nullopt;
 }
 
@@ -122,7 +122,7 @@ MaybeProblem add_secrets(MountList& mounts) {
   if (draft.request.secrets.empty()) return std::nullopt;
   plan::Mount place = mounts.blank(plan::MountKind::scratch);
   place.flags = plan::kMountReadOnly | plan::kMountNoExec;
-  mounts.append(place, "/run/secrets");
+  mounts.append(place, "/run/secrets", "secrets");
   for (const auto& [name, secret] : draft.request.secrets) {
     auto content = read_passed(draft, "secrets." + name + ".passed_fd", secret.passed_fd,
                                kMaxSecret);
@@ -131,7 +131,7 @@ MaybeProblem add_secrets(MountList& mounts) {
     out.flags = plan::kMountIsFile;
     out.mode = 0400;
     out.descriptor = draft.descriptors.add(*std::move(content), plan::Use::content);
-    mounts.append(out, "/run/secrets/" + name);
+    mounts.append(out, "/run/secrets/" + name, "secrets");
   }
   return std::nullopt;
 }

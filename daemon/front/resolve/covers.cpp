@@ -5,8 +5,6 @@
 // it is covered, the kernel gives no fresh procfs to a user namespace in there,
 // and a sandbox in the sandbox has none. The host's uid 0 may write them
 // without any capability.
-#include <algorithm>
-
 #include "resolve/mounts.hpp"
 #include "sys/root.hpp"
 
@@ -42,10 +40,13 @@ bool rules_host(Draft& draft) {
   return outside(id.ruid) == 0 || outside(id.euid) == 0 || outside(id.suid) == 0;
 }
 
-void cover(MountList& mounts, plan::MountKind kind, const std::string& at) {
+void cover(MountList& mounts, plan::MountKind kind, const std::string& at,
+           const std::string& field, bool above_all = false) {
+  if (at.empty()) return;  // below a home that there is none of
   plan::Mount out = mounts.blank(kind);
   out.flags = plan::kMountReadOnly;
-  mounts.append(out, at);
+  Placed& placed = mounts.append(out, at, field);
+  if (above_all) placed.rank = kAboveAll;
 }
 
 }  // namespace
@@ -53,25 +54,21 @@ void cover(MountList& mounts, plan::MountKind kind, const std::string& at) {
 MaybeProblem add_covers(MountList& mounts) {
   using plan::MountKind;
   Draft& draft = mounts.draft;
-  std::vector<std::string> masked, locked;
-  for (const std::string& path : draft.request.masked_paths)
-    masked.push_back(expand_home(draft, path));
   for (const std::string& path : draft.request.readonly_paths)
-    locked.push_back(expand_home(draft, path));
-  if (rules_host(draft)) {
-    for (const Mount& mount : draft.request.mounts) {
-      if (!mount.proc) continue;
-      for (const char* name : kLockedInProc) locked.push_back(mount.at + '/' + name);
-      for (const char* name : kMaskedInProc) masked.push_back(mount.at + '/' + name);
-    }
-    if (!draft.request.mounts.empty() || draft.request.root)
-      masked.insert(masked.end(), std::begin(kMaskedInSys), std::end(kMaskedInSys));
+    cover(mounts, MountKind::lock, expand_inside(draft, path), "readonly_paths." + path);
+  for (const std::string& path : draft.request.masked_paths)
+    cover(mounts, MountKind::mask, expand_inside(draft, path), "masked_paths." + path);
+  if (!rules_host(draft)) return std::nullopt;
+  for (const Mount& mount : draft.request.mounts) {
+    if (!mount.proc) continue;
+    for (const char* name : kLockedInProc)
+      cover(mounts, MountKind::lock, mount.at + '/' + name, "readonly_paths", true);
+    for (const char* name : kMaskedInProc)
+      cover(mounts, MountKind::mask, mount.at + '/' + name, "masked_paths", true);
   }
-  // Masks last: nothing that is hidden is shown again by a bind of its directory.
-  for (const std::string& at : locked)
-    if (!at.empty()) cover(mounts, MountKind::lock, at);
-  for (const std::string& at : masked)
-    if (!at.empty()) cover(mounts, MountKind::mask, at);
+  if (!draft.request.mounts.empty() || draft.request.root)
+    for (const char* path : kMaskedInSys)
+      cover(mounts, MountKind::mask, path, "masked_paths", true);
   return std::nullopt;
 }
 

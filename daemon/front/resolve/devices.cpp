@@ -33,7 +33,7 @@ MaybeProblem add_devices(MountList& mounts) {
     const std::string known = path_of(fd.borrow());
     out.source = draft.plan.text(known.empty() ? path : known);
     out.descriptor = draft.descriptors.add(std::move(fd), plan::Use::device);
-    mounts.append(out, path);
+    mounts.append(out, path, "devices");
   }
   return std::nullopt;
 }

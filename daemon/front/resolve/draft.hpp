@@ -3,6 +3,7 @@
 // Internal to resolve.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,17 +21,19 @@ struct Draft {
   const Request& request;
   const Caller& caller;
   Descriptors descriptors;
-  plan::Builder plan;
-  std::optional<std::string> named_home;  // of the user that `identity` names
-  std::string cwd_of_workspace;
-  std::vector<std::string> notes;  // what a dry run says beside the numbers
+  plan::Builder plan{};
+  std::optional<std::string> named_home{};  // of the user that `identity` names
+  std::string cwd_of_workspace{};
+  std::string home_inside{};     // once a mount at "~" has decided it
+  bool home_is_mounted = false;  // there is one
+  std::vector<std::string> notes{};         // what a dry run says beside the numbers
+  std::vector<std::string> warnings{};      // what a person is told before a run
+  std::vector<std::string> mount_fields{};  // of the request, one for each mount of the plan
 };
 
 MaybeProblem resolve_identity(Draft& draft);  // first: it sets named_home
 MaybeProblem resolve_namespaces(Draft& draft);
 MaybeProblem resolve_outbound(Draft& draft, const Outbound& outbound);  // of resolve_namespaces
-// The resolv.conf of an outbound job in a mount namespace of its own.
-std::optional<Mount> resolver_mount(const Draft& draft);
 MaybeProblem resolve_mounts(Draft& draft);   // and all that is one in the end
 MaybeProblem check_leased(Draft& draft);     // what a job with leased ids must not do
 MaybeProblem resolve_streams(Draft& draft);  // and file_actions
@@ -40,17 +43,20 @@ MaybeProblem resolve_numbers(Draft& draft);  // signals, scheduling, limits, lif
 MaybeProblem resolve_privileges(Draft& draft);  // capabilities, dumpable; after the numbers
 MaybeProblem resolve_landlock(Draft& draft);
 
-// Of whom the payload runs as, for "~"; empty if there is none.
-inline const std::string& home_of(const Draft& draft) {
-  return draft.named_home ? *draft.named_home : draft.caller.home();
-}
+// Of whom the payload runs as (home.cpp), for "~"; empty if there is none.
+std::string home_outside(const Draft& draft);  // where sources are opened
+std::string home_inside(const Draft& draft);   // what HOME says in the box
+// Every place that is home of the caller or of whom it runs as.
+std::vector<std::string> homes_of(const Draft& draft);
+void set_home(Draft& draft, std::map<std::string, std::string>& env);
 
 // `bytes` in memory that nobody can change any more, opened for reading.
 request::Result<sys::UniqueFd> sealed_content(const std::string& field, const std::string& bytes);
 
 // The absolute form of `path`, "~" expanded; empty where that needs a home and
-// there is none.
+// there is none. The first for what is opened here, the second for places inside.
 std::string expand_home(const Draft& draft, const std::string& path);
+std::string expand_inside(const Draft& draft, const std::string& path);
 
 // The lines that the request itself has; none where it leaves them to be chosen.
 inline std::optional<std::vector<IdMapping>> lines_of(const std::optional<IdMap>& map) {

@@ -55,7 +55,7 @@ MaybeProblem resolve_paths(Draft& draft, int abi) {
         return too_old(field + ".access",
                        request::name_of(request::landlock_accesses(), access.bit), access.since,
                        access.kernel, abi);
-    const std::string inside = expand_home(draft, path.path);
+    const std::string inside = expand_inside(draft, path.path);
     if (inside.empty()) return refused(field + ".path", "needs a home directory");
     paths.push_back({draft.plan.text(inside), path.access, 0});
   }

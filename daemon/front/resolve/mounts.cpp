@@ -2,22 +2,9 @@
 #include "resolve/mounts.hpp"
 
 #include <algorithm>
-#include <climits>
-#include <cstdlib>
 
 namespace cloister::front {
 namespace {
-
-bool is_private(const MountList& mounts, const std::string& at) {
-  return std::find(mounts.tmpfs.begin(), mounts.tmpfs.end(), at) != mounts.tmpfs.end();
-}
-
-// /var/run is a link to /run on most hosts: a second tmpfs at the same place
-// would hide the first and what is mounted in it.
-bool hides_earlier(const MountList& mounts, const std::string& at) {
-  char real[PATH_MAX];
-  return ::realpath(at.c_str(), real) && at != real && is_private(mounts, real);
-}
 
 bool joins_user_namespace(const Request& request) {
   const auto& user = request.namespaces.user;
@@ -49,8 +36,17 @@ MaybeProblem add_bind(MountList& mounts, const Mount& mount, const std::string& 
     out.uid_map = lines(mounts.draft, mount.idmap->uid);
     out.gid_map = lines(mounts.draft, mount.idmap->gid);
   }
-  mounts.append(out, at);
+  mounts.append(out, at, field).shows = {source->seen_at};
   return std::nullopt;
+}
+
+// A private place is not the system's any more.
+bool hides_the_system(const MountList& mounts, const std::string& at) {
+  struct stat status {};
+  if (::stat(at.c_str(), &status) != 0 || !is_system(status)) return false;
+  return std::none_of(mounts.list.begin(), mounts.list.end(), [&](const Placed& placed) {
+    return placed.mount.kind == plan::MountKind::tmpfs && placed.asked == at;
+  });
 }
 
 }  // namespace
@@ -63,20 +59,26 @@ plan::Mount MountList::blank(plan::MountKind kind) const {
   return mount;
 }
 
-void MountList::append(plan::Mount& mount, const std::string& at) {
-  mount.at = draft.plan.text(at);
-  list.push_back(mount);
-  if (mount.kind == plan::MountKind::tmpfs) tmpfs.push_back(at);
+Placed& MountList::append(const plan::Mount& mount, const std::string& at,
+                          const std::string& field) {
+  const auto rank = draft.effective.ranks.find(field);
+  list.push_back({mount, at, at, field, rank == draft.effective.ranks.end() ? 0 : rank->second});
+  return list.back();
 }
 
 MaybeProblem add_mount(MountList& mounts, const Mount& mount) {
   Draft& draft = mounts.draft;
   const std::string field = "mounts." + mount.at;
   const bool optional = mount.optional.value_or(false);
-  const std::string at = expand_home(draft, mount.at);
+  const std::string at = expand_inside(draft, mount.at);
   if (at.empty()) {
     if (optional) return std::nullopt;
     return refused(field, "needs a home directory, and this user has none");
+  }
+  if (mount.at == "~" && (mount.scratch || mount.tmpfs) && !draft.home_is_mounted) {
+    if (optional) return std::nullopt;
+    return refused(field, "would hide a directory of the system, or cannot be made",
+                   "another HOME", at);
   }
   plan::Mount out = mounts.blank(plan::MountKind::bind);
   if (optional) out.flags |= plan::kMountOptional;
@@ -88,7 +90,6 @@ MaybeProblem add_mount(MountList& mounts, const Mount& mount) {
   if (mount.file) return add_file(mounts, mount, at, out);
 
   if (mount.tmpfs) {
-    if (optional && hides_earlier(mounts, at)) return std::nullopt;
     out.kind = plan::MountKind::tmpfs;
     out.size = mount.tmpfs->size.value_or(0);
     out.inodes = mount.tmpfs->inodes.value_or(0);
@@ -112,9 +113,7 @@ MaybeProblem add_mount(MountList& mounts, const Mount& mount) {
     out.kind = plan::MountKind::dir;
     out.mode = mount.dir->mode.value_or(0755);
   } else if (mount.scratch) {
-    struct stat status {};
-    // A daemon's home may be /usr/sbin or /dev.
-    if (::stat(at.c_str(), &status) == 0 && is_system(status) && !is_private(mounts, at)) {
+    if (mount.at != "~" && hides_the_system(mounts, at)) {
       if (optional) return std::nullopt;
       return refused(field, "would hide a system directory");
     }
@@ -130,23 +129,36 @@ MaybeProblem add_mount(MountList& mounts, const Mount& mount) {
   } else {
     return refused(field, "has no kind");
   }
-  mounts.append(out, at);
+  mounts.append(out, at, field).target = mount.symlink.value_or("");
   return std::nullopt;
 }
 
 MaybeProblem resolve_mounts(Draft& draft) {
-  MountList mounts{draft, {}, {}};
+  MountList mounts{draft};
   if (auto problem = add_root(mounts)) return problem;
-  for (const Mount& mount : draft.request.mounts)
-    if (auto problem = add_mount(mounts, mount)) return problem;
-  if (const auto resolver = resolver_mount(draft))
-    if (auto problem = add_mount(mounts, *resolver)) return problem;
-  for (const auto part : {add_devices, add_workspace, add_secrets, add_covers})
+  const auto add_those = [&](bool below_home) -> MaybeProblem {
+    for (const Mount& mount : draft.request.mounts)
+      if (mount.at.starts_with('~') == below_home)
+        if (auto problem = add_mount(mounts, mount)) return problem;
+    return std::nullopt;
+  };
+  // Where "~" is, is decided by all that is not below it.
+  if (auto problem = add_those(false)) return problem;
+  for (const auto part : {add_devices, add_workspace, add_secrets, place_home})
+    if (auto problem = part(mounts)) return problem;
+  if (auto problem = add_those(true)) return problem;
+  for (const auto part : {add_resolver, add_covers, settle, tell_of_home})
     if (auto problem = part(mounts)) return problem;
   if (mounts.list.size() > plan::kMaxMounts)
     return refused("mounts", "are too many", "at most " + std::to_string(plan::kMaxMounts),
                    std::to_string(mounts.list.size()));
-  draft.plan->mounts = draft.plan.span(mounts.list);
+  std::vector<plan::Mount> list;
+  for (Placed& placed : mounts.list) {
+    placed.mount.at = draft.plan.text(placed.at);
+    list.push_back(placed.mount);
+    draft.mount_fields.push_back(std::move(placed.field));
+  }
+  draft.plan->mounts = draft.plan.span(list);
   return std::nullopt;
 }
 

@@ -1,5 +1,6 @@
-// MountList: the mounts of a Plan in the order in which init makes them. One
-// file for each noun of the request that ends up in it. Internal to resolve.
+// MountList: the mounts of a Plan. One file for each noun of the request that
+// ends up in it; places.cpp brings them into the one order in which they hold.
+// Internal to resolve.
 #pragma once
 
 #include <sys/stat.h>
@@ -11,13 +12,28 @@
 
 namespace cloister::front {
 
+// One mount on its way into the Plan, whatever part of the request it is from.
+struct Placed {
+  plan::Mount mount;
+  std::string asked;  // absolute, and it may lead through links
+  std::string at;     // where that is: a place of plan/places.hpp, once it is settled
+  std::string field;  // "mounts./data", "workspace", "masked_paths./x"
+  size_t rank;        // of its layer; a higher one has the place
+  // Where what it shows of the host lies, as paths of ours; of several the first has it.
+  std::vector<std::string> shows{};
+  std::string target{};  // of a symlink
+};
+
+// Above every layer: what is covered for the host's sake.
+inline constexpr size_t kAboveAll = SIZE_MAX;
+
 struct MountList {
   Draft& draft;
-  std::vector<plan::Mount> list;
-  std::vector<std::string> tmpfs;  // where: what is hidden by them is not the host's
+  std::vector<Placed> list{};
 
   plan::Mount blank(plan::MountKind kind) const;
-  void append(plan::Mount& mount, const std::string& at);
+  // `field` names its rank too, request::Effective::ranks.
+  Placed& append(const plan::Mount& mount, const std::string& at, const std::string& field);
 };
 
 // One source, opened as the client or passed by it.
@@ -25,6 +41,7 @@ struct Source {
   uint32_t descriptor = plan::kNone;  // none: it is not there, and need not be
   plan::Text path{};
   bool is_directory = false;
+  std::string seen_at{};  // a path of ours
 };
 enum class Missing { refused, left_out };
 // `part` is what follows in the name of the field where a descriptor is passed.
@@ -49,7 +66,12 @@ MaybeProblem add_file(MountList& mounts, const Mount& mount, const std::string& 
                       plan::Mount out);
 MaybeProblem add_workspace(MountList& mounts);
 MaybeProblem add_secrets(MountList& mounts);
+MaybeProblem place_home(MountList& mounts);  // once all is there that is not below "~"
 MaybeProblem add_devices(MountList& mounts);
-MaybeProblem add_covers(MountList& mounts);  // masked_paths and readonly_paths, last of all
+MaybeProblem add_resolver(MountList& mounts);
+MaybeProblem add_covers(MountList& mounts);  // masked_paths and readonly_paths
+// The last: each mount gets its place, each place one mount, and all their order.
+MaybeProblem settle(MountList& mounts);
+MaybeProblem tell_of_home(MountList& mounts);  // of the mounts that are settled
 
 }  // namespace cloister::front

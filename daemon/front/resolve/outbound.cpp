@@ -1,13 +1,13 @@
-// network.outbound: addresses become numbers, and the job gets a resolv.conf
-// that leads to its resolver.
+// network.outbound: addresses become numbers. Wherever there is a network the job
+// has a resolv.conf: the host's, or one that leads to the resolver of its own.
 #include <arpa/inet.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 
-#include "resolve/draft.hpp"
+#include "resolve/places.hpp"
 
 namespace cloister::front {
 namespace {
@@ -36,48 +36,17 @@ std::string resolver_lines(std::istream& host) {
   return servers + others;
 }
 
-// What is at `path` of the job, as a path of ours; "" where no bind leads there.
-std::string source_of(const Draft& draft, const std::string& path) {
-  const auto path_of = [&](const PathOrFd& source) {
-    if (const auto* named = std::get_if<std::string>(&source)) return expand_home(draft, *named);
-    const int fd = draft.descriptors.peek(std::get<PassedFd>(source).index);
-    return "/proc/self/fd/" + std::to_string(fd);
-  };
-  std::string found;
-  if (const auto& root = draft.request.root) {
-    if (const auto* named = std::get_if<std::string>(&*root)) found = path_of(*named) + path;
-    if (const auto* passed = std::get_if<PassedFd>(&*root)) found = path_of(*passed) + path;
-  }
-  for (const Mount& mount : draft.request.mounts) {
-    const std::string above = mount.at == "/" ? "" : mount.at;
-    if (!path.starts_with(above + '/') && path != above) continue;
-    found = mount.bind ? path_of(*mount.bind) + path.substr(above.size()) : "";
-  }
-  return found;
-}
-
-// Where the job's /etc/resolv.conf leads: on many hosts it is a link into /run,
-// where a box has a tmpfs and nothing at the end of that link.
-std::string place_of(const Draft& draft) {
-  std::string at = kFile;
-  for (int links = 0; links < 8; ++links) {
-    char target[plan::kMaxPath];
-    const ssize_t size = ::readlink(source_of(draft, at).c_str(), target, sizeof target);
-    if (size <= 0 || size == sizeof target) break;
-    const std::string told(target, static_cast<size_t>(size));
-    std::string path = told[0] == '/' ? "" : at.substr(0, at.rfind('/'));
-    std::istringstream parts(told);
-    for (std::string part; std::getline(parts, part, '/');) {
-      if (part.empty() || part == ".") continue;
-      if (part == "..")
-        path.resize(path.empty() ? 0 : path.rfind('/'));
-      else
-        path += '/' + part;
-    }
-    if (path.empty()) break;
-    at = path;
-  }
-  return at;
+// The host's own is shown where the job's leads to.
+bool is_shown(MountList& mounts) {
+  follow_links(mounts.list);
+  Box box;
+  box.look_at(mounts.list);
+  struct stat host {}, shown {};
+  if (::stat(kFile, &host) != 0) return false;
+  for (const std::string& source : box.sources_of(box.place_of(kFile)))
+    if (::stat(source.c_str(), &shown) == 0)
+      return shown.st_dev == host.st_dev && shown.st_ino == host.st_ino;
+  return false;
 }
 
 }  // namespace
@@ -104,20 +73,28 @@ MaybeProblem resolve_outbound(Draft& draft, const Outbound& outbound) {
   return std::nullopt;
 }
 
-std::optional<Mount> resolver_mount(const Draft& draft) {
-  const Request& request = draft.request;
+// On many hosts the file is a link into /run, where a box has a tmpfs: there it
+// is made. What the request mounts at its place has that place.
+MaybeProblem add_resolver(MountList& mounts) {
+  const Request& request = mounts.draft.request;
   const bool outbound = request.network && std::holds_alternative<Outbound>(*request.network);
+  const bool of_host = request.network && std::holds_alternative<HostNetwork>(*request.network);
   // In the host's own mount namespace the file is the host's.
-  if (!outbound || !std::holds_alternative<NewNamespace>(*request.namespaces.mnt))
+  if (!(outbound || of_host) || !std::holds_alternative<NewNamespace>(*request.namespaces.mnt))
     return std::nullopt;
   const auto names_it = [](const Mount& mount) { return mount.at == kFile; };
   if (std::any_of(request.mounts.begin(), request.mounts.end(), names_it)) return std::nullopt;
   std::ifstream host(kFile);
   if (!host) return std::nullopt;  // nor does pasta know whom to ask
+  if (of_host && is_shown(mounts)) return std::nullopt;
   Mount mount;
-  mount.at = place_of(draft);
-  mount.file.emplace().text = resolver_lines(host);
-  return mount;
+  mount.at = kFile;
+  mount.file.emplace().text =
+      outbound ? resolver_lines(host)
+               : std::string(std::istreambuf_iterator<char>(host), std::istreambuf_iterator<char>());
+  // A tree with a place for none has had the host's network without it before.
+  if (of_host) mount.optional = true;
+  return add_mount(mounts, mount);
 }
 
 }  // namespace cloister::front

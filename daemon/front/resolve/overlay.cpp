@@ -38,6 +38,7 @@ MaybeProblem add_overlay(MountList& mounts, const Mount& mount, const std::strin
   const std::string field = "mounts." + mount.at + ".overlay.";
   out.kind = plan::MountKind::overlay;
   std::vector<plan::Layer> layers;
+  std::vector<std::string> shows;
   for (size_t i = 0; i < overlay.lower.size(); ++i) {
     const std::string lower = field + "lower[" + std::to_string(i) + ']';
     const bool optional = mount.optional.value_or(false);
@@ -47,17 +48,19 @@ MaybeProblem add_overlay(MountList& mounts, const Mount& mount, const std::strin
     if (source->descriptor == plan::kNone) return std::nullopt;  // and with it the whole
     if (!source->is_directory) return refused(lower, "is no directory");
     layers.push_back({plan::LayerRole::lower, source->descriptor, source->path});
+    shows.push_back(source->seen_at);
   }
   if (overlay.upper) {
     const auto upper = writable(draft, field + "upper", *overlay.upper, plan::LayerRole::upper);
     if (!upper) return upper.error();
     const auto work = writable(draft, field + "work", *overlay.work, plan::LayerRole::work);
     if (!work) return work.error();
+    shows.insert(shows.begin(), expand_home(draft, *overlay.upper));
     layers.push_back(*upper);
     layers.push_back(*work);
   }
   out.layers = draft.plan.span(layers);
-  mounts.append(out, at);
+  mounts.append(out, at, "mounts." + mount.at).shows = std::move(shows);
   return std::nullopt;
 }
 

@@ -41,7 +41,7 @@ MaybeProblem resolve_cwd(Draft& draft) {
     return std::nullopt;
   }
   std::string path = draft.cwd_of_workspace.empty() ? "/" : draft.cwd_of_workspace;
-  if (cwd) path = expand_home(draft, std::get<std::string>(*cwd));
+  if (cwd) path = expand_inside(draft, std::get<std::string>(*cwd));
   if (path.empty()) return refused("cwd", "needs a home directory, and this user has none");
   header.cwd = draft.plan.text(path);
   return std::nullopt;
@@ -49,11 +49,18 @@ MaybeProblem resolve_cwd(Draft& draft) {
 
 }  // namespace
 
-std::string expand_home(const Draft& draft, const std::string& path) {
+static std::string expand(const std::string& home, const std::string& path) {
   if (!path.starts_with('~')) return path;
-  const std::string& home = home_of(draft);
   if (home.size() < 2 || home[0] != '/') return "";
   return request::normal_path(home + path.substr(1));
+}
+
+std::string expand_home(const Draft& draft, const std::string& path) {
+  return path.starts_with('~') ? expand(home_outside(draft), path) : path;
+}
+
+std::string expand_inside(const Draft& draft, const std::string& path) {
+  return path.starts_with('~') ? expand(home_inside(draft), path) : path;
 }
 
 Problem failed_call(std::string field, std::string what, int error) {
@@ -91,8 +98,10 @@ MaybeProblem resolve_program(Draft& draft) {
   const auto path = request.env.find("PATH");
   header.search = draft.plan.text(path == request.env.end() ? kDefaultSearch : path->second);
   header.argv = draft.plan.texts(request.argv);
+  std::map<std::string, std::string> variables = request.env;
+  set_home(draft, variables);
   std::vector<std::string> env;
-  for (const auto& [name, value] : request.env) env.push_back(name + '=' + value);
+  for (const auto& [name, value] : variables) env.push_back(name + '=' + value);
   header.env = draft.plan.texts(env);
   return resolve_cwd(draft);
 }
@@ -127,7 +136,7 @@ request::Result<Resolved> resolve(const request::Effective& effective,
                                   std::vector<sys::UniqueFd> passed, const Caller& caller,
                                   const Asked& asked) {
   const auto start = std::chrono::steady_clock::now();
-  Draft draft{effective, effective.request, caller, Descriptors(std::move(passed)), {}, {}, {}, {}};
+  Draft draft{effective, effective.request, caller, Descriptors(std::move(passed))};
   resolve_labels(draft, asked);
   for (const auto part : {resolve_identity, resolve_namespaces, resolve_mounts, check_leased,
                           resolve_streams, resolve_program, resolve_numbers, resolve_privileges,
@@ -140,7 +149,8 @@ request::Result<Resolved> resolve(const request::Effective& effective,
   draft.plan->parse_us = asked.parse_us;
   draft.plan->resolve_us =
       static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(spent).count());
-  Resolved resolved{draft.plan.finish(), draft.descriptors.take(), std::move(draft.notes)};
+  Resolved resolved{draft.plan.finish(), draft.descriptors.take(), std::move(draft.notes),
+                    std::move(draft.warnings), std::move(draft.mount_fields)};
   if (resolved.plan_block.size() > plan::kMaxBytes)
     return refused("", "is too large",
                    "a Plan of at most " + std::to_string(plan::kMaxBytes) + " bytes",

@@ -22,6 +22,8 @@ struct Resolved {
   std::string plan_block;                  // passes plan::check()
   std::vector<sys::UniqueFd> descriptors;  // as many as the Plan counts, in its order
   std::vector<std::string> notes;          // for people, in a dry run
+  std::vector<std::string> warnings;       // for people, before a run
+  std::vector<std::string> mount_fields;   // of the request, one for each mount of the Plan
 };
 
 // What the request itself does not say.

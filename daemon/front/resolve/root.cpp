@@ -16,7 +16,7 @@ MaybeProblem add_root(MountList& mounts) {
   if (std::holds_alternative<EmptyRoot>(root)) {
     out.kind = plan::MountKind::tmpfs;
     out.mode = 0755;
-    mounts.append(out, "/");
+    mounts.append(out, "/", "root");
     return std::nullopt;
   }
   const auto* passed = std::get_if<PassedFd>(&root);
@@ -36,7 +36,7 @@ MaybeProblem add_root(MountList& mounts) {
     out.descriptor = source->descriptor;
     out.source = source->path;
   }
-  mounts.append(out, "/");
+  mounts.append(out, "/", "root").shows = {source->seen_at};
   return std::nullopt;
 }
 

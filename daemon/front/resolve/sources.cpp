@@ -73,6 +73,8 @@ request::Result<Source> open_source(Draft& draft, const std::string& field, cons
     source.is_directory = S_ISDIR(status.st_mode);
     const std::string path = path_of(fd);
     source.path = draft.plan.text(path.empty() && opened ? name : path);
+    source.seen_at = path.empty() ? "/proc/self/fd/" + std::to_string(fd) : path;
+    if (source.seen_at == "/") source.seen_at.clear();  // what follows begins with a slash
   }
   if (opened) {
     source.descriptor = draft.descriptors.add(std::move(opened), plan::Use::mount);

@@ -9,13 +9,16 @@
 namespace cloister::front {
 namespace {
 
+bool is_home(const struct stat& status, const std::string& home) {
+  struct stat other {};
+  return ::stat(home.c_str(), &other) == 0 && status.st_dev == other.st_dev &&
+         status.st_ino == other.st_ino;
+}
+
 // A home, or a directory that a home lies in.
 bool holds_home(const struct stat& status, std::string home) {
   while (home.size() > 1 && home[0] == '/') {
-    struct stat other {};
-    if (::stat(home.c_str(), &other) == 0 && status.st_dev == other.st_dev &&
-        status.st_ino == other.st_ino)
-      return true;
+    if (is_home(status, home)) return true;
     home.resize(std::max<size_t>(home.find_last_of('/'), 1));
     if (home == "/") break;
   }
@@ -37,7 +40,13 @@ MaybeProblem add_workspace(MountList& mounts) {
   if (::fstat(fd.borrow(), &status) != 0) return failed_call(field, "cannot look at " + at, errno);
   if (is_system(status))
     return refused(field, "is a directory of the system", "a directory of one's own work", at);
-  if (holds_home(status, draft.caller.home()) || holds_home(status, home_of(draft)))
+  // A HOME of somebody's choice may lie in the workspace, as in CI; it is no
+  // directory of its own there.
+  for (const std::string& home : homes_of(draft))
+    if (is_home(status, home))
+      return refused(field, "is a home directory, or holds one", "a directory in it", at);
+  if (holds_home(status, draft.caller.home()) ||
+      holds_home(status, draft.named_home.value_or("")))
     return refused(field, "is a home directory, or holds one", "a directory in it", at);
   const std::string path = path_of(fd.borrow());
   for (const char* tree : {"/proc/", "/sys/", "/dev/"})
@@ -53,7 +62,7 @@ MaybeProblem add_workspace(MountList& mounts) {
   if (workspace.owner) out.flags |= plan::kMountOwnerCaller;
   out.source = draft.plan.text(path.empty() ? at : path);
   out.descriptor = draft.descriptors.add(std::move(fd), plan::Use::mount);
-  mounts.append(out, at);
+  mounts.append(out, at, "workspace").shows = {path.empty() ? at : path};
   draft.cwd_of_workspace = at;
   return std::nullopt;
 }

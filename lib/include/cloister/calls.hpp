@@ -80,6 +80,10 @@ struct Inspection {
 struct DryRun {
   std::string effective;  // JSON: the request after profile and constants
   std::string origins;    // JSON: field path -> where its value came from
+  // JSON: an array of the mounts as the payload's mountinfo will have them, each
+  // {"at", "kind", "source", "access", "options", "if_there", "field"}; null from an
+  // older service
+  std::string mounts;
   std::vector<std::string> steps;
   std::vector<std::string> degraded;
   std::string policy;  // the rule of the service's configuration that spoke of the caller
