@@ -3,6 +3,7 @@
 
 import json
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -234,12 +235,128 @@ def _(t):
     expect(done.out == "hidden\n", done.out, done.err)
 
 
-@case("where the current directory can be no workspace a failing job says so")
+@case("U15: what the person expects to be there and is not, is said before the job")
 def _(t):
-    for place in "/", t.environment["HOME"]:
-        expect(t("run", "true", cwd=place).err == "")
-        done = t("run", "false", cwd=place)
-        expect(done.returncode == 1 and "no workspace" in done.err, place, done.err)
+    home = t.environment["HOME"]
+    done = t("run", "-c", "echo the job >&2", cwd=home)
+    first, second = done.err.splitlines()
+    expect("no workspace" in first and "starts in /" in first, first)
+    expect(("home directory" if t.uid else "directory of the system") in first, first)
+    expect("--workspace" in first and second == "the job", done.err)
+    expect(t("run", "-q", "true", cwd=home).err == "")
+    expect("no workspace" in t("plan", "true", cwd=home).out)
+    # In / the job is where its caller is; what it could not write has a reason.
+    expect(t("run", "true", cwd="/").err == "")
+    done = t("run", "false", cwd="/")
+    expect(done.returncode == 1 and "no workspace" in done.err, done.err)
+    # A profile, or the request, that wants none misses none.
+    for options in ("--workspace", "none"), ("--profile", "untrusted", "--best-effort", "identity"):
+        expect("no workspace" not in t("run", *options, "true", cwd=home).err, options)
+
+
+@case("U15: a current directory that is gone, or that cannot be read, is named with the reason")
+def _(t):
+    gone = os.path.join(t.work, "gone")
+
+    def leave():
+        os.makedirs(gone, exist_ok=True)
+        os.chdir(gone)
+        os.rmdir(gone)
+        t.become()
+
+    done = subprocess.run(t.argv("run", "pwd"), env=t.environment, preexec_fn=leave,
+                          capture_output=True, text=True)
+    expect(done.returncode == 0 and done.stdout == "/\n", done.stdout, done.stderr)
+    expect("no workspace" in done.stderr and "gone" in done.stderr and
+           "No such file" in done.stderr, done.stderr)
+    if t.uid == 0:
+        return
+    closed = os.path.join(t.work, "closed")
+
+    def enter():
+        os.makedirs(closed, exist_ok=True)
+        os.chdir(closed)
+        os.chmod(closed, 0)
+        t.become()
+
+    done = subprocess.run(t.argv("run", "pwd"), env=t.environment, preexec_fn=enter,
+                          capture_output=True, text=True)
+    expect("no workspace" in done.stderr and "Permission denied" in done.stderr, done.stderr)
+
+
+@case("U15: a home that is bound by name is said to be seen")
+def _(t):
+    home = t.environment["HOME"]
+    for option in "--ro", "--rw":
+        done = t("run", option, home, "true")
+        expect(done.returncode == 0 and done.err.count("home directory") == 1, done.err)
+        done = t("run", option, home + ":/tmp/elsewhere", "true")
+        expect("home directory " + home in done.err, done.err)
+    # Above it lies the empty one.
+    done = t("run", "--ro", os.path.dirname(home), "-c", f"ls -A {home}")
+    if os.path.dirname(home) != "/":
+        expect(done.returncode == 0 and done.err == "" and done.out == "", done.out, done.err)
+
+
+@case("U1: what is asked for inside the workspace holds, and the plan shows it")
+def _(t):
+    git = os.path.join(t.work, ".git")
+    for name in git, os.path.join(t.work, "built"):
+        os.makedirs(name, exist_ok=True)
+        os.chown(name, t.uid, t.gid)
+    for options in ("--ro", ".git"), ("--workspace", ".", "--ro", ".git"):
+        done = t("run", *options, "-c", "touch .git/x; echo $?; touch beside && echo beside")
+        expect(done.out == "1\nbeside\n" and "Read-only" in done.err, done.out, done.err)
+        expect(not os.path.exists(os.path.join(git, "x")))
+        table = json.loads(t("plan", "--json", *options, "true").out)["mounts"]
+        row = next(row for row in table if row["at"] == git)
+        expect(row["access"] == "ro" and row["kind"] == "bind", row)
+        expect(row == table[-1] or len(row["at"].split("/")) <= len(table[-1]["at"].split("/")))
+    with open(os.path.join(t.work, "built", "file"), "w", encoding="utf-8") as file:
+        file.write("kept")
+    done = t("run", "--tmpfs", "built", "-c", "ls built; echo x > built/file && cat built/file")
+    expect(done.out == "x\n", done.out, done.err)
+    with open(os.path.join(t.work, "built", "file"), encoding="utf-8") as file:
+        expect(file.read() == "kept")
+    request = json.dumps({"masked_paths": [git], "readonly_paths": [os.path.join(t.work, "built")]})
+    done = t("run", "--request", "-", "-c", "ls -A .git; touch built/y", input=request)
+    expect(done.returncode == 1 and done.out == "" and "Read-only" in done.err, done.out, done.err)
+    # At its very place the option has it; said twice, nobody.
+    done = t("run", "--ro", ".", "-c", "pwd; touch x")
+    expect(done.out == t.work + "\n" and "Read-only" in done.err, done.out, done.err)
+    done = t("run", "--workspace", ".", "--ro", ".", "true")
+    expect(done.returncode == 125 and "workspace" in done.err and t.work in done.err, done.err)
+
+
+@case("U9: HOME is set and private, wherever it points")
+def _(t):
+    home = os.path.join(t.work, "elsewhere")
+    os.makedirs(home, exist_ok=True)
+    with open(os.path.join(home, "key"), "w", encoding="utf-8") as file:
+        file.write("canary")
+    os.chown(home, t.uid, t.gid)
+    show = "cat $HOME/key 2>/dev/null; touch $HOME/made && echo $HOME"
+    # In the workspace it is the workspace's.
+    expect(t("run", "-c", show, more_env={"HOME": home}).out == "canary" + home + "\n")
+    done = t("run", "-c", show, more_env={"HOME": "/"})
+    expect(done.out == "/run/home\n" and done.err.count("/run/home") == 1, done.out, done.err)
+    bare = {name: value for name, value in t.environment.items() if name != "HOME"}
+    done = subprocess.run(t.argv("run", "-c", show), cwd=t.work, env=bare, preexec_fn=t.become,
+                          capture_output=True, text=True)
+    expect(done.stdout == pwd.getpwuid(t.uid).pw_dir + "\n", done.stdout, done.stderr)
+    # What the process says is hidden, whatever is asked for.
+    outside = "/var/lib/cloister-home-test"
+    shutil.copytree(home, outside)
+    try:
+        os.chmod(outside, 0o755)
+        done = t("run", "-e", "HOME=/tmp/h", "-c", f"cat {outside}/key; echo $HOME",
+                 more_env={"HOME": outside})
+        if t.uid != 0:  # whose process's environment its equals alone can read
+            expect(done.out == "/tmp/h\n", done.out, done.err)
+        done = t("run", "-c", f"cat {outside}/key", more_env={"HOME": outside})
+        expect(done.out == "" and "No such file" in done.err, done.out, done.err)
+    finally:
+        shutil.rmtree(outside)
 
 
 @case("paths are bound read-only and writable")
