@@ -25,13 +25,16 @@ using system_test::Fd;
 // Nodes: FUSE_ROOT_ID is 1, the file slowN is 2 + N. One for each use, as an
 // open(2) waits for the pages that another reader of the same file waits for.
 constexpr uint64_t kFirstSlow = 2;
+constexpr uint64_t kPlain = uint64_t{1} << 40, kTree = kPlain + 1;
+constexpr const char kContent[] = "of the user";
 
 fuse_attr attributes(uint64_t node) {
   fuse_attr out{};
   out.ino = node;
   out.nlink = 1;
-  out.size = node >= kFirstSlow ? 4096 : 0;
-  out.mode = node >= kFirstSlow ? S_IFREG | 0755 : S_IFDIR | 0755;
+  const bool directory = node < kFirstSlow || node == kTree;
+  out.size = directory ? 0 : node == kPlain ? sizeof kContent - 1 : 4096;
+  out.mode = directory ? S_IFDIR | 0755 : S_IFREG | 0755;
   return out;
 }
 
@@ -67,12 +70,16 @@ int serve(int device) {
       }
       case FUSE_LOOKUP: {
         if (std::strcmp(body, "dark") == 0) break;
-        if (std::strncmp(body, "slow", 4) != 0) {
+        const bool slow = std::strncmp(body, "slow", 4) == 0;
+        const bool plain = std::strcmp(body, "plain") == 0, tree = std::strcmp(body, "tree") == 0;
+        if (!slow && !plain && !tree) {
           answer(device, in.unique, ENOENT);
           break;
         }
         fuse_entry_out out{};
-        out.nodeid = kFirstSlow + std::strtoul(body + 4, nullptr, 10);
+        out.nodeid = plain ? kPlain
+                     : tree ? kTree
+                            : kFirstSlow + std::strtoul(body + 4, nullptr, 10);
         out.attr_valid = out.entry_valid = 3600;
         out.attr = attributes(out.nodeid);
         answer(device, in.unique, 0, &out, sizeof out);
@@ -95,7 +102,22 @@ int serve(int device) {
       case FUSE_WRITE:
       case FUSE_FLUSH:
       case FUSE_FSYNC:
-      case FUSE_RELEASE:
+      case FUSE_RELEASE: {
+        if (in.nodeid != kPlain) break;
+        fuse_write_out written{};
+        if (in.opcode == FUSE_WRITE) {
+          fuse_write_in asked;
+          std::memcpy(&asked, body, sizeof asked);
+          written.size = asked.size;
+        }
+        if (in.opcode == FUSE_READ)
+          answer(device, in.unique, 0, kContent, sizeof kContent - 1);
+        else if (in.opcode == FUSE_WRITE)
+          answer(device, in.unique, 0, &written, sizeof written);
+        else
+          answer(device, in.unique, 0);
+        break;
+      }
       case FUSE_FORGET:  // has no answer
       case FUSE_BATCH_FORGET:
       case FUSE_INTERRUPT: break;
@@ -107,9 +129,17 @@ int serve(int device) {
 }  // namespace
 
 SilentFiles::SilentFiles(std::string directory) : directory_(std::move(directory)) {
+  serve_as("user_id=0,group_id=0,allow_other");
+}
+
+SilentFiles::SilentFiles(std::string directory, const system_test::Who& owner)
+    : directory_(std::move(directory)) {
+  serve_as("user_id=" + std::to_string(owner.uid) + ",group_id=" + std::to_string(owner.gid));
+}
+
+void SilentFiles::serve_as(const std::string& owner) {
   const Fd device(check(open("/dev/fuse", O_RDWR | O_CLOEXEC), "open /dev/fuse"));
-  const std::string options =
-      "fd=" + std::to_string(device.get()) + ",rootmode=40000,user_id=0,group_id=0,allow_other";
+  const std::string options = "fd=" + std::to_string(device.get()) + ",rootmode=40000," + owner;
   check(mount("silent", directory_.c_str(), "fuse.silent", MS_NOSUID | MS_NODEV, options.c_str()),
         "mount fuse");
   server_ = system_test::child([&] { return serve(device.get()); });

@@ -3,11 +3,15 @@
 //
 //   slowN  opens; reading, writing and closing it never ends
 //   dark   looking it up never ends
+//   plain  a file that can be read and written
+//   tree   a directory with the same in it
 #pragma once
 
 #include <sys/types.h>
 
 #include <string>
+
+#include "process.hpp"
 
 namespace cloister::security_test {
 
@@ -15,6 +19,8 @@ class SilentFiles {
  public:
   // Mounts on this directory, in the mount namespace of the caller, for all users.
   explicit SilentFiles(std::string directory);
+  // For this user alone: root is refused too, fuse(4) without allow_other.
+  SilentFiles(std::string directory, const system_test::Who& owner);
   // Everybody who waits gets ECONNABORTED; the mount is gone.
   ~SilentFiles();
   SilentFiles(const SilentFiles&) = delete;
@@ -24,9 +30,12 @@ class SilentFiles {
 
   // Another one each time.
   std::string slow() { return directory_ + "/slow" + std::to_string(next_++); }
+  std::string plain() const { return directory_ + "/plain"; }
   std::string dark() const { return directory_ + "/dark"; }
 
  private:
+  void serve_as(const std::string& options);
+
   std::string directory_;
   pid_t server_ = -1;
   int next_ = 0;
