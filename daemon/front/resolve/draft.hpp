@@ -26,6 +26,7 @@ struct Draft {
   std::string cwd_of_workspace{};
   std::string home_inside{};     // once a mount at "~" has decided it
   bool home_is_mounted = false;  // there is one
+  std::optional<std::vector<std::string>> homes{};  // of homes_of()
   std::vector<std::string> notes{};         // what a dry run says beside the numbers
   std::vector<std::string> warnings{};      // what a person is told before a run
   std::vector<std::string> mount_fields{};  // of the request, one for each mount of the plan
@@ -47,7 +48,7 @@ MaybeProblem resolve_landlock(Draft& draft);
 std::string home_outside(const Draft& draft);  // where sources are opened
 std::string home_inside(const Draft& draft);   // what HOME says in the box
 // Every place that is home of the caller or of whom it runs as.
-std::vector<std::string> homes_of(const Draft& draft);
+const std::vector<std::string>& homes_of(Draft& draft);
 void set_home(Draft& draft, std::map<std::string, std::string>& env);
 
 // `bytes` in memory that nobody can change any more, opened for reading.

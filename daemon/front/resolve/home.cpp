@@ -10,6 +10,7 @@
 #include <climits>
 #include <cstdlib>
 #include <iterator>
+#include <utility>
 
 #include "plan/places.hpp"
 #include "resolve/places.hpp"
@@ -95,16 +96,20 @@ class Home {
 };
 
 void add_place(std::vector<std::string>& places, const std::string& path) {
-  if (!is_absolute(path) || path == "/") return;
-  places.push_back(request::normal_path(path));
+  const std::string normal = request::normal_path(path);
+  if (!is_absolute(path) || path == "/" ||
+      std::find(places.begin(), places.end(), normal) != places.end())
+    return;
+  places.push_back(normal);
   char real[PATH_MAX];
-  if (::realpath(path.c_str(), real)) places.emplace_back(real);
+  if (::realpath(path.c_str(), real) && normal != real) places.emplace_back(real);
 }
 
 }  // namespace
 
-std::vector<std::string> homes_of(const Draft& draft) {
-  std::vector<std::string> places;
+const std::vector<std::string>& homes_of(Draft& draft) {
+  if (draft.homes) return *draft.homes;
+  std::vector<std::string>& places = draft.homes.emplace();
   for (const std::string& path : {said(draft, true), draft.caller.home(),
                                   draft.caller.home_of_process(), draft.named_home.value_or("")})
     add_place(places, path);
@@ -130,7 +135,6 @@ MaybeProblem place_home(MountList& mounts) {
   // A bind there is what somebody asks to see.
   if (wanted == draft.request.mounts.end() || !(wanted->scratch || wanted->tmpfs))
     return std::nullopt;
-  follow_links(mounts.list);
   const Home home(mounts);
   std::vector<Placed> more;  // once nothing looks at the list any more
   const auto add = [&](plan::MountKind kind, const std::string& at) -> plan::Mount& {
@@ -174,18 +178,16 @@ MaybeProblem place_home(MountList& mounts) {
 // Who asks for a directory by name gets it; that a home is in it may be news.
 MaybeProblem tell_of_home(MountList& mounts) {
   Box box;
-  box.look_at(mounts.list);
-  std::vector<std::string> homes = homes_of(mounts.draft);
-  std::sort(homes.begin(), homes.end());
-  homes.erase(std::unique(homes.begin(), homes.end()), homes.end());
+  bool looked = false;
   for (const Placed& placed : mounts.list) {
+    if (placed.mount.kind != plan::MountKind::bind || placed.shows.empty()) continue;
     const auto origin = mounts.draft.effective.origins.find(placed.field);
-    if (placed.mount.kind != plan::MountKind::bind || placed.shows.empty() ||
-        origin == mounts.draft.effective.origins.end() ||
+    if (origin == mounts.draft.effective.origins.end() ||
         origin->second != request::kFromRequest)
       continue;
+    if (!std::exchange(looked, true)) box.look_at(mounts.list);
     const std::string shown = placed.shows[0].empty() ? "/" : placed.shows[0];
-    for (const std::string& home : homes) {
+    for (const std::string& home : homes_of(mounts.draft)) {
       char real[PATH_MAX];
       if (!plan::lies_in(home.c_str(), shown.c_str()) || !::realpath(home.c_str(), real) ||
           home != real)

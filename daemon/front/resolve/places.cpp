@@ -65,6 +65,16 @@ const Placed* Box::mount_above(const std::string& place) const {
   return nullptr;
 }
 
+bool Box::holds(const std::vector<Placed>& list, const std::string& old,
+                const std::string& place) const {
+  const bool is_new = !mounts_.contains(place);
+  return std::any_of(list.begin(), list.end(), [&](const Placed& other) {
+    const char* const asked = other.asked.c_str();
+    return (other.asked != old && plan::lies_in(asked, old.c_str())) ||
+           (is_new && plan::lies_in(asked, place.c_str()));
+  });
+}
+
 std::vector<std::string> Box::sources_of(const std::string& place) const {
   std::vector<std::string> sources;
   if (const Placed* mount = mount_of(place))
@@ -129,16 +139,16 @@ void follow_links(std::vector<Placed>& list) {
   std::vector<std::string> places(list.size());
   for (int pass = 0; pass < kPasses; ++pass) {
     box.look_at(list);
-    bool moved = false;
+    bool again = false;
     for (size_t i = 0; i < list.size(); ++i) {
       // Its last name is that of what is made there.
       const bool makes = list[i].mount.kind == MountKind::symlink ||
                          list[i].mount.kind == MountKind::secret;
       places[i] = box.place_of(list[i].asked, !makes);
-      moved |= places[i] != list[i].at;
+      again = again || (places[i] != list[i].at && box.holds(list, list[i].at, places[i]));
     }
-    if (!moved) return;
-    for (size_t i = 0; i < list.size(); ++i) list[i].at = places[i];
+    for (size_t i = 0; i < list.size(); ++i) list[i].at = std::move(places[i]);
+    if (!again) return;
   }
 }
 

@@ -28,6 +28,10 @@ class Box {
   std::vector<std::string> sources_of(const std::string& place) const;
   // The mount in which the place lies, or that is there; none: the root is an empty tmpfs.
   const Placed* mount_of(const std::string& place) const;
+  // Whether others may be found elsewhere when a mount turns out to be at
+  // `place` and not at `old`.
+  bool holds(const std::vector<Placed>& list, const std::string& old,
+             const std::string& place) const;
 
  private:
   std::optional<std::string> link_at(const std::string& place, bool is_last) const;
