@@ -31,6 +31,8 @@ std::span<const Act> levers();
 std::span<const Act> neighbours();
 std::span<const Act> networks();
 std::span<const Act> filters();
+// What is left behind (probe_leftovers.cpp).
+std::span<const Act> leftovers();
 
 inline void say(std::string_view text) {
   while (!text.empty()) {

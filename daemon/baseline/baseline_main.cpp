@@ -1,5 +1,5 @@
-// Writes the baseline filter (lib/plan/baseline.hpp) as a table that init is
-// compiled with. Run when the project is built, and never after.
+// Writes the baseline filter (lib/plan/baseline.hpp) and those of restraint.cpp as
+// tables that init is compiled with. Run when the project is built, and never after.
 #include <seccomp.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "plan/baseline.hpp"
-#include "plan/plan.hpp"
+#include "restraint.hpp"
 
 using namespace cloister;
 
@@ -19,6 +19,14 @@ namespace {
 int failed(const char* what, int error) {
   std::fprintf(stderr, "baseline: %s: %s\n", what, std::strerror(error));
   return 1;
+}
+
+void write_program(const char* name, const std::vector<plan::Instruction>& program) {
+  std::printf("inline constexpr plan::Instruction %s[] = {\n", name);
+  for (const plan::Instruction& step : program)
+    std::printf("    {%u, %u, %u, %uu},\n", unsigned{step.code}, unsigned{step.jump_true},
+                unsigned{step.jump_false}, step.operand);
+  std::printf("};\n");
 }
 
 }  // namespace
@@ -49,14 +57,14 @@ int main() {
   if (program.empty() || program.size() > plan::kMaxInstructions ||
       ::pread(file, program.data(), bytes, 0) != static_cast<ssize_t>(bytes))
     return failed("the program", EIO);
-  std::printf("// Made by daemon/baseline from lib/plan/baseline.hpp.\n"
+  std::printf("// Made by daemon/baseline.\n"
               "#pragma once\n#include \"plan/plan.hpp\"\n"
-              "namespace cloister::init {\n"
-              "inline constexpr plan::Instruction kBaselineProgram[] = {\n");
-  for (const plan::Instruction& step : program)
-    std::printf("    {%u, %u, %u, %uu},\n", unsigned{step.code}, unsigned{step.jump_true},
-                unsigned{step.jump_false}, step.operand);
-  std::printf("};\n}  // namespace cloister::init\n");
+              "namespace cloister::init {\n");
+  write_program("kBaselineProgram", program);
+  write_program("kNoSetUid", baseline::restraint_program(plan::Restraint::set_uid));
+  write_program("kNoSetIds", baseline::restraint_program(plan::Restraint::set_ids));
+  write_program("kLeased", baseline::restraint_program(plan::Restraint::leased));
+  std::printf("}  // namespace cloister::init\n");
   seccomp_release(filter);
   return 0;
 }

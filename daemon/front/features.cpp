@@ -1,15 +1,15 @@
 #include "features.hpp"
 #include "sys/root.hpp"
 
-#include <linux/landlock.h>
 #include <sched.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
 #include <string>
 #include <utility>
+
+#include "sys/landlock.hpp"
 
 namespace cloister::front {
 
@@ -127,8 +127,7 @@ class Features {
     else
       add("seccomp", kAbsent, "the kernel has no seccomp filters with errno and kill_process");
 
-    const long abi =
-        ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    const int abi = sys::landlock_abi();
     if (abi > 0)
       add("landlock", kAvailable, "ABI " + std::to_string(abi));
     else
@@ -140,7 +139,9 @@ class Features {
     if (abi >= 6)
       add("landlock.scopes", kAvailable);
     else
-      add("landlock.scopes", kAbsent, "scopes need Landlock ABI 6, Linux 6.12");
+      add("landlock.scopes", kAbsent,
+          "scopes need Landlock ABI 6, Linux 6.12; without them a job in the host's network reaches "
+          "its abstract sockets, and one in the host's pid namespace signals its user's processes");
   }
 
   void files() {

@@ -17,6 +17,7 @@
 #include "seal.hpp"
 #include "session.hpp"
 #include "verdict.hpp"
+#include "sys/landlock.hpp"
 #include "sys/names.hpp"
 
 namespace cloister::front {
@@ -349,7 +350,9 @@ Json steps_of(plan::View view) {
       case Step::pty: return (h.flags & plan::kPty) != 0;
       case Step::file_action: return h.actions.count > 0;
       case Step::ioprio: return (h.flags & plan::kIoprio) != 0;
-      case Step::landlock_rules: case Step::landlock: return h.landlock.any();
+      case Step::landlock_rules: case Step::landlock:
+        return h.landlock.any() || (h.id_choices & plan::kDynamicIds) ||
+               (box && sys::landlock_abi() >= 6);
       case Step::ambient: return h.capabilities.ambient != 0;
       // Only the monitor knows whether the caller's differ from the service's.
       case Step::loginuid: case Step::lsm_label: return false;

@@ -22,6 +22,8 @@ constexpr Hint kHints[] = {
     {"leased-ids-leave-nothing",
      "the next job gets these ids: new mnt, pid and ipc namespaces, and nothing writable of the host"},
     {"leased-ids-are-the-hosts", "a dynamic identity has no user namespace of its own"},
+    {"set-uid-files-need-a-grant",
+     "root may grant set_uid_files in cloisterd.json; a machine makes them with ids of its own"},
     {"340-lines", "a map has at most 340 lines, user_namespaces(7)"},
     {"less-than-a-page",
      "the kernel takes less than a page of text for a map, user_namespaces(7): fewer lines"},

@@ -29,6 +29,7 @@ class Actions {
   void hide_ours() {
     job_.first_hidden = highest_number() + 1;
     up(job_.status_write);
+    if (job_.domain > 0) up(job_.domain);
     if (h_.executable_descriptor != kNone) up(job_.descriptors[h_.executable_descriptor]);
     if (h_.cwd_descriptor != kNone) up(job_.descriptors[h_.cwd_descriptor]);
     for (uint32_t i = 0; i < h_.actions.count; ++i) {
@@ -61,7 +62,8 @@ class Actions {
     rlimit64 limit{};
     must(job_, Step::descriptors, call(Call::prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit));
     int highest = plan::kFirstJoinFd + static_cast<int>(plan::kMaxOrderFds);
-    const int ours[] = {job_.proc, job_.status_read, job_.status_write, job_.signals, job_.pidfd};
+    const int ours[] = {job_.proc, job_.status_read, job_.status_write, job_.signals, job_.pidfd,
+                        job_.domain};
     for (const int fd : ours)
       if (fd > highest) highest = fd;
     for (uint32_t i = 0; i < h_.descriptors.count; ++i)

@@ -83,7 +83,7 @@ static void receive_one(Job& job) {
   const long got = call(Call::recvmsg, plan::kControlFd, &message, kMsgCmsgCloexec);
   const plan::Order& order = job.order;
   if (got < long{sizeof order} || (message.flags & kMsgCtrunc) ||
-      order.version != plan::kOrderVersion || order.join_count > plan::kNamespaces ||
+      order.version != plan::kOrderVersion || order.restraint >= plan::Restraint::count_ || order.join_count > plan::kNamespaces ||
       order.tasks_count > plan::kMaxTasksFds || order.uid_lines > plan::kMaxMapLines ||
       order.gid_lines > plan::kMaxMapLines ||
       got != long{sizeof order} + long{order.uid_lines + order.gid_lines} *

@@ -43,7 +43,8 @@ struct Job {
   int network;       // of an outbound job, once the monitor has sent it; 0 before
   int front;         // kPassedFd, or where the payload's process keeps it
   int first_hidden;  // payload: numbers from here on are ours, none below is
-  int landlock;      // payload: the ruleset, at or above first_hidden; 0: none
+  int landlock;      // payload: the client's ruleset, at or above first_hidden; 0: none
+  int domain;        // the ruleset that the Order asks for; 0: none
 
   Step step;           // what init is doing, for a failure that comes from outside
   bool in_payload;     // this is the payload's process

@@ -1,9 +1,12 @@
 // Landlock, landlock(7): what the payload's process forbids itself.
 //
-// The rules are made with the payload's rights, inside its root, and before
-// the limits, under which no descriptor might be left to open a path with; they
-// hold from landlock_restrict_self(2) on. Descriptors that the payload already
-// has are no paths: they stay what they are.
+// Two domains. The first is the job's, as the Order has it: init makes its rules
+// of the mounts that it has just made, by their descriptors, so that they hold for
+// these mounts and for nothing else. The second is the client's own: its rules are
+// made with the payload's rights, inside its root, and before the limits, under
+// which no descriptor might be left to open a path with. Both hold from
+// landlock_restrict_self(2) on. Descriptors that the payload already has are no
+// paths: they stay what they are.
 #include <asm/errno.h>
 #include <asm/stat.h>
 #include <linux/fcntl.h>
@@ -75,10 +78,32 @@ void prepare_landlock(Job& job) {
   allow_ports(job, wanted.connect_tcp, kConnectTcp);
 }
 
+void make_domain(Job& job) {
+  const plan::Order& order = job.order;
+  if ((order.scoped | order.confined_fs) == 0) return;
+  const RulesetAttributes attributes{order.confined_fs, 0, order.scoped};
+  job.domain = must_fd(job, Step::landlock_rules,
+                       call(Call::landlock_create_ruleset, &attributes, sizeof attributes, 0));
+}
+
+// On everything below `tree`, and on what is mounted there.
+void allow_changes_in(Job& job, int tree) {
+  const uint64_t confined = job.order.confined_fs;
+  if (confined == 0) return;
+  struct stat status {};
+  must(job, Step::landlock_rules, call(Call::fstat, tree, &status));
+  const PathBeneath rule{S_ISDIR(status.st_mode) ? confined : confined & kOfFiles, tree};
+  must(job, Step::landlock_rules,
+       call(Call::landlock_add_rule, job.domain, kRulePath, &rule, 0));
+}
+
 void enter_landlock(Job& job) {
-  if (job.landlock == 0) return;
-  must(job, Step::landlock, call(Call::landlock_restrict_self, job.landlock, 0));
-  close(job.landlock);
+  const int rulesets[] = {job.domain, job.landlock};
+  for (const int ruleset : rulesets) {
+    if (ruleset == 0) continue;
+    must(job, Step::landlock, call(Call::landlock_restrict_self, ruleset, 0));
+    close(ruleset);
+  }
 }
 
 }  // namespace cloister::init

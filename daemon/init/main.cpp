@@ -99,6 +99,7 @@ void read_plan(Job& job) {
   take_login_uid(job);
   join_namespaces(job);
   make_pid_namespace(job);
+  make_domain(job);
   clone_sources(job);
   attach_mounts(job);
   enter_outbound_network(job);

@@ -46,6 +46,8 @@ class NewRoot {
          0);
     for (uint32_t i = first; i < h_.mounts.count; ++i) attach(i, mount(i));
     places().forget();
+    // An empty root of our own, which no mount of the plan's names.
+    if (first == 0) allow_changes_in(job_, root_);
     for (uint32_t i = 0; i < h_.mounts.count; ++i) seal(i, mount(i));
   }
 
@@ -159,8 +161,38 @@ class NewRoot {
     const int tree = i == 0 && is_root(mount) ? root_ : job_.trees[i];
     if (!is_cloned(mount.kind) && (mount.flags & plan::kMountReadOnly) && tree > 0)
       seal_one(i, mount, tree);
+    if (tree > 0 && (ends_with_job(mount) || is_lent(mount, tree))) allow_changes_in(job_, tree);
     if (tree > 0) job_.mount_ids[i] = mount_id(job_, i, tree);
     if (job_.trees[i] > 0) close(job_.trees[i]);
+  }
+
+  // What is changed there is gone with the job.
+  bool ends_with_job(const Mount& mount) const {
+    switch (mount.kind) {
+      case MountKind::tmpfs:
+      case MountKind::scratch:
+      case MountKind::dev:
+      case MountKind::proc:
+      case MountKind::devpts:
+      case MountKind::mqueue:
+      case MountKind::file:
+      case MountKind::device: return true;
+      case MountKind::overlay: return !has_upper(job_, mount);
+      default: return false;
+    }
+  }
+
+  // Shown as the payload's, and what it makes there is the caller's. A rule on the
+  // directory itself would also hold for a descriptor of it that comes from outside
+  // the box, without the mount that makes it so. Where the mount point lies on what
+  // is the job's own, the rule for that holds here too, and there is no need of one.
+  bool is_lent(const Mount& mount, int tree) const {
+    if (mount.kind != MountKind::bind || !(mount.flags & plan::kMountOwnerCaller)) return false;
+    const long above = call(Call::openat, tree, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (above < 0) return false;
+    const bool covered = places().is_ours(static_cast<int>(above));
+    close(static_cast<int>(above));
+    return !covered;
   }
 
   // What is mounted inside keeps its own flags, unless the whole is meant.

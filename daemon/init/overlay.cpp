@@ -159,7 +159,7 @@ class Overlay {
   Listing list(int at, const char* path) {
     open_how how{O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS};
     const int directory =
-        static_cast<int>(check(call(Call::openat2, at, path, &how, sizeof how)));
+        static_cast<int>(check(open_by_rules(at, path, how)));
     Listing found{};
     alignas(8) char entries[1024];
     const long got = check(call(Call::getdents64, directory, entries, sizeof entries));

@@ -13,7 +13,7 @@ namespace cloister::init {
 
 long Places::open(const char* path, uint64_t flags) const {
   open_how how{O_PATH | O_CLOEXEC | flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-  const long found = call(Call::openat2, root_, path, &how, sizeof how);
+  const long found = open_by_rules(root_, path, how);
   if (found != -EACCES) return found;
   const long as_caller = open_as_caller(job_, root_, path, how);
   return as_caller < 0 ? found : as_caller;

@@ -23,8 +23,21 @@
 namespace cloister::init {
 namespace {
 
-constexpr uint32_t kClientsIndex = 1;  // of Step::seccomp; 0 is the baseline
+constexpr uint32_t kClientsIndex = 1;  // of Step::seccomp; 0 is the baseline and what goes with it
 constexpr timespec kMoment{0, 50'000};
+
+struct Program {
+  const plan::Instruction* code;
+  uint32_t count;
+};
+template <uint32_t count>
+constexpr Program program(const plan::Instruction (&code)[count]) {
+  return {code, count};
+}
+constexpr Program kRestraints[] = {
+    {nullptr, 0}, program(kNoSetUid), program(kNoSetIds), program(kLeased)};
+static_assert(sizeof kRestraints / sizeof kRestraints[0] ==
+              static_cast<size_t>(plan::Restraint::count_));
 
 long load(const plan::Instruction* program, uint32_t count, unsigned flags) {
   const sock_fprog filter{static_cast<unsigned short>(count),
@@ -108,10 +121,12 @@ void share_words(Job& job, Step step) {
   job.words = reinterpret_cast<Words*>(at);
 }
 
-// Without no_new_privs a filter takes CAP_SYS_ADMIN, seccomp(2). It is kept until
-// the exec, which computes the sets anew and never from this one.
+// Without no_new_privs a filter takes CAP_SYS_ADMIN, seccomp(2), and so does a
+// Landlock domain. It is kept until the exec, which computes the sets anew and
+// never from this one.
 uint64_t power_to_filter(const Job& job) {
-  const bool filtered = job.has(plan::kBaseline) || job.header().seccomp.count > 0;
+  const bool filtered = job.has(plan::kBaseline) || job.header().seccomp.count > 0 ||
+                        job.order.restraint != plan::Restraint::none || job.domain > 0;
   const bool bound = (job.header().flags & plan::kNoNewPrivs) || job.has(plan::kForceNoNewPrivs);
   return filtered && !bound ? uint64_t{1} << CAP_SYS_ADMIN : 0;
 }
@@ -131,9 +146,10 @@ void stand_by_for_listener(Job& job) {
 
 void load_filters(Job& job) {
   const plan::Header& h = job.header();
-  if (job.has(plan::kBaseline))
-    must(job, Step::seccomp,
-         load(kBaselineProgram, sizeof kBaselineProgram / sizeof kBaselineProgram[0], 0), 0);
+  const Program ours[] = {job.has(plan::kBaseline) ? program(kBaselineProgram) : Program{},
+                          kRestraints[static_cast<uint32_t>(job.order.restraint)]};
+  for (const Program& each : ours)
+    if (each.count > 0) must(job, Step::seccomp, load(each.code, each.count, 0), 0);
   if (h.seccomp.count == 0) return;
   unsigned flags = 0;
   if (h.seccomp_flags & plan::kFilterLog) flags |= SECCOMP_FILTER_FLAG_LOG;

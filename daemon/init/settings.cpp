@@ -69,7 +69,7 @@ void set_sysctls(Job& job) {
     open_how how{O_WRONLY | O_CLOEXEC, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
     for (const char* at = path; *at; ++at)
       if (starts_with(at, "..")) fail(job, Step::sysctl, EINVAL, i);
-    const int fd = must_fd(job, Step::sysctl, call(Call::openat2, root, path, &how, sizeof how), i);
+    const int fd = must_fd(job, Step::sysctl, open_by_rules(root, path, how), i);
     must(job, Step::sysctl,
          call(Call::write, fd, job.plan().c_str(sysctl.value), sysctl.value.length), i);
     close(fd);

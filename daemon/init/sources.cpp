@@ -24,7 +24,7 @@ constexpr Step kStep = Step::sources;
 // The same file by its path; -ESTALE when the path leads elsewhere by now.
 long open_again(int fd, const char* path) {
   open_how how{O_PATH | O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS};
-  const long again = call(Call::openat2, AT_FDCWD, path, &how, sizeof how);
+  const long again = open_by_rules(AT_FDCWD, path, how);
   if (again < 0) return again;
   struct stat then {
   }, now{};

@@ -49,7 +49,7 @@ long copy_content(int from, int at, const char* name, uint32_t mode, Owner owner
   if ((seals & kContentSeals) != kContentSeals) return -EPERM;
   open_how how{O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600,
                RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
-  const long file = call(Call::openat2, at, name, &how, sizeof how);
+  const long file = open_by_rules(at, name, how);
   if (file < 0) return file;
   long result = 0;
   for (long done = 0; result == 0;) {

@@ -71,6 +71,8 @@ Owner payload_outside(const Job& job);
 
 // processes.cpp
 void open_namespaces_of_processes(Job& job);
+// walk.cpp
+long open_by_rules(int at, const char* path, const open_how& how);
 // sources.cpp
 void clone_sources(Job& job);
 uint64_t attributes_of(const plan::Mount& mount);
@@ -139,6 +141,8 @@ void perform_actions(Job& job);
 void raise_descriptor_limit(Job& job);  // init
 void set_limits(Job& job);
 // landlock.cpp
+void make_domain(Job& job);                // init
+void allow_changes_in(Job& job, int tree);  // init
 void prepare_landlock(Job& job);
 void enter_landlock(Job& job);
 // seccomp.cpp

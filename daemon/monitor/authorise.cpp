@@ -15,6 +15,7 @@
 
 #include "authorise_mounts.hpp"
 #include "capabilities.hpp"
+#include "restraint.hpp"
 #include "sys/words.hpp"
 
 namespace cloister::monitor {
@@ -105,8 +106,8 @@ class Judge {
 
   Decision<Approved> decide() {
     if (consistent() && outbound() && namespaces() && no_new_privs() && identity() &&
-        scheduling() && limits() && capabilities() && confinement() && id_maps() && filters() && mounts() &&
-        lifetime())
+        scheduling() && limits() && capabilities() && confinement() && id_maps() &&
+        restraint() && filters() && mounts() && lifetime())
       return std::move(finish());
     return refusal_;
   }
@@ -372,15 +373,21 @@ class Judge {
     return true;
   }
 
+  bool restraint() {
+    refusal_ = restrain(peer_, rule_, plan_, setting_, approved_, approved_.order_);
+    return refusal_.kind == RefusalKind::none;
+  }
+
   // Every box has the baseline filter, unless root's policy says otherwise. A
   // filter without no_new_privs could bend a set-uid program, seccomp(2).
   bool filters() {
     plan::Order& order = approved_.order_;
-    bool box = false;
-    for (const plan::NamespaceChoice& choice : h_.namespaces) box |= choice.join != Join::host;
-    if (rule_.requires_baseline() || (box && !rule_.allows_unfiltered_seccomp()))
+    if (rule_.requires_baseline() || (is_box(h_) && !rule_.allows_unfiltered_seccomp()))
       order.flags |= plan::kBaseline;
-    if (!(order.flags & plan::kBaseline) && h_.seccomp.count == 0) return true;
+    const bool ours = (order.flags & plan::kBaseline) ||
+                      order.restraint != plan::Restraint::none || order.scoped != 0 ||
+                      order.confined_fs != 0;
+    if (!ours && h_.seccomp.count == 0) return true;
     const bool powerful = peer_.holds(CAP_SYS_ADMIN) || join(Namespace::user) != Join::host ||
                           (order.flags & plan::kFreshUser) != 0;
     if ((h_.flags & plan::kNoNewPrivs) || peer_.no_new_privs || powerful) return true;

@@ -39,6 +39,7 @@ struct Setting {
   const Surroundings& own;
   int cgroup_version = 0;  // Cgroups::version()
   bool root = true;        // the service is, sys::is_root()
+  int landlock_abi = 0;    // below 1: there is none
 };
 
 template <class T>

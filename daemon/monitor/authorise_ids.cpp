@@ -94,6 +94,7 @@ class Ids {
       for (const plan::IdMap& line : out_.job.gids)
         if (out_.lease || subordinate(kGids, line)) out_.fixed_groups = false;
     }
+    out_.apart = join(Namespace::user) == Join::fresh && apart();
     if (rootless_ && !birth()) return refusal_;
     return {};
   }
@@ -131,6 +132,20 @@ class Ids {
     const uint32_t last = line.outside + line.count - 1;
     return !rootless_ && (side.capability == CAP_SETUID ? rule_.grants_uids(line.outside, last)
                                                         : rule_.grants_gids(line.outside, last));
+  }
+
+  bool apart() const {
+    for (const plan::IdMap& line : out_.job.uids) {
+      const auto holds = [&](uint32_t id) { return id - line.outside < line.count; };
+      if (holds(peer_.uid) || holds(0)) return false;
+      if (!out_.lease && !subordinate(kUids, line)) return false;
+    }
+    for (uint32_t i = 0; i < h_.mounts.count; ++i) {
+      const plan::Mount& mount = plan_.at(h_.mounts, i);
+      const bool renamed = (mount.flags & plan::kMountOwnerCaller) || mount.uid_map.count;
+      if (renamed && !(mount.flags & plan::kMountReadOnly)) return false;
+    }
+    return true;
   }
 
   bool lines(const Side& side) {

@@ -25,7 +25,14 @@ struct IdDecision {
   bool fixed_groups = false;
   Leases::Held lease;      // kept as long as a process of the job lives
   uint32_t leased_id = 0;  // what the payload runs as, uid and gid
+  // All uids of the job are subordinate or leased ones, and no mount that can be
+  // written shows a file of others as theirs.
+  bool apart = false;
 };
+
+// The Landlock ABI without which no id is leased: files of a leased id must not
+// outlast its job, and before ABI 2 (Linux 5.19) none could move between directories.
+inline constexpr int kLeasableAbi = 2;
 
 // Where the ids come from that are not in the Plan.
 struct IdSources {

@@ -83,6 +83,8 @@ constexpr Member<Rule> kAllow[] = {
      [](auto& at, auto& value, Rule& rule) {
        for (uint64_t bit : list<uint64_t>(at, value, capability)) rule.capabilities |= bit;
      }},
+    {"set_uid_files",
+     [](auto& at, auto& value, Rule& rule) { rule.set_uid_files = truth(at, value); }},
     {"real_time", [](auto& at, auto& value, Rule& rule) { rule.real_time = truth(at, value); }},
     {"nice",
      [](auto& at, auto& value, Rule& rule) {

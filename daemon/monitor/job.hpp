@@ -22,6 +22,7 @@
 #include "plan/view.hpp"
 #include "scratch.hpp"
 #include "slots.hpp"
+#include "sys/landlock.hpp"
 
 namespace cloister::monitor {
 
@@ -57,6 +58,7 @@ struct Workshop {
   Leases& leases;
   Scratch& scratch;
   const Surroundings& surroundings;
+  int landlock_abi = sys::landlock_abi();
 };
 
 class Job : public std::enable_shared_from_this<Job> {

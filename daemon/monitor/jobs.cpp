@@ -144,7 +144,7 @@ void Jobs::submit(Front& front, const Ask& ask) {
                           return joinable(id, asking);
                         },
                         shop_.no_pasta, shop_.scratch.why_not(), id_sources(), shop_.surroundings,
-                        shop_.cgroups.version(), sys::is_root()};
+                        shop_.cgroups.version(), sys::is_root(), shop_.landlock_abi};
   const Decision<Approved> approved = authorise(peer, view, setting);
   if (!approved) return refuse_submit(front, ask, view, approved.error());
   const Rule& rule = *approved->rule();
@@ -187,7 +187,8 @@ void Jobs::submit(Front& front, const Ask& ask) {
 
 // A user's service has no ids to give away.
 IdSources Jobs::id_sources() const {
-  return {&config_.subordinate, shop_.mode == plan::Mode::system ? &shop_.leases : nullptr,
+  const bool leases = shop_.mode == plan::Mode::system && shop_.landlock_abi >= kLeasableAbi;
+  return {&config_.subordinate, leases ? &shop_.leases : nullptr,
           shop_.cgroups.version() != 0};
 }
 

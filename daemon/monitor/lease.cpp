@@ -9,10 +9,10 @@
 #include <string>
 #include <string_view>
 
-#include "sys/unique_fd.hpp"
-
 namespace cloister::monitor {
 namespace {
+
+constexpr uint32_t kMagic = 0x534c4c43;  // "CLLS" in memory
 
 // Calls `visit` with each uid and gid that a process has: real, effective, saved
 // and of the file system, in two lines of /proc/PID/status.
@@ -45,12 +45,31 @@ void for_each_living_id(Visit visit) {
 
 }  // namespace
 
+bool Leases::keep_in(int directory) {
+  file_.reset(::openat(directory, kFile, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  return static_cast<bool>(file_);
+}
+
+// One write within a page: a service that is killed meanwhile leaves the old
+// bytes or the new ones.
+bool Leases::write_down() {
+  if (!file_) return true;
+  const Position now{kMagic, blocks_.next, ids_.next, 0};
+  return ::pwrite(file_.borrow(), &now, sizeof now, 0) == sizeof now;
+}
+
 void Leases::configure(const Pool& pool) {
   if (pool == pool_) return;
   pool_ = pool;
   const uint32_t last_block = pool.count ? pool.first + pool.count - pool.block : 0;
   blocks_ = {pool.first, last_block, pool.block, pool.first};
   ids_ = {last_block, pool.first + pool.count, 1, last_block};
+  Position kept{};
+  if (file_ && ::pread(file_.borrow(), &kept, sizeof kept, 0) == sizeof kept &&
+      kept.magic == kMagic) {
+    blocks_.go_on_at(kept.next_block);
+    ids_.go_on_at(kept.next_id);
+  }
   find_living();
 }
 
@@ -70,11 +89,13 @@ Leases::Held Leases::take_id() {
 }
 
 Leases::Held Leases::take(Shelf& shelf) {
-  if (Held lease = search(shelf)) return lease;
+  Held lease = search(shelf);
   // Those of a former service may be gone by now.
-  if (living_.empty()) return {};
-  find_living();
-  return search(shelf);
+  if (!lease && !living_.empty()) {
+    find_living();
+    lease = search(shelf);
+  }
+  return lease && write_down() ? lease : nullptr;
 }
 
 // Round robin, so that an id that was given back is not the next to be leased.

@@ -169,7 +169,8 @@ void sweep_records(const sys::UniqueFd& directory) {
   const std::string path = "/proc/self/fd/" + std::to_string(directory.borrow());
   std::error_code none;  // what cannot be removed stays; it holds no name of ours
   for (const auto& record : std::filesystem::directory_iterator(path, none))
-    ::unlinkat(directory.borrow(), record.path().filename().c_str(), 0);
+    if (record.path().filename() != Leases::kFile)
+      ::unlinkat(directory.borrow(), record.path().filename().c_str(), 0);
 }
 
 // sd_listen_fds(3): the first passed socket is ours.

@@ -8,6 +8,8 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
+#include <cstring>
 #include <utility>
 
 namespace cloister::monitor {
@@ -64,7 +66,12 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       pause_(io),
       refill_(io) {
   surroundings_.jobs_are([this](std::string_view cgroups) { return cgroups_.is_job(cgroups); });
+  if (mode == plan::Mode::system && !leases_.keep_in(records_.borrow()))
+    std::fprintf(stderr, "cloisterd: cannot keep how far leases have gone round: %s\n",
+                 std::strerror(errno));
   leases_.configure(config_.lease);
+  if (leases_.has_ids() && shop_.landlock_abi < kLeasableAbi)
+    std::fprintf(stderr, "cloisterd: no ids are leased: this kernel has no Landlock\n");
   scratch_.remove_abandoned(own_ids(config_.subordinate));
   fronts_.replenish();
   slots_.replenish();

@@ -59,6 +59,7 @@ class Rule {
   std::vector<IdRange> uids, gids;
   uint32_t namespaces_joined = 0;  // bits: whoever owns it; one's own need no grant
   uint64_t capabilities = 0;       // 1 << CAP_*, beyond those that the peer holds
+  bool set_uid_files = false;      // boxes may leave set-uid programs of the peer's
   // allow: bounds, in place of what the peer could do for itself
   std::optional<bool> real_time;
   std::optional<int> nice;  // the lowest

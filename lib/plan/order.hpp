@@ -27,7 +27,7 @@ inline constexpr int kPastaFd = kPassedFd;  // kNetworkProcess: the program, ins
 // at the lowest number that is free, and those are the numbers above.
 inline constexpr uint32_t kMaxOrderFds = 1 + kNamespaces + kMaxTasksFds + 1;
 
-inline constexpr uint32_t kOrderVersion = 2;
+inline constexpr uint32_t kOrderVersion = 3;
 
 inline constexpr uint32_t kPayloadCgroup = 1;  // kPayloadCgroupFd is open: clone the payload into it, unless it enters by tasks_count
 inline constexpr uint32_t kCgroupKill = 2;     // kCgroupKillFd is open
@@ -50,6 +50,11 @@ inline constexpr uint32_t kAhead = 2048;
 // module as it wants it (AppArmor: "exec PROFILE").
 inline constexpr uint32_t kMaxLabel = 512;
 
+// What stays behind when a job has ended, and what its system calls may therefore
+// not make (daemon/baseline/restraint.cpp): programs with the set-uid bit, with
+// the set-gid bit too, and with leased ids also keys, keyrings(7).
+enum class Restraint : uint32_t { none, set_uid, set_ids, leased, count_ };
+
 struct Order {
   uint32_t version;
   uint32_t flags;
@@ -63,6 +68,11 @@ struct Order {
   uint32_t login_uid;              // for /proc/self/loginuid; kNone: none
   uint32_t mapped_uid, mapped_gid;  // with kFreshUser: the ids that init takes on in it
   uint32_t leased_id;               // uid and gid of the payload instead of the Plan's, or 0
+  Restraint restraint;
+  // The Landlock domain of the job, beside the client's own. LANDLOCK_SCOPE_*: what
+  // the payload does not reach outside of the job. LANDLOCK_ACCESS_FS_*: what it may
+  // do only on mounts that end with the job.
+  uint32_t scoped, confined_fs;
   // That many IdMaps follow in the same message: those of the user namespace
   // that the job asked for, as the monitor decided. Outside means outside of that
   // one; where init was born in one, kFreshUser, ids there are the host's.

@@ -274,7 +274,7 @@ enum class OnDisconnect : uint32_t { kill, stop, keep, count_ };
 inline constexpr uint32_t kSearchPath = 1, kNoNewPrivs = 2, kSetsid = 4, kResetIds = 8,
                           kLoopbackUp = 16, kPty = 32, kSetpgroup = 64, kTimeOffsets = 128,
                           kWantPidfd = 256, kKeepCapabilities = 512, kNewKeyring = 1024,
-                          kIoprio = 2048, kOutbound = 4096, kAllFlags = 8191;
+                          kIoprio = 2048, kOutbound = 4096, kSetUidFiles = 8192, kAllFlags = 16383;
 
 struct Header {
   uint32_t magic, version;

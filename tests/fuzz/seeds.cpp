@@ -69,7 +69,7 @@ constexpr const char* kPolicy = R"(// all members
 "namespaces_joined":["net","time"],"namespaces_host":["mnt","pid","ipc","uts","cgroup","user"],
 "network":["none","outbound","host"],"devices":["/dev/null","/dev/tty"],"capabilities":["CAP_KILL"],
 "real_time":true,"nice":-20,"rlimits":{"RLIMIT_NOFILE":10,"RLIMIT_CORE":"unlimited"},
-"unfiltered_seccomp":true,"detach":false},"require":{"namespaces":["mnt"],"no_new_privs":true,
+"unfiltered_seccomp":true,"set_uid_files":true,"detach":false},"require":{"namespaces":["mnt"],"no_new_privs":true,
 "seccomp_baseline":true},"quota":{"jobs":1,"connections":0,"spawns_per_s":3,"fds_in_flight":4}},
 {"name":"b"}],"quota":{"jobs":5},"max_connections":1,"max_verdicts_per_uid":2,"keep_verdicts_s":3,
 "spare_fronts":4,"allow_confined_callers":true,"cgroup":"v2"})";

@@ -130,7 +130,7 @@ TEST_CASE("PKG-06 the limits of the configuration itself, and the shipped one, a
       "namespaces_joined": ["mnt", "pid", "net", "ipc", "uts", "cgroup", "time"],
       "capabilities": ["CAP_CHOWN", "CAP_CHECKPOINT_RESTORE"], "devices": ["/dev/null"],
       "rlimits": {"RLIMIT_NOFILE": 0, "RLIMIT_RTTIME": "unlimited"}, "network": [],
-      "namespaces_host": [], "unfiltered_seccomp": true, "detach": false},
+      "namespaces_host": [], "unfiltered_seccomp": true, "set_uid_files": true, "detach": false},
       "require": {"namespaces": ["user"], "no_new_privs": false, "seccomp_baseline": true},
       "quota": {"jobs": 0, "connections": 1048576}}, {"name": "b", "allow": {"nice": 19}}]})") == "");
   CHECK(complaint_about(read_file(std::string(PROFILES) + "/../cloisterd.json")) == "");

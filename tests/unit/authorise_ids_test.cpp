@@ -242,3 +242,59 @@ TEST_CASE("setgroups is denied unless root has given the group ids") {
     }
   }
 }
+
+TEST_CASE("S3: ids are apart when none is the caller's or 0, and no mount shows others as theirs") {
+  const std::string ranges = "1000:100000:65536\n";
+  const auto apart = [&](const auto& prepare, const std::string& uids) {
+    Asking asking;
+    asking.in_user_namespace().ranges(uids, ranges);
+    asking.plan->id_choices = kBothMaps;
+    prepare(asking);
+    REQUIRE(asking.decide().kind == RefusalKind::none);
+    return asking.decision.apart;
+  };
+  const auto nothing = [](Asking&) {};
+  CHECK(apart(nothing, ranges));
+  CHECK(apart(nothing, ranges + "1000:1001:10\n"));
+  CHECK(!apart(nothing, ranges + "1000:1000:10\n"));
+  CHECK(!apart(nothing, ranges + "1000:991:10\n"));
+  CHECK(apart([](Asking& a) { a.rootless = true; }, ranges));
+  // Leased blocks, of a caller without ranges.
+  Asking block;
+  block.in_user_namespace().plan->id_choices = kBothMaps;
+  REQUIRE(block.decide().kind == RefusalKind::none);
+  CHECK(block.decision.apart);
+  // In the host's user namespace nothing is.
+  Asking dynamic;
+  dynamic.plan->id_choices = plan::kDynamicIds;
+  REQUIRE(dynamic.decide().kind == RefusalKind::none);
+  CHECK(!dynamic.decision.apart);
+
+  const auto own = [](uint32_t outside) {
+    return [=](Asking& a) {
+      a.plan->id_choices = 0;
+      a.uid_map = {{0, outside, 1}};
+      a.gid_map = {{0, 100000, 1}};
+    };
+  };
+  CHECK(apart(own(100000), ranges));
+  CHECK(!apart(own(kAlice), ranges));
+  CHECK(!apart([&](Asking& a) { own(4000)(a), a.rule.uids = {{4000, 4000}}; }, ranges));  // granted
+
+  for (const auto& [flags, expected] :
+       {std::pair{0u, true}, std::pair{plan::kMountReadOnly, true},
+        std::pair{plan::kMountOwnerCaller, false},
+        std::pair{plan::kMountOwnerCaller | plan::kMountReadOnly, true}}) {
+    CAPTURE(flags);
+    CHECK(apart([&, &flags = flags](Asking& a) { a.mount(MountKind::bind, flags); }, ranges) ==
+          expected);
+  }
+  for (const bool read_only : {false, true})
+    CHECK(apart(
+              [&](Asking& a) {
+                const std::vector<plan::IdMap> line = {{0, kAlice, 1}};
+                a.mount(MountKind::bind, read_only ? plan::kMountReadOnly : 0).uid_map =
+                    a.plan.span(line);
+              },
+              ranges) == read_only);
+}

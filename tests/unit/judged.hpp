@@ -103,6 +103,7 @@ struct Judged {
   const char* no_disk = nullptr;
   int cgroup_version = 2;
   bool root = true;  // the service
+  int landlock_abi = 7;
   FindJob joinable = [](const auto&, const Peer&) { return Joinable{}; };
 
   plan::Builder plan;
@@ -111,6 +112,7 @@ struct Judged {
   std::vector<plan::IdMap> uid_map, gid_map;
   std::vector<plan::Descriptor> descriptors;
   std::vector<plan::Sysctl> sysctls;
+  std::vector<plan::Action> actions;
   std::vector<plan::Published> published;
   std::vector<plan::Instruction> seccomp;
 
@@ -184,6 +186,7 @@ struct Judged {
     plan->gid_map = plan.span(gid_map);
     plan->descriptors = plan.span(descriptors);
     plan->sysctls = plan.span(sysctls);
+    plan->actions = plan.span(actions);
     plan->published = plan.span(published);
     plan->seccomp = plan.span(seccomp);
     block = plan.finish();
@@ -193,7 +196,7 @@ struct Judged {
     policy.otherwise = std::make_shared<Rule>(rule);
     const Setting setting{policy, mode, joinable, no_pasta, no_disk,
                           {&subordinate, mode == plan::Mode::system ? &leases : nullptr, true},
-                          own, cgroup_version, root};
+                          own, cgroup_version, root, landlock_abi};
     Decision<Approved> decision = authorise(peer, plan::View(block.data()), setting);
     if (!decision) return decision.error();
     approved = *decision;

@@ -101,6 +101,7 @@ Request everything() {
   r.network = Outbound{{{80, 8080, "::1", Protocol::udp}}};
   r.capabilities = Capabilities{kAllCapabilities, {}, 1u << 5, {}, {}, 1};
   r.no_new_privs = true;
+  r.set_uid_files = true;
   r.seccomp = Document{R"({"deny":["ptrace"]})"};
   r.landlock = Landlock{std::vector<LandlockPath>{{"/src", 1}}, {}, std::vector<uint32_t>{443}, 1};
   r.devices = std::vector<Device>{{"/dev/kvm", Access::rw}};

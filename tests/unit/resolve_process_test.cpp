@@ -229,6 +229,30 @@ TEST_CASE("what the exec clears is refused by name") {
 
 // --- Landlock -------------------------------------------------------------------------
 
+TEST_CASE("S13: what a kernel without scopes leaves open is said") {
+  const auto notes = [](const std::string& request, int abi) {
+    const auto parsed = parse(request);
+    REQUIRE(parsed.has_value());
+    const Caller caller = self();
+    const auto effective = complete(*parsed, profiles(), caller);
+    REQUIRE(effective.has_value());
+    Draft draft{*effective, effective->request, caller, Descriptors({}), {}, {}, {}};
+    const auto choose = [&](plan::Namespace which, plan::Join join) {
+      draft.plan->namespaces[static_cast<uint32_t>(which)].join = join;
+    };
+    choose(plan::Namespace::mnt, plan::Join::fresh);
+    const bool shared = parsed->network.has_value();
+    choose(plan::Namespace::net, shared ? plan::Join::host : plan::Join::fresh);
+    choose(plan::Namespace::pid, plan::Join::fresh);
+    note_open_ways(draft, abi);
+    return draft.notes.size();
+  };
+  const std::string shared = R"({"argv": ["prog"], "network": "host"})", own = R"({"argv": ["prog"]})";
+  for (const int abi : {-95, 1, 5}) CHECK(notes(shared, abi) == 1);
+  CHECK(notes(shared, 6) == 0);
+  CHECK(notes(own, 5) == 0);
+}
+
 TEST_CASE("a Landlock that the kernel is too old for is refused by name, on each ABI") {
   const auto field = [](const std::string& landlock, int abi) {
     const auto request = parse(R"({"argv": ["prog"], "landlock": )" + landlock + '}');

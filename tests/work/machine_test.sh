@@ -39,6 +39,8 @@ echo "hello from $(id -un), groups $(id -Gn)"
 EOF
 echo data >"$packages/hello/var/lib/hello/data"
 chmod 755 "$packages/hello/DEBIAN/postinst" "$packages/hello/usr/bin/cloister-hello"
+cp /bin/true "$packages/hello/usr/bin/cloister-set-uid"
+chmod 4755 "$packages/hello/usr/bin/cloister-set-uid"
 dpkg-deb --root-owner-group -b "$packages/hello" "$packages/hello.deb" >/dev/null
 rm -r "$packages/hello"
 
@@ -49,11 +51,12 @@ machine() {
 
 install() {
   machine 'cp /srv/hello.deb /tmp && apt-get -y install /tmp/hello.deb &&
-    stat -c "%U %G %a %n" /var/lib/hello /var/lib/hello/data &&
+    stat -c "%U %G %a %n" /var/lib/hello /var/lib/hello/data /usr/bin/cloister-set-uid &&
     setpriv --reuid hello --regid hello --init-groups cloister-hello'
   check "apt-get installs a package" exited 0
   check "its script makes a user and gives it files" said '^hello hello 2750 /var/lib/hello$'
   check "which keep their modes" said '^hello hello 644 /var/lib/hello/data$'
+  check "set-uid programs too" said '^root root 4755 /usr/bin/cloister-set-uid$'
   check "its program runs as that user, with its groups" said '^hello from hello, groups hello$'
   check "the tree is as it was" eval '[ ! -e "$tree/usr/bin/cloister-hello" ] &&
     ! grep -q hello "$tree/etc/passwd" "$tree/var/lib/dpkg/status"'

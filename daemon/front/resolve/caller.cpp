@@ -14,6 +14,7 @@
 
 #include "plan/plan.hpp"
 #include "request/words.hpp"
+#include "sys/landlock.hpp"
 #include "sys/names.hpp"
 #include "sys/programs.hpp"
 #include "sys/unique_fd.hpp"
@@ -258,9 +259,11 @@ request::Lacks lacks_of(const Caller& caller, const std::vector<request::Layer>&
   }
   const bool of_root = caller.mode == plan::Mode::system;
   if (dynamic && !(caller.ids & plan::kLeasedIds))
-    lacks.leased_ids = of_root
-                           ? "no ids are set aside to be leased, see lease in cloisterd.json(5)"
-                           : "only the system service has ids that it can lease";
+    lacks.leased_ids =
+        !of_root ? "only the system service has ids that it can lease"
+        : sys::landlock_abi() < 2
+            ? "leased ids need Landlock, which this host lacks or has switched off (lsm= at boot)"
+            : "no ids are set aside to be leased, see lease in cloisterd.json(5)";
   const bool rootless = !of_root && !sys::is_root();
   const auto subordinate = [&](uint32_t own, const char* file, const char* option,
                                const char* program) -> std::string {

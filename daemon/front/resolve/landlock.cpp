@@ -1,12 +1,11 @@
 #include "resolve/landlock.hpp"
 
 #include <linux/landlock.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <cerrno>
 
 #include "request/words.hpp"
+#include "sys/landlock.hpp"
 
 namespace cloister::front {
 namespace {
@@ -66,12 +65,6 @@ MaybeProblem resolve_paths(Draft& draft, int abi) {
 
 }  // namespace
 
-int landlock_abi() {
-  constexpr unsigned kVersion = 1;  // LANDLOCK_CREATE_RULESET_VERSION
-  const long abi = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, kVersion);
-  return abi < 0 ? -errno : static_cast<int>(abi);
-}
-
 MaybeProblem resolve_landlock(Draft& draft, int abi) {
   const Landlock& wanted = *draft.request.landlock;
   if (abi < 1)
@@ -99,8 +92,26 @@ MaybeProblem resolve_landlock(Draft& draft, int abi) {
   return std::nullopt;
 }
 
+// What the domain of a box closes, and this kernel cannot.
+void note_open_ways(Draft& draft, int abi) {
+  if (abi >= kScopesSince) return;
+  bool box = false;
+  for (const plan::NamespaceChoice& choice : draft.plan->namespaces)
+    box |= choice.join != plan::Join::host;
+  const auto shares = [&](plan::Namespace which) {
+    return box &&
+           draft.plan->namespaces[static_cast<uint32_t>(which)].join == plan::Join::host;
+  };
+  const std::string why = ": scopes need Landlock ABI 6 (Linux 6.12)";
+  if (shares(plan::Namespace::net))
+    draft.notes.push_back("network: abstract Unix sockets of the host can be reached" + why);
+  if (shares(plan::Namespace::pid))
+    draft.notes.push_back("namespaces.pid: processes of the host can be signalled" + why);
+}
+
 MaybeProblem resolve_landlock(Draft& draft) {
-  return draft.request.landlock ? resolve_landlock(draft, landlock_abi()) : std::nullopt;
+  note_open_ways(draft, sys::landlock_abi());
+  return draft.request.landlock ? resolve_landlock(draft, sys::landlock_abi()) : std::nullopt;
 }
 
 }  // namespace cloister::front

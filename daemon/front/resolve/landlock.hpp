@@ -6,10 +6,11 @@
 
 namespace cloister::front {
 
-// The kernel's ABI version, from 1 on; a negated errno where there is none.
-int landlock_abi();
-
 // As resolve_landlock(), on a kernel with that ABI.
 MaybeProblem resolve_landlock(Draft& draft, int abi);
+
+// Says of a box what stays open on a kernel with that ABI, and would be closed on
+// a newer one.
+void note_open_ways(Draft& draft, int abi);
 
 }  // namespace cloister::front

@@ -126,6 +126,7 @@ MaybeProblem resolve_numbers(Draft& draft) {
     header.ioprio |= request.ioprio->level.value_or(4);
   header.flags |= plan::kIoprio | plan::kNewKeyring;
   if (*request.no_new_privs) header.flags |= plan::kNoNewPrivs;
+  if (*request.set_uid_files) header.flags |= plan::kSetUidFiles;
   if (*request.setsid) header.flags |= plan::kSetsid;
   if (*request.resetids) header.flags |= plan::kResetIds;
   if (request.setpgroup) {

@@ -421,7 +421,7 @@ struct Request {
 
   std::optional<Network> network;
   std::optional<Capabilities> capabilities;
-  std::optional<bool> no_new_privs;
+  std::optional<bool> no_new_privs, set_uid_files;
   std::optional<Document> seccomp;
   std::optional<Landlock> landlock;
 
