@@ -65,7 +65,7 @@ install_missing g++ meson ninja-build pkg-config $boost nlohmann-json3-dev \
 if $all; then
   install_missing clang libclang-rt-dev python3
   # What works inside is shown with: tests/work.
-  install_missing gdb git golang-go default-jdk-headless python3-pytest mmdebstrap chromium
+  install_missing gdb git rsync golang-go default-jdk-headless python3-pytest mmdebstrap chromium
   # The oldest kernel, and what is a whole machine's own: tests/vm.
   install_missing qemu-system-x86 cpio kmod e2fsprogs systemd util-linux
   # A Debian with systemd, and the package that is installed there.
