@@ -187,7 +187,8 @@ class NewRoot {
   // the box, without the mount that makes it so. Where the mount point lies on what
   // is the job's own, the rule for that holds here too, and there is no need of one.
   bool is_lent(const Mount& mount, int tree) const {
-    if (mount.kind != MountKind::bind || !(mount.flags & plan::kMountOwnerCaller)) return false;
+    const bool writable = (mount.flags & plan::kMountOwnerCaller) && !(mount.flags & plan::kMountReadOnly);
+    if (mount.kind != MountKind::bind || !writable) return false;
     const long above = call(Call::openat, tree, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (above < 0) return false;
     const bool covered = places().is_ours(static_cast<int>(above));
