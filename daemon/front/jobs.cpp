@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "mount_table.hpp"
+#include "plan/kernel_files.hpp"
 #include "plan/steps.hpp"
 #include "reply.hpp"
 #include "request/reader.hpp"
@@ -96,11 +97,21 @@ std::vector<std::string> warnings_of(const request::Effective& effective,
   return warnings;
 }
 
+// What the service mounts beside the Plan.
+std::string covers_note() {
+  std::string names;
+  for (const char* name : plan::kLockedInProc) names += std::string(names.empty() ? "" : ", ") + name;
+  return "the payload is root of the host: wherever a procfs is mounted, " + names +
+         " are read-only, sysfs and the cgroup trees are read-only as a whole, and what shows or "
+         "rules the kernel is hidden";
+}
+
 Json planned_json(const request::Effective& effective, const Resolved& resolved,
                   const plan::Refusal& decision) {
   const plan::View plan(resolved.plan_block.data());
   std::vector<std::string> notes = resolved.notes;
   notes.insert(notes.end(), resolved.warnings.begin(), resolved.warnings.end());
+  if (decision.detail & plan::kPlannedCovered) notes.push_back(covers_note());
   return {{"effective", Json::parse(shown_request(effective.request))},
           {"origins", effective.origins},
           {"mounts", mount_table(plan, resolved.mount_fields)},

@@ -54,6 +54,11 @@ plan::Fact fact_of(Job& job, uint32_t index) {
       static_cast<uint32_t>(must(job, Step::facts, call(Call::fcntl, fd, F_GETFL), index));
   fact.domain = kNone;
   fact.namespace_owner = kNone;
+  if (job.has(plan::kCoverKernel)) {
+    struct statfs kind {};
+    must(job, Step::facts, call(Call::fstatfs, fd, &kind), index);
+    fact.filesystem = static_cast<uint32_t>(kind.f_type);
+  }
   if (S_ISSOCK(status.st_mode)) {
     int domain = 0, size = sizeof domain;
     // Fails with ENOTSOCK on an O_PATH descriptor of a socket file.

@@ -49,6 +49,7 @@ class NewRoot {
     // An empty root of our own, which no mount of the plan's names.
     if (first == 0) allow_changes_in(job_, root_);
     for (uint32_t i = 0; i < h_.mounts.count; ++i) seal(i, mount(i));
+    cover_kernel(job_, root_);
   }
 
   void enter() {
@@ -221,6 +222,7 @@ void attach_mounts(Job& job) {
   root.build();
   root.enter();
   verify_mounts(job);
+  verify_covers(job);
 }
 
 }  // namespace cloister::init

@@ -30,7 +30,8 @@ constexpr int kContentSeals = 0x2 | 0x4 | 0x8;  // F_SEAL_SHRINK | F_SEAL_GROW |
 void make_staging(Job& job) {
   const plan::Header& h = job.header();
   for (uint32_t i = 0; i < h.mounts.count; ++i) {
-    if (!needs_staging(job.plan().at(h.mounts, i).kind)) continue;
+    // A mask that hides a part of the kernel's lies there, too.
+    if (!job.has(plan::kCoverKernel) && !needs_staging(job.plan().at(h.mounts, i).kind)) continue;
     job.staging = must_fd(job, Step::mounts,
                           Filesystem("tmpfs").octal("mode", 0700).mount(kQuiet), i);
     must(job, Step::mounts,

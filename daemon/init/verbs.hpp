@@ -102,6 +102,9 @@ bool has_upper(const Job& job, const plan::Mount& mount);
 int new_overlay(Job& job, uint32_t index, const plan::Mount& mount);
 class Places;
 void cover(Job& job, const Places& places, uint32_t index, const plan::Mount& mount);
+// covers.cpp: the kernel's own files, where the monitor says so; all mounts are there
+void cover_kernel(Job& job, int root);
+void verify_covers(Job& job);  // after pivot_root(2)
 
 // identity.cpp
 void become_mapped(Job& job, uint32_t uid, uint32_t gid);

@@ -16,6 +16,7 @@
 #include "authorise_mounts.hpp"
 #include "capabilities.hpp"
 #include "restraint.hpp"
+#include "plan/kernel_files.hpp"
 #include "sys/words.hpp"
 
 namespace cloister::monitor {
@@ -38,7 +39,7 @@ constexpr const char* kNamespaceFields[plan::kNamespaces] = {
 constexpr uint32_t kUnshare =
     CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD | CLONE_VM;
 constexpr int kIoprioRealtime = 1;  // IOPRIO_CLASS_RT, ioprio_set(2)
-constexpr int kIoprioShift = 13;
+constexpr int kIoprioShift = 13, kIoprioClasses = 7;
 constexpr uint64_t kLongestGoodbyeMs = 60'000;  // of a job that must end with its connection
 constexpr uint32_t kNobody = 65534;
 
@@ -156,6 +157,8 @@ class Judge {
     if (!fresh(Namespace::net)) return invalid("network", "needs-new-net");
     if (join(Namespace::user) != Join::host && !fresh(Namespace::user))
       return invalid("network", "outbound-not-in-a-joined-user-namespace");
+    // pasta lives in the service's network, and sends from there.
+    if (peer_.elsewhere & bit(Namespace::net)) return deny("network.outbound", "confined-caller");
     if (!rule_.allows_network(Network::outbound))
       return deny("network.outbound", rule_.member("network"));
     if (setting_.no_pasta) {
@@ -186,14 +189,21 @@ class Judge {
         }
         fresh = of.fresh & bit(which);
         shared = !fresh;  // it may be older than the rule
+        if (which == Namespace::net && of.outbound && !rule_.allows_network(Network::outbound))
+          return deny("network", rule_.member("network"));
         approved_.job_joins_.push_back({which, of});
       }
       // What a descriptor leads to may be the host's.
       if (!fresh && rule_.requires_new(which))
         return deny(kNamespaceFields[i], rule_.member("require.namespaces"));
       if (!shared) continue;
+      // The service's own would be a way out of the peer's.
+      if (peer_.elsewhere & bit(which)) return deny(kNamespaceFields[i], "confined-caller");
       refusal_ = sharing_refused(rule_, which);
       if (refusal_.kind != RefusalKind::none) return false;
+      // Ids and powers in it are judged as those of another.
+      if (which == Namespace::user && choice.join == Join::job && !rootless())
+        return invalid("namespaces.user", "not-the-hosts");
     }
     return true;
   }
@@ -272,7 +282,8 @@ class Judge {
           static_cast<uint64_t>(h_.scheduler.priority) <= own->hard_limits[RLIMIT_RTPRIO];
       if ((real_time || h_.scheduler.priority > 0) && !within_limit)
         return deny("scheduler", rule, 0, static_cast<uint64_t>(h_.scheduler.policy));
-      if ((h_.flags & plan::kIoprio) && h_.ioprio >> kIoprioShift == kIoprioRealtime)
+      // As the kernel reads it, which init hands it to in any case.
+      if ((h_.ioprio >> kIoprioShift & kIoprioClasses) == kIoprioRealtime)
         return deny("ioprio", rule);
     }
     if (h_.oom_score_adj < own->oom_score_adj && !peer_.holds(CAP_SYS_RESOURCE))
@@ -353,7 +364,12 @@ class Judge {
         return false;
       }
     }
-    refusal_ = authorise_mounts(peer_, rule_, plan_, approved_.ids_);
+    plan::Order& order = approved_.order_;
+    const bool root =
+        !rootless() && fresh(Namespace::mnt) && is_hosts_root(peer_, rule_, plan_, approved_.ids_);
+    if (h_.mounts.count && !rootless() && (root || has_host_powers(plan_, order.capabilities)))
+      order.flags |= plan::kCoverKernel;
+    refusal_ = authorise_mounts(peer_, rule_, plan_, approved_.ids_, root);
     return refusal_.kind == RefusalKind::none;
   }
 
@@ -423,7 +439,7 @@ Decision<Approved> authorise(const Peer& peer, plan::View plan, const Setting& s
 }
 
 Refusal authorise_fact(const Peer& peer, const Rule& rule, plan::View plan, const plan::Fact& fact,
-                       plan::Mode mode) {
+                       plan::Mode mode, bool covered) {
   const Header& h = plan.header();
   const plan::Descriptor& descriptor = plan.at(h.descriptors, fact.index);
   const bool root = peer.holds(CAP_SYS_ADMIN);
@@ -440,19 +456,39 @@ Refusal authorise_fact(const Peer& peer, const Rule& rule, plan::View plan, cons
           !rule.grants_join(static_cast<Namespace>(i)))
         return refusal(RefusalKind::denied, kNamespaceFields[i], "namespace-owner", peer.uid,
                        fact.namespace_owner, rule.name);
-      if (is_the_hosts(fact, i)) return sharing_refused(rule, static_cast<Namespace>(i));
+      const auto which = static_cast<Namespace>(i);
+      // Ids and powers in it were judged as those of another.
+      if (which == Namespace::user && is_the_hosts(fact, i))
+        return refusal(RefusalKind::invalid, kNamespaceFields[i], "not-the-hosts");
+      if (is_the_hosts(fact, i)) return sharing_refused(rule, which);
+      // Where its owner has led it is not to be seen.
+      if (which == Namespace::net && !rule.allows_any_network() && !rule.grants_join(which))
+        return refusal(RefusalKind::denied, "network", rule.member("network"), 0, 0, rule.name);
     }
     return {};
   }
   if (descriptor.use == plan::Use::device) return authorise_device(peer, rule, fact, mode);
   if (descriptor.use == plan::Use::writable_layer) return authorise_layer(peer, rule, fact, mode);
-  if (descriptor.use != plan::Use::payload) return {};
+  if (descriptor.use != plan::Use::payload && descriptor.use != plan::Use::cwd) return {};
 
+  // A socket stays in the network that it was made in.
+  const bool internet = fact.domain == AF_INET || fact.domain == AF_INET6;
+  if (internet && !rule.allows_network(Network::host))
+    return refusal(RefusalKind::denied, "file_actions", rule.member("network"), 0, fact.index,
+                   rule.name);
   // Without a mount namespace there is no box that a descriptor could open.
   if (h.namespaces[static_cast<uint32_t>(Namespace::mnt)].join == Join::host) return {};
+  const bool cwd = descriptor.use == plan::Use::cwd;
   const auto denied = [&](std::string_view which) {
-    return refusal(RefusalKind::denied, "file_actions", which, 0, fact.index, rule.name);
+    return refusal(RefusalKind::denied, cwd ? "cwd" : "file_actions", which, 0, fact.index,
+                   rule.name);
   };
+  // From a directory the way leads up and out of the box, and /proc/self/fd opens
+  // a file once more, for writing, where it lies: past every cover.
+  const bool lent = covered && !rules_host_itself(peer);
+  if (lent && (S_ISDIR(fact.mode) || plan::is_kernel_file_system(fact.filesystem)))
+    return denied("covers-hold-for-descriptors");
+  if (cwd) return {};
   if (fact.namespace_type != 0) return denied("no-namespace-descriptors");
   if (S_ISDIR(fact.mode) && !descriptor.directory_granted)
     return denied("directories-are-granted-by-name");
@@ -462,8 +498,7 @@ Refusal authorise_fact(const Peer& peer, const Rule& rule, plan::View plan, cons
     if (rule.devices) return denied(rule.member("devices"));
     if (!root) return denied("no-block-devices");
   }
-  if (fact.domain != plan::kNone && fact.domain != AF_UNIX && fact.domain != AF_INET &&
-      fact.domain != AF_INET6)
+  if (fact.domain != plan::kNone && fact.domain != AF_UNIX && !internet)
     return denied("sockets-are-unix-or-inet");
   return {};
 }

@@ -26,6 +26,7 @@ namespace cloister::monitor {
 struct Joinable {
   pid_t init = 0, payload = 0;
   uint32_t fresh = 0;  // bits: the namespaces that it made
+  bool outbound = false;  // its network leads out
 };
 using FindJob = std::function<Joinable(const uint8_t (&id)[16], const Peer& asking)>;
 
@@ -81,8 +82,9 @@ class Approved {
 Decision<Approved> authorise(const Peer& peer, plan::View plan, const Setting& setting);
 
 // What init read from one descriptor of the client's. `kind == none`: allowed.
+// `covered`: the job has kCoverKernel.
 plan::Refusal authorise_fact(const Peer& peer, const Rule& rule, plan::View plan,
-                             const plan::Fact& fact, plan::Mode mode);
+                             const plan::Fact& fact, plan::Mode mode, bool covered = false);
 
 // `policy` is the name of the rule that spoke of the peer.
 plan::Refusal refusal(plan::RefusalKind kind, std::string_view field, std::string_view rule,

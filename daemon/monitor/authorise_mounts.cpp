@@ -63,6 +63,34 @@ bool hides(plan::View plan) {
   return false;
 }
 
+// The payload is nobody but the peer itself, and opens what the peer could open.
+bool has_own_ids(const Peer& peer, const Rule& rule, plan::View plan, const IdDecision& ids) {
+  const plan::Header& h = plan.header();
+  const auto own_uid = [&](uint32_t uid) { return uid == peer.uid; };
+  const auto own_gid = [&](uint32_t gid) { return peer.in_group(gid); };
+  const plan::Join user = h.namespaces[static_cast<uint32_t>(plan::Namespace::user)].join;
+  // Others in a map are subordinate ids, to which no node belongs, or were granted.
+  if (user == plan::Join::fresh) {
+    const auto own = [](const plan::IdMap& line, const auto& is_own, bool granted) {
+      return (line.count == 1 && is_own(line.outside)) || !granted;
+    };
+    const auto last = [](const plan::IdMap& line) { return line.outside + line.count - 1; };
+    return std::all_of(ids.job.uids.begin(), ids.job.uids.end(),
+                       [&](const plan::IdMap& line) {
+                         return own(line, own_uid, rule.grants_uids(line.outside, last(line)));
+                       }) &&
+           std::all_of(ids.job.gids.begin(), ids.job.gids.end(), [&](const plan::IdMap& line) {
+             return own(line, own_gid, rule.grants_gids(line.outside, last(line)));
+           });
+  }
+  if (user != plan::Join::host || ids.leased_id) return false;
+  const plan::Identity& id = h.identity;
+  const uint32_t* const groups = plan.begin(id.groups);
+  return own_uid(id.ruid) && own_uid(id.euid) && own_uid(id.suid) && own_gid(id.rgid) &&
+         own_gid(id.egid) && own_gid(id.sgid) &&
+         std::all_of(groups, groups + id.groups.count, own_gid);
+}
+
 }  // namespace
 
 bool may_be_user(const Peer& peer, const Rule& rule, uint32_t low, uint32_t high) {
@@ -75,17 +103,50 @@ bool may_be_group(const Peer& peer, const Rule& rule, uint32_t low, uint32_t hig
          rule.grants_gids(low, high);
 }
 
+bool rules_host_itself(const Peer& peer) { return peer.uid == 0 || peer.holds(CAP_SETUID); }
+
+bool is_hosts_root(const Peer& peer, const Rule& rule, plan::View plan, const IdDecision& ids) {
+  using plan::Join;
+  // A user namespace of its own that it joins has none but ids that it may be.
+  if (!may_be_user(peer, rule, 0, 0) || ids.leased_id) return false;
+  const plan::Header& h = plan.header();
+  const Join user = h.namespaces[static_cast<uint32_t>(plan::Namespace::user)].join;
+  if (user == Join::fresh)
+    return std::any_of(ids.job.uids.begin(), ids.job.uids.end(),
+                       [](const plan::IdMap& line) { return line.outside == 0; });
+  if (user != Join::host) return true;
+  const plan::Identity& id = h.identity;
+  // Who is another becomes root by a set-uid program.
+  const bool stays = (h.flags & plan::kNoNewPrivs) || peer.no_new_privs;
+  return !stays || id.ruid == 0 || id.euid == 0 || id.suid == 0;
+}
+
+bool has_host_powers(plan::View plan, const plan::Capabilities& sets) {
+  const auto user = static_cast<uint32_t>(plan::Namespace::user);
+  return plan->namespaces[user].join == plan::Join::host &&
+         (sets.bounding | sets.effective | sets.permitted | sets.inheritable | sets.ambient) != 0;
+}
+
 // Who may be both ids could copy the files from the one to the other. Ids of the
 // job's own map were decided on with it.
 Refusal authorise_mounts(const Peer& peer, const Rule& rule, plan::View plan,
-                         const IdDecision& ids) {
+                         const IdDecision& ids, bool hosts_root) {
   const plan::Header& h = plan.header();
   if (!is_ordered(plan) && hides(plan))
     return refusal(RefusalKind::invalid, "mounts", "a-mount-hides-another", 0, 0, rule.name);
+  // The host's own mounts, which nothing is put over.
+  if (hosts_root && h.mounts.count == 0 && !rules_host_itself(peer))
+    return refusal(RefusalKind::denied, "mounts", "covers-need-mounts", 0, 0, rule.name);
+  const bool any_device = !rule.devices && (peer.holds(CAP_MKNOD) || has_own_ids(peer, rule, plan, ids));
   const bool fresh =
       h.namespaces[static_cast<uint32_t>(plan::Namespace::user)].join == plan::Join::fresh;
   for (uint32_t i = 0; i < h.mounts.count; ++i) {
     const plan::Mount& mount = plan.at(h.mounts, i);
+    // Each node in there would be a device of the job's.
+    if (mount.kind == plan::MountKind::bind && !(mount.flags & plan::kMountNoDev) && !any_device)
+      return refusal(RefusalKind::denied, "mounts",
+                     rule.devices ? rule.member("devices") : "nodev-for-other-ids", 0, i,
+                     rule.name);
     for (const Side& side :
          {Side{mount.uid_map, ids.job.uids, peer.uid, may_be_user, "own-uid"},
           Side{mount.gid_map, ids.job.gids, peer.gid, may_be_group, "own-groups"}})

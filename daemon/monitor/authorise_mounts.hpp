@@ -15,9 +15,16 @@ using MayBe = bool (*)(const Peer& peer, const Rule& rule, uint32_t low, uint32_
 bool may_be_user(const Peer& peer, const Rule& rule, uint32_t low, uint32_t high);
 bool may_be_group(const Peer& peer, const Rule& rule, uint32_t low, uint32_t high);
 
-// `kind == none`: allowed.
+// Who rules the host is covered by init from what the kernel shows of itself: a
+// payload that is, or can come to be, uid 0 of the host,
+bool is_hosts_root(const Peer& peer, const Rule& rule, plan::View plan, const IdDecision& ids);
+// or that has powers in the host's user namespace.
+bool has_host_powers(plan::View plan, const plan::Capabilities& sets);
+// A peer that rules it is lent nothing, and has nothing open that it could not open.
+bool rules_host_itself(const Peer& peer);
+// `kind == none`: allowed. `hosts_root`: in a mount namespace of its own.
 plan::Refusal authorise_mounts(const Peer& peer, const Rule& rule, plan::View plan,
-                               const IdDecision& ids);
+                               const IdDecision& ids, bool hosts_root = false);
 plan::Refusal authorise_device(const Peer& peer, const Rule& rule, const plan::Fact& fact,
                                plan::Mode mode);
 plan::Refusal authorise_layer(const Peer& peer, const Rule& rule, const plan::Fact& fact,

@@ -191,7 +191,8 @@ void Job::on_mapped(const plan::Failure& failure) {
 void Job::on_facts(const plan::Fact* facts, uint32_t count) {
   const plan::Header& header = plan().header();
   for (uint32_t i = 0; i < count && facts[i].index < header.descriptors.count; ++i, ++facts_seen_) {
-    plan::Refusal refusal = authorise_fact(owner_, *rule_, plan(), facts[i], shop_.mode);
+    plan::Refusal refusal = authorise_fact(owner_, *rule_, plan(), facts[i], shop_.mode,
+                                           (order_.flags & plan::kCoverKernel) != 0);
     if (refusal.kind == plan::RefusalKind::none && lease_)
       refusal = authorise_leased_fact(*rule_, facts[i]);
     if (refusal.kind == plan::RefusalKind::none) continue;

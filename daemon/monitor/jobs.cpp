@@ -103,7 +103,8 @@ Joinable Jobs::joinable(const uint8_t (&id)[16], const Peer& peer) {
   uint32_t fresh = 0;
   for (uint32_t i = 0; i < plan::kNamespaces; ++i)
     fresh |= uint32_t{entry->job->plan()->namespaces[i].join == plan::Join::fresh} << i;
-  return {entry->job->init(), entry->job->state().pid, fresh};
+  return {entry->job->init(), entry->job->state().pid, fresh,
+          (entry->job->plan()->flags & plan::kOutbound) != 0};
 }
 
 Jobs::Entry* Jobs::known_key(const Peer& peer, plan::View plan) {
@@ -151,6 +152,7 @@ void Jobs::submit(Front& front, const Ask& ask) {
   if (view->method == plan::Method::plan_only) {
     Tell tell = make_tell(TellKind::planned, ask.sequence);
     tell.refusal = refusal(RefusalKind::none, "", "", 0, 0, rule.name);
+    if (approved->order().flags & plan::kCoverKernel) tell.refusal.detail = plan::kPlannedCovered;
     return front.tell(tell, {front.plan()});
   }
   if (const auto over = quotas_.may_launch(peer.uid, rule.quota, view->descriptors.count)) {

@@ -154,6 +154,7 @@ void Monitor::hand_over(sys::UniqueFd connection, Peer peer, plan::Refusal refus
     // If it is let through all the same: at least nothing that a filter was to
     // keep from it comes by a set-uid program.
     if (surroundings_.filters(peer)) peer.no_new_privs = true;
+    if (!only_one_ && !config_.confined_callers) peer.elsewhere = surroundings_.elsewhere(peer);
   }
   if (refuse.kind == RefusalKind::none && ending_) refuse.kind = RefusalKind::shutting_down;
   const uid_t uid = peer.uid;

@@ -66,6 +66,8 @@ bool alive(const sys::UniqueFd& pidfd) {
 }
 
 constexpr const char* kPlaces[] = {"ns/user", "ns/mnt", "ns/pid", "root"};
+constexpr const char* kNamespaceFiles[plan::kNamespaces] = {
+    "ns/mnt", "ns/pid", "ns/net", "ns/ipc", "ns/uts", "ns/cgroup", "ns/user", "ns/time"};
 
 uint32_t filters_in(std::string_view status) {
   const bool filtered = number<int>(field(status, "\nSeccomp:")) != 0;
@@ -160,9 +162,33 @@ Surroundings::Surroundings() {
     if (::stat((std::string("/proc/self/") + kPlaces[i]).c_str(), &place) == 0)
       own_[i] = {place.st_dev, place.st_ino};
   }
+  for (size_t i = 0; i < namespaces_.size(); ++i) {
+    struct stat place {};
+    if (::stat((std::string("/proc/self/") + kNamespaceFiles[i]).c_str(), &place) == 0)
+      namespaces_[i] = {place.st_dev, place.st_ino};
+  }
   filters_ = filters_in(read_proc(::getpid(), "status"));
   label_ = label_of(::getpid());
   login_uid_ = login_uid_of(::getpid());
+}
+
+// What cannot be looked at is taken for another's, but by a user's own service:
+// its peer is that user, and can do alone what it does through us.
+uint32_t Surroundings::elsewhere(const Peer& peer) const {
+  uint32_t bits = 0;
+  for (size_t i = 0; i < namespaces_.size(); ++i) {
+    struct stat place {};
+    const std::string path = "/proc/" + std::to_string(peer.pid) + "/" + kNamespaceFiles[i];
+    if (::stat(path.c_str(), &place) < 0) {
+      // A kernel that has no such namespaces has one for all.
+      if (errno == ENOENT && namespaces_[i] == Place{}) continue;
+      if (errno == EACCES && ::geteuid() != 0) continue;
+      bits |= uint32_t{1} << i;
+    } else if (namespaces_[i] != Place{place.st_dev, place.st_ino}) {
+      bits |= uint32_t{1} << i;
+    }
+  }
+  return bits;
 }
 
 const char* Surroundings::confinement_of(const Peer& peer) const {

@@ -35,6 +35,7 @@ struct Peer {
   uint32_t ids = 0;              // plan::kSubuids | ...: what its front is told
   uint32_t filters = 0;  // of seccomp(2)
   std::string label;     // of a security module, label.hpp; empty: there is none
+  uint32_t elsewhere = 0;  // bits of the namespaces that are not ours: no job is shared into ours
 
   bool holds(int capability) const { return (permitted >> capability) & 1; }
   bool in_group(gid_t group) const;
@@ -68,6 +69,8 @@ class Surroundings {
   // "confined-caller" (other user, mount or pid namespaces, another root, one of
   // our jobs), "seccomp-filter", "lsm-label", "caller-is-gone".
   const char* confinement_of(const Peer& peer) const;
+  // The namespaces, as bits of plan::Namespace, in which it is and we are not.
+  uint32_t elsewhere(const Peer& peer) const;
   // It has filters that our children would not have.
   bool filters(const Peer& peer) const { return peer.filters > filters_; }
   // A label that confines and is not ours.
@@ -81,6 +84,7 @@ class Surroundings {
     bool operator==(const Place&) const = default;
   };
   std::array<Place, 4> own_{};
+  std::array<Place, plan::kNamespaces> namespaces_{};
   std::function<bool(std::string_view)> is_job_;
   std::string label_;
   uint32_t filters_ = 0, login_uid_ = plan::kNone;

@@ -84,6 +84,7 @@ class Rule {
   bool may_share(plan::Namespace which) const { return namespaces_host & bit(which); }
   bool requires_new(plan::Namespace which) const { return required_namespaces & bit(which); }
   bool allows_network(Network kind) const { return networks & bit(kind); }
+  bool allows_any_network() const { return networks == kAllNetworks; }
   // The nodes that every box has, terminals, and those of the list. Without a
   // list: any character device, since the peer opened it with its own rights.
   bool allows_device(Device device) const;

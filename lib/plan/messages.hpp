@@ -90,6 +90,9 @@ struct Peer {
 
 enum class Mode : uint32_t { system, user, private_ };
 
+// `detail` of the Refusal of `planned`.
+inline constexpr uint32_t kPlannedCovered = 1;  // the job has kCoverKernel (order.hpp)
+
 // Of a rule of root's configuration, NUL included.
 inline constexpr uint32_t kMaxRuleName = 32;
 

@@ -39,6 +39,9 @@ inline constexpr uint32_t kSetLoginUid = 64;      // the caller's, which is not 
 inline constexpr uint32_t kSetLabel = 128;        // the payload gets Order::label at its exec
 inline constexpr uint32_t kBaseline = 512;        // the baseline filter is loaded beside the client's own
 inline constexpr uint32_t kScratch = 1024;        // a directory in which those on disk are to be made has come along
+// The payload rules the host by uid or capabilities: init covers the kernel's own
+// files (kernel_files.hpp), whatever mount of the Plan shows them.
+inline constexpr uint32_t kCoverKernel = 1 << 16;
 // Not a job's init but its network process: it makes the network namespace,
 // connects it with pasta, and lasts as long as the job (daemon/init/network.cpp).
 inline constexpr uint32_t kNetworkProcess = 256;
@@ -114,6 +117,8 @@ struct Fact {
   uint32_t namespace_type;   // CLONE_NEW*, 0 if it is no namespace
   uint32_t namespace_owner;  // uid that owns the user namespace it belongs to, or kNone
   uint32_t uid, gid;         // st_uid, st_gid
+  uint32_t filesystem;       // f_type, with kCoverKernel
+  uint32_t reserved;
 };
 
 inline constexpr uint32_t kFactsPerReport = 64;

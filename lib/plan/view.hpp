@@ -41,9 +41,14 @@ class View {
 // stays outside a box, and what only init opens through, was decided when the
 // client's own rights opened it.
 inline bool needs_fact(const Header& header, const Descriptor& descriptor) {
-  const bool boxed = header.namespaces[static_cast<uint32_t>(Namespace::mnt)].join != Join::host;
+  const auto apart = [&](Namespace which) {
+    return header.namespaces[static_cast<uint32_t>(which)].join != Join::host;
+  };
+  const bool boxed = apart(Namespace::mnt);
   return descriptor.use == Use::namespace_join || descriptor.use == Use::writable_layer ||
-         descriptor.use == Use::device || (descriptor.use == Use::payload && boxed);
+         descriptor.use == Use::device ||
+         (descriptor.use == Use::cwd && boxed) ||
+         (descriptor.use == Use::payload && (boxed || apart(Namespace::net)));
 }
 
 // Whether the monitor has to make a directory on disk for this job.

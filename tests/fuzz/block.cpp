@@ -9,6 +9,7 @@
 
 #include "fuzz.hpp"
 #include "monitor/authorise.hpp"
+#include "plan/builder.hpp"
 #include "plan/view.hpp"
 #include "varlink/render.hpp"
 
@@ -155,6 +156,73 @@ void as_monitor(View plan) {
           "nobody gains a capability but in a user namespace of its own");
 }
 
+// The same who may be uid 0 besides, under a rule that leaves no network and no device.
+void as_monitor_of_granted(View plan) {
+  static const monitor::Policy policy = [] {
+    monitor::Policy made;
+    auto rule = std::make_shared<monitor::Rule>();
+    rule->uids = rule->gids = {{0, 0}};
+    rule->devices.emplace();
+    rule->networks = monitor::bit(monitor::Network::none);
+    made.otherwise = rule;
+    return made;
+  }();
+  static const monitor::Surroundings surroundings;
+  const auto approved = monitor::authorise(
+      stranger(), plan,
+      {.policy = policy, .mode = plan::Mode::system,
+       .joinable = [](const uint8_t(&)[16], const monitor::Peer&) { return monitor::Joinable(); },
+       .no_pasta = nullptr, .no_disk = nullptr, .ids = {}, .own = surroundings});
+  if (!approved) return;
+  const auto joins = [&](plan::Namespace which) {
+    return plan->namespaces[static_cast<uint32_t>(which)].join;
+  };
+  require(joins(plan::Namespace::net) != plan::Join::host && !(plan->flags & plan::kOutbound),
+          "a network that the rule does not leave is not there");
+  require((plan->ioprio >> 13 & 7) != 1, "nobody gets a real-time class");
+  for (uint32_t i = 0; i < plan->mounts.count; ++i) {
+    const plan::Mount& mount = plan.at(plan->mounts, i);
+    require(mount.kind != plan::MountKind::bind || (mount.flags & plan::kMountNoDev),
+            "a bind has no devices that the rule does not list");
+  }
+  const plan::Identity& id = plan->identity;
+  const bool root = !approved->ids().leased_id && joins(plan::Namespace::user) == plan::Join::host &&
+                    (id.ruid == 0 || id.euid == 0 || id.suid == 0);
+  if (root && joins(plan::Namespace::mnt) == plan::Join::fresh)
+    require(plan->mounts.count > 0 && (approved->order().flags & plan::kCoverKernel),
+            "the host's root is covered");
+}
+
+// What a hostile front makes of an honest Plan: each six bytes are a place in the
+// header, or in its first mount, and what is written there.
+std::string altered(Bytes pokes) {
+  plan::Builder builder;
+  builder->argv = builder.texts(std::vector<std::string>{"a"});
+  for (plan::NamespaceChoice& choice : builder->namespaces)
+    choice = {plan::Join::fresh, plan::kNone, {}};
+  builder->namespaces[static_cast<uint32_t>(plan::Namespace::user)].join = plan::Join::host;
+  builder->flags = plan::kNoNewPrivs;
+  plan::Identity& id = builder->identity;
+  id.ruid = id.euid = id.suid = id.rgid = id.egid = id.sgid = 1000;
+  id.groups = builder.span(std::vector<uint32_t>{1000, 1001});
+  builder->descriptors = builder.span(std::vector<plan::Descriptor>{{plan::Use::mount, 0}});
+  plan::Mount bind{};
+  bind.kind = plan::MountKind::bind;
+  bind.flags = plan::kMountNoDev | plan::kMountNoSuid;
+  bind.at = builder.text("/");
+  bind.source = bind.data = builder.text("");
+  builder->mounts = builder.span(std::vector<plan::Mount>{bind});
+  const size_t mounts = builder->mounts.offset;
+  std::string block = builder.finish();
+  constexpr size_t kPlaces = sizeof(plan::Header) + sizeof(plan::Mount);
+  for (; pokes.size() >= 6; pokes = pokes.subspan(6)) {
+    size_t place = (pokes[0] | pokes[1] << 8) % kPlaces / 4 * 4;
+    if (place >= sizeof(plan::Header)) place += mounts - sizeof(plan::Header);
+    std::memcpy(block.data() + place, &pokes[2], 4);
+  }
+  return block;
+}
+
 void as_front(View plan, uint32_t step, uint32_t index) {
   plan::JobState state{};
   state.phase = state.event = plan::JobPhase::ended;
@@ -176,7 +244,11 @@ void block(Bytes input) {
   const uint32_t step = input[0], index = input[1] & 0x7f;
   // Most inputs get a head that is right, or few would come past it.
   const bool as_is = (input[1] & 0x80) != 0;
-  input = input.subspan(2);
+  const std::string hostile = input[1] & 1 ? altered(input.subspan(2)) : std::string();
+  if (!hostile.empty())
+    input = {reinterpret_cast<const uint8_t*>(hostile.data()), hostile.size()};
+  else
+    input = input.subspan(2);
   // Of its own size, so that a read behind it is seen.
   const auto bytes = std::make_unique<uint8_t[]>(input.size());
   if (!input.empty()) std::memcpy(bytes.get(), input.data(), input.size());
@@ -190,6 +262,7 @@ void block(Bytes input) {
   const View plan(bytes.get());
   as_init(plan);
   as_monitor(plan);
+  as_monitor_of_granted(plan);
   as_front(plan, step, index == 0x7f ? plan::kNone : index);
 }
 

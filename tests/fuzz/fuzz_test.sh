@@ -37,7 +37,7 @@ sources="tests/fuzz/target.cpp tests/fuzz/framing.cpp tests/fuzz/text.cpp tests/
   lib/request/text.cpp lib/request/words.cpp lib/request/codec.cpp lib/request/rules.cpp
   lib/request/request.cpp lib/request/layers.cpp lib/request/combination.cpp
   lib/request/reader.cpp lib/request/seccomp.cpp lib/request/seccomp_groups.cpp
-  tests/fuzz/seccomp.cpp lib/plan/view.cpp lib/sys/names.cpp lib/sys/words.cpp
+  tests/fuzz/seccomp.cpp lib/plan/view.cpp lib/plan/builder.cpp lib/sys/names.cpp lib/sys/words.cpp
   $(cd "$source" && echo daemon/monitor/authorise*.cpp daemon/monitor/config*.cpp)
   daemon/monitor/capabilities.cpp daemon/monitor/label.cpp daemon/monitor/lease.cpp daemon/monitor/peer.cpp
   daemon/monitor/policy.cpp daemon/monitor/subordinate.cpp"

@@ -19,6 +19,7 @@
 //   {"act": "replace", "index": N, "open": PATH, "flags": F}   another descriptor than was named
 //   {"act": "pass", "use": U, "open": PATH, "flags": F, "directory": B, "into": N}
 //                                                   one more; its index goes to offset `into`
+//   {"act": "sysctl", "path": S, "value": S}        one sysctl and no other
 //   {"act": "ask", "hex": H, "times": N}            an Ask before that of this Plan
 //   {"act": "size", "value": N}                     the Ask claims so many bytes
 //   {"act": "block", "hex": H}                      no Plan at all
@@ -28,6 +29,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -173,6 +176,10 @@ void perform(const json& act, Altered& plan, Afterwards& after) {
     plan.place<uint32_t>(act.at("into"),
                          plan.add(act.at("open"), act.at("flags"), act.at("use").get<plan::Use>(),
                                   act.value("directory", false)));
+  } else if (what == "sysctl") {
+    const plan::Sysctl one{plan.text(act.at("path")), plan.text(act.at("value"))};
+    const std::string bytes(reinterpret_cast<const char*>(&one), sizeof one);
+    plan.place(offsetof(plan::Header, sysctls), plan::Span<plan::Sysctl>{plan.append(bytes), 1});
   } else if (what == "ask") {
     std::string ask = bytes_of(act);
     ask.resize(act.value("length", sizeof(plan::Ask)));

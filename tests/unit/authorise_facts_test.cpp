@@ -114,6 +114,11 @@ TEST_CASE("namespaces_host: a descriptor of the host's own namespace is sharing 
     Passed hosts = joined(which);
     hosts.fact.device = own.st_dev;
     hosts.fact.inode = own.st_ino;
+    // Ids were judged as those of another.
+    if (which == Namespace::user) {
+      hosts.refused("namespaces.user", "not-the-hosts", RefusalKind::invalid);
+      continue;
+    }
     hosts.allowed();
     hosts.job.rule.namespaces_host = kAllNamespaces & ~bit(which);
     hosts.refused(std::string("namespaces.") + kNames[i], "r/namespaces_host");
@@ -285,7 +290,7 @@ TEST_CASE("overlays: a-directory, and own-directories are what is written to") {
 
 TEST_CASE("descriptors: what only init opens through needs no rule of a descriptor") {
   for (const plan::Use use :
-       {plan::Use::executable, plan::Use::cwd, plan::Use::mount, plan::Use::content}) {
+       {plan::Use::executable, plan::Use::mount, plan::Use::content}) {
     Passed one(use, S_IFBLK);
     one.fact.namespace_type = CLONE_NEWNET;
     one.allowed();
@@ -295,7 +300,7 @@ TEST_CASE("descriptors: what only init opens through needs no rule of a descript
 
 TEST_CASE("descriptors: each use that a rule speaks of is one that init reports") {
   Judged boxed;
-  for (const plan::Use use : {plan::Use::payload, plan::Use::namespace_join,
+  for (const plan::Use use : {plan::Use::payload, plan::Use::cwd, plan::Use::namespace_join,
                               plan::Use::writable_layer, plan::Use::device})
     CHECK(plan::needs_fact(boxed.plan.header(), {use, 0}));
   for (const Join how : {Join::descriptor, Join::job}) {
@@ -303,5 +308,9 @@ TEST_CASE("descriptors: each use that a rule speaks of is one that init reports"
     CHECK(plan::needs_fact(boxed.plan.header(), {plan::Use::payload, 0}));
   }
   boxed.choice(Namespace::mnt).join = Join::host;
+  boxed.choice(Namespace::net).join = Join::fresh;  // a socket of another one may be passed
+  CHECK(plan::needs_fact(boxed.plan.header(), {plan::Use::payload, 0}));
+  boxed.choice(Namespace::net).join = Join::host;
   CHECK_FALSE(plan::needs_fact(boxed.plan.header(), {plan::Use::payload, 0}));
+  CHECK_FALSE(plan::needs_fact(boxed.plan.header(), {plan::Use::cwd, 0}));
 }

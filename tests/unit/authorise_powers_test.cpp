@@ -168,6 +168,68 @@ TEST_CASE("mounts: ids-of-the-job, a range that a mount shows ends where the job
   }
 }
 
+TEST_CASE("mounts: nodev-for-other-ids, and the list of devices holds for a bind") {
+  const auto bind = [](uint32_t flags) {
+    return [=](Judged& j) { j.mount(MountKind::bind, flags); };
+  };
+  const auto lent = [&](uint32_t flags, uint32_t plan::Identity::*which) {
+    return [=](Judged& j) {
+      j.rule.uids = j.rule.gids = {{kBob, kBob}};
+      j.plan->identity.*which = kBob;
+      j.mount(MountKind::bind, flags);
+    };
+  };
+  is_allowed("as oneself", bind(0));
+  is_refused("under a list",
+             [&](Judged& j) {
+               j.rule.devices.emplace();
+               bind(plan::kMountReadOnly | plan::kMountNoSuid)(j);
+             },
+             "mounts", "r/devices");
+  is_allowed("closed, under a list", [&](Judged& j) {
+    j.rule.devices.emplace();
+    bind(plan::kMountNoDev)(j);
+  });
+  for (const auto which : {&plan::Identity::ruid, &plan::Identity::euid, &plan::Identity::suid,
+                           &plan::Identity::rgid, &plan::Identity::egid, &plan::Identity::sgid}) {
+    is_refused("with an id that was lent", lent(0, which), "mounts", "nodev-for-other-ids");
+    is_allowed("closed, with an id that was lent", lent(plan::kMountNoDev, which));
+  }
+  is_allowed("who makes nodes", [&](Judged& j) {
+    lent(0, &plan::Identity::rgid)(j);
+    j.holds(CAP_MKNOD);
+  });
+}
+
+TEST_CASE("mounts: covers-need-mounts, and who rules the host is covered") {
+  const auto root = [](uint32_t plan::Identity::*which) {
+    return [=](Judged& j) {
+      j.rule.uids = {{0, 0}};
+      j.plan->identity.*which = 0;
+    };
+  };
+  const auto covered = [](const Spoil& spoil) {
+    Judged j;
+    spoil(j);
+    j.mount(MountKind::bind, plan::kMountNoDev);
+    CHECK(j.decide().kind == RefusalKind::none);
+    return (j.order().flags & plan::kCoverKernel) != 0;
+  };
+  CHECK_FALSE(covered([](Judged&) {}));
+  for (const auto which : {&plan::Identity::ruid, &plan::Identity::euid, &plan::Identity::suid}) {
+    is_refused("nothing to cover", root(which), "mounts", "covers-need-mounts");
+    CHECK(covered(root(which)));
+  }
+  // Who is another could run a set-uid program.
+  CHECK(covered([](Judged& j) { j.holds(CAP_SETUID).holds(CAP_SYS_ADMIN).plan->flags &= ~plan::kNoNewPrivs; }));
+  CHECK(covered([](Judged& j) {
+    j.rule.capabilities = 1;
+    j.plan->capabilities.set = 1;
+    j.plan->capabilities.bounding = 1;
+  }));
+  CHECK_FALSE(covered([](Judged& j) { j.rule.uids = {{0, 0}}; }));
+}
+
 TEST_CASE("mounts: own-uid and own-groups hold for both sides of what a mount shows") {
   const auto shows = [](plan::IdMap line, bool groups) {
     return [=](Judged& j) {
