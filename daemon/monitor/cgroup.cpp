@@ -1,15 +1,13 @@
 #include "cgroup.hpp"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <cstring>
-#include <filesystem>
 
+#include "cgroup_hold.hpp"
 #include "cgroup_tree.hpp"
 
 namespace cloister::monitor {
@@ -31,33 +29,38 @@ Cgroups::Cgroups(CgroupChoice choice) {
   }
 }
 
-// What a monitor left behind that was killed: its inits have ended with it.
-void Cgroups::sweep(const std::string& parent) {
-  std::error_code none;  // a directory that vanishes meanwhile is what we want
-  for (const auto& base : std::filesystem::directory_iterator(parent, none)) {
-    const std::string name = base.path().filename();
-    pid_t pid = 0;
-    if (!name.starts_with("cloister-")) continue;
-    std::from_chars(name.data() + 9, name.data() + name.size(), pid);
-    if (pid <= 0 || ::kill(pid, 0) == 0 || errno != ESRCH) continue;
-    for (const auto& job : std::filesystem::directory_iterator(base, none))
-      if (job.is_directory(none))
-        for (const char* leaf : {"/payload", "/init", ""})
-          ::rmdir((job.path().string() + leaf).c_str());
-    ::rmdir(base.path().c_str());
-  }
+Leaves Leaves::names() const {
+  Leaves names;
+  names.name = name;
+  names.below_caller = below_caller;
+  names.inode = inode;
+  return names;
+}
+
+// At the start, and again: one that was killed may have left processes that live on.
+void Cgroups::sweep() {
+  swept_ = std::chrono::steady_clock::now();
+  sweep_cgroups(mount_ + own_);
+  std::erase_if(left_, [this](const Left& left) { return remove(left.leaves); });
+}
+
+bool Cgroups::make_base() {
+  HeldCgroup base = make_held_cgroup(mount_ + own_, "cloister");
+  if (!base.directory) return false;
+  base_ = std::move(base.directory);
+  directory_ = base.path;
+  path_ = directory_.substr(mount_.size());
+  return true;
 }
 
 bool Cgroups::open_base(const std::string& mount, const std::string& own, int version) {
-  const std::string name = "/cloister-" + std::to_string(::getpid());
-  sweep(mount + own);
-  directory_ = mount + own + name;
-  if (::mkdir(directory_.c_str(), 0755) < 0) {
-    why_not_ = "cannot make " + directory_ + ": " + std::strerror(errno);
+  mount_ = mount;
+  own_ = own;
+  sweep();
+  if (!make_base()) {
+    why_not_ = "cannot make a cgroup below " + mount + own + ": " + std::strerror(errno);
     return false;
   }
-  base_ = open_at(AT_FDCWD, directory_, O_RDONLY | O_DIRECTORY);
-  path_ = own + name;
   version_ = version;
   why_not_.clear();
   // A tree in which we may make directories is not yet one into which we may
@@ -86,19 +89,29 @@ Cgroups::~Cgroups() {
 }
 
 Leaves Cgroups::make() {
-  if (spare_) return std::exchange(spare_, Leaves{});
-  return create();
+  Leaves spare = std::exchange(spare_, Leaves{});
+  return spare && there(spare) ? std::move(spare) : create();
+}
+
+bool Cgroups::there(const Leaves& leaves) const {
+  return ::faccessat(base_.borrow(), (leaves.name + "/payload").c_str(), F_OK, AT_EACCESS) == 0;
 }
 
 void Cgroups::prepare() {
-  if (version_ && !spare_) spare_ = create();
+  if (!version_) return;
+  if (!spare_) spare_ = create();
+  constexpr std::chrono::seconds kPause{10};
+  if (std::chrono::steady_clock::now() - swept_ >= kPause) sweep();
 }
 
 Leaves Cgroups::create() {
   Leaves leaves;
   const std::string name = "job-" + std::to_string(++next_);
   const std::string payload = name + "/payload";
-  if (::mkdirat(base_.borrow(), name.c_str(), 0755) < 0 ||
+  // Whoever removes empty cgroups by hand may have removed ours, with no job in it.
+  const auto make = [&] { return ::mkdirat(base_.borrow(), name.c_str(), 0755) == 0; };
+  const bool made = make() || ((errno == ENOENT || errno == ENODEV) && make_base() && make());
+  if (!made ||
       ::mkdirat(base_.borrow(), (name + "/init").c_str(), 0755) < 0 ||
       ::mkdirat(base_.borrow(), payload.c_str(), 0755) < 0) {
     const int error = errno;
@@ -119,7 +132,11 @@ Leaves Cgroups::create() {
 
 bool Cgroups::remove(const Leaves& leaves) {
   if (!leaves.below_caller.empty()) {
-    if (::rmdir(leaves.below_caller.c_str()) < 0 && errno != ENOENT) return false;
+    // The caller owns what it lies in: an empty one it may remove, and put another
+    // in its place, which is not ours.
+    struct stat now {};
+    const bool ours = ::stat(leaves.below_caller.c_str(), &now) == 0 && now.st_ino == leaves.inode;
+    if (ours && ::rmdir(leaves.below_caller.c_str()) < 0 && errno != ENOENT) return false;
     below_callers_.erase(leaves.below_caller);
   }
   return leaves.name.empty() || remove(leaves.name);
@@ -129,6 +146,10 @@ bool Cgroups::remove(const std::string& name) {
   for (const std::string& leaf : {name + "/payload", name + "/init", name})
     if (::unlinkat(base_.borrow(), leaf.c_str(), AT_REMOVEDIR) < 0 && errno != ENOENT) return false;
   return true;
+}
+
+void Cgroups::leave(Leaves leaves, std::shared_ptr<const void> until) {
+  left_.push_back({std::move(leaves), std::move(until)});
 }
 
 bool Cgroups::kill(const Leaves& leaves) {

@@ -7,8 +7,10 @@
 // A payload may be asked for below its caller's cgroup instead.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,7 +31,10 @@ struct Leaves {
   sys::UniqueFd tasks;     // through which the payload moves itself, where init cannot clone into it
   std::vector<sys::UniqueFd> hierarchies;  // v1 `tasks` files of its caller's, for the same
   std::string below_caller;  // directory of the payload's leaf; empty: BASE/NAME/payload
+  uint64_t inode = 0;        // of that directory
   explicit operator bool() const { return !name.empty(); }
+  // What removes them when nothing of theirs is open any more.
+  Leaves names() const;
 };
 
 class Cgroups {
@@ -54,26 +59,40 @@ class Cgroups {
   Leaves make_below(const std::string& cgroups);
   // True for the /proc/PID/cgroup of a payload of ours.
   bool is_job(std::string_view cgroups) const;
-  // Makes the spare pair; off the path of any request.
+  // True while nobody else has removed them.
+  bool there(const Leaves& leaves) const;
+  // Makes the spare pair, and now and then removes what services that were killed
+  // have left; off the path of any request.
   void prepare();
 
   // Removes the leaves of an ended job; false while the kernel still holds
   // them (EBUSY: a dying task): call again later.
   bool remove(const Leaves& leaves);
+  // They could not be removed for long: prepare() goes on trying, now and then.
+  // `until` is let go of when it has.
+  void leave(Leaves leaves, std::shared_ptr<const void> until);
   // SIGKILL to all in the payload's leaf.
   static bool kill(const Leaves& leaves);
 
  private:
+  struct Left {
+    Leaves leaves;
+    std::shared_ptr<const void> until;
+  };
   bool remove(const std::string& name);
   Leaves create();
-  static void sweep(const std::string& parent);
+  void sweep();
+  bool make_base();
   bool open_base(const std::string& mount, const std::string& own, int version);
 
   int version_ = 0;
   uint64_t next_ = 0;
-  sys::UniqueFd base_;
+  sys::UniqueFd base_;  // held, cgroup_hold.hpp
+  std::string mount_, own_;  // the tree, and the daemon's place in it
   std::string directory_, path_, why_not_ = "no cgroup file system is mounted";
   Leaves spare_;
+  std::vector<Left> left_;
+  std::chrono::steady_clock::time_point swept_{};
   std::map<std::string, std::string> below_callers_;  // directory: as /proc/PID/cgroup has it
 };
 

@@ -3,27 +3,15 @@
 // The payload only. Init stays below the service: a cgroup that the caller owns
 // may be frozen, and we wait for the exec of what we clone (CLONE_VFORK).
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 
 #include "cgroup.hpp"
+#include "cgroup_hold.hpp"
 #include "cgroup_tree.hpp"
 
 namespace cloister::monitor {
-namespace {
-
-// Nobody can have made it before us.
-std::string unguessable() {
-  uint64_t number = 0;
-  if (::getrandom(&number, sizeof number, 0) != sizeof number) return {};
-  return "job-" + std::to_string(::getpid()) + "-" + std::to_string(number);
-}
-
-}  // namespace
-
 Leaves Cgroups::make_below(const std::string& cgroups) {
   Leaves leaves = make();
   if (!leaves) return leaves;
@@ -32,18 +20,20 @@ Leaves Cgroups::make_below(const std::string& cgroups) {
     errno = error;
     return Leaves{};
   };
-  const std::string own = own_cgroups(), name = unguessable();
-  if (name.empty()) return give_up(EAGAIN);
+  const std::string own = own_cgroups();
   for (const CgroupTree& tree : cgroup_trees()) {
     const auto place = tree.place_of(cgroups);
     if (tree.version == 2) {
       if (!leaves.below_caller.empty()) continue;  // mounted twice
       if (!place) return give_up(ENOENT);
-      const std::string directory = tree.at + *place + "/cloister-" + name;
-      if (::mkdir(directory.c_str(), 0755) < 0) return give_up(errno);
-      leaves.below_caller = directory;
-      below_callers_[directory] = *place + "/cloister-" + name;
-      leaves.payload = open_at(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY);
+      sweep_cgroups(tree.at + *place);
+      HeldCgroup leaf = make_held_cgroup(tree.at + *place, "cloister-job");
+      struct stat made {};
+      if (!leaf.directory || ::fstat(leaf.directory.borrow(), &made) < 0) return give_up(errno);
+      leaves.below_caller = leaf.path;
+      leaves.inode = made.st_ino;
+      below_callers_[leaf.path] = leaf.path.substr(tree.at.size());
+      leaves.payload = std::move(leaf.directory);
       leaves.kill = open_at(leaves.payload.borrow(), "cgroup.kill", O_WRONLY);
       leaves.tasks = open_at(leaves.payload.borrow(), "cgroup.procs", O_WRONLY);
       if (!leaves.payload || !leaves.kill || !leaves.tasks) return give_up(errno);

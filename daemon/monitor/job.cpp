@@ -18,6 +18,7 @@
 #include "id_map.hpp"
 #include "orphans.hpp"
 #include "spawn.hpp"
+#include "sys/hex.hpp"
 #include "sys/rights.hpp"
 #include "sys/root.hpp"
 
@@ -399,21 +400,25 @@ void Job::reclaim() {
   control_.close(ignored);
   end_.close(ignored);
   record_.reset();
-  Leaves left;
-  left.name = leaves_.name;
-  left.below_caller = leaves_.below_caller;
-  leaves_ = std::move(left);
+  leaves_ = leaves_.names();
   // Of an init or a network process that was killed what it had is ours.
   const bool orphaned = (init_end_.code != CLD_EXITED || outbound()) && !end_orphans();
   if (orphaned || !shop_.cgroups.remove(leaves_)) {
-    // EBUSY: a task that is dying still counts for a moment.
-    deadline_.expires_after(std::chrono::milliseconds(20));
-    deadline_.async_wait([self = shared_from_this()](boost::system::error_code error) {
-      if (!error) self->reclaim();
-    });
-    return;
+    // EBUSY: a task that is dying still counts for a moment, and one that sleeps
+    // in the kernel for as long as it likes: nobody waits for that one.
+    constexpr int kTries = 8;
+    if (reclaims_ < kTries) {
+      deadline_.expires_after(std::chrono::milliseconds(20) * (1 << reclaims_++));
+      deadline_.async_wait([self = shared_from_this()](boost::system::error_code error) {
+        if (!error) self->reclaim();
+      });
+      return;
+    }
+    std::fprintf(stderr, "cloisterd: what job j-%s had is left: %s\n",
+                 sys::hex(state_.job).c_str(), std::strerror(orphaned ? EBUSY : errno));
+    shop_.cgroups.leave(std::move(leaves_), lease_);
   }
-  // No process of the job's is left, so its ids are free.
+  // No process of the job's is left, so its ids are free, unless its cgroup is left.
   lease_.reset();
   if (on_gone_) on_gone_(*this);
 }

@@ -150,6 +150,7 @@ class Job : public std::enable_shared_from_this<Job> {
   IdMaps scratch_ids_;       // whose files may be there
   pid_t init_ = 0;
   uint32_t facts_seen_ = 0;
+  int reclaims_ = 0;  // tries to remove the cgroup
   Reaped init_end_{};
   bool finishing_ = false;  // the payload has ended, not yet all that is to be gone with it
   bool removing_ = false, network_lost_ = false;

@@ -56,8 +56,8 @@ plan::Failure Slots::take(const Birth& birth, Slot& slot) {
     if (waiting_[i].init.pid <= 0) break;
     slot = std::exchange(waiting_[i], Slot());
     pollfd ended{slot.init.pidfd.borrow(), POLLIN, 0};
-    if (::poll(&ended, 1, 0) == 0) return {};
-    discard(slot);  // somebody ended it while it waited
+    if (::poll(&ended, 1, 0) == 0 && (!slot.leaves || cgroups_.there(slot.leaves))) return {};
+    discard(slot);  // somebody ended it while it waited, or removed its cgroup
   }
   return make(birth, slot);
 }

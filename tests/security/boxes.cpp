@@ -111,11 +111,8 @@ Held::~Held() {
 }
 
 void remove_cgroups_of(pid_t monitor) {
-  for (const std::string root : {"/sys/fs/cgroup/unified", "/sys/fs/cgroup"}) {
-    const std::string top = root + "/cloister-" + std::to_string(monitor);
-    if (access(top.c_str(), F_OK) == 0)
-      command({"find", top, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"});
-  }
+  for (const std::string& top : cgroups_of(monitor))
+    command({"find", top, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"});
 }
 
 namespace {

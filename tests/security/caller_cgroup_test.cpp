@@ -209,6 +209,40 @@ TEST_CASE("S16: a job in the cgroups of its caller in every hierarchy joins seve
   CHECK(report["cgroup"].size() >= trees.size());
 }
 
+TEST_CASE("S10: a caller that puts a busy cgroup in the place of its job's keeps nothing of ours") {
+  NEEDS_ROOT();
+  if (const auto reason = why_no_cgroups(); !reason.empty()) SKIP(reason);
+  World& world = World::get();
+  const std::string unified = tree_of("v2");
+  const CallerCgroup caller({unified});
+  Ruled ruled(Json::object());
+  Client client = caller.connect(ruled.service(), world.alice());
+  const Reply held =
+      client.call("Start", {{"request", with(world.probe_request({"hold"}), {{"cgroup", "caller"}})}});
+  REQUIRE(held.error == "");
+  std::string leaf;
+  for (const auto& entry : fs::directory_iterator(caller.directory(unified)))
+    if (entry.is_directory()) leaf = entry.path();
+  REQUIRE(!leaf.empty());
+  // The payload is moved out, which its owner may do, and the leaf replaced.
+  const pid_t payload = held.parameters["pid"].get<pid_t>();
+  write_proc(caller.directory(unified) + "/cgroup.procs", std::to_string(payload));
+  REQUIRE(eventually([&] { return rmdir(leaf.c_str()) == 0; }));
+  check(mkdir(leaf.c_str(), 0755), "mkdir");
+  {
+    const Standing busy([&] { write_proc(leaf + "/cgroup.procs", std::to_string(getpid())); });
+    const Reply stopped = client.call("Stop", {{"id", held.parameters["id"]}, {"timeout", "0s"}});
+    INFO(stopped.parameters.dump());
+    CHECK(stopped.error == "");
+    CHECK(stopped.parameters["verdict"].is_object());
+    CHECK(eventually([&] { return inits_of(ruled.service()).empty(); }));
+    // Nothing of the job is left to wait for.
+    CHECK(ruled.service().stop() == 0);
+    CHECK(access(leaf.c_str(), F_OK) == 0);
+  }
+  CHECK(eventually([&] { return rmdir(leaf.c_str()) == 0; }));
+}
+
 TEST_CASE("where jobs cannot be placed below the caller's cgroup, asking for it is refused") {
   NEEDS_ROOT();
   World& world = World::get();

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 namespace cloister::security_test {
@@ -130,6 +131,16 @@ std::vector<pid_t> inits_of(const Service& service) {
       out.push_back(pid);
     }
   }
+  return out;
+}
+
+std::vector<std::string> cgroups_of(pid_t service) {
+  std::vector<std::string> out;
+  std::error_code none;
+  for (const char* root : {"/sys/fs/cgroup/unified", "/sys/fs/cgroup", "/sys/fs/cgroup/pids"})
+    for (const auto& entry : std::filesystem::directory_iterator(root, none))
+      if (entry.path().filename().native().starts_with("cloister-" + std::to_string(service) + "-"))
+        out.push_back(entry.path());
   return out;
 }
 

@@ -38,6 +38,10 @@ std::vector<pid_t> fronts_of(const Service& service, uid_t user);
 // The inits of its jobs: children of the monitor that have a plan.
 std::vector<pid_t> inits_of(const Service& service);
 
+// Directories that a service with this pid has, or had, for its cgroups, in the
+// trees that tests can see.
+std::vector<std::string> cgroups_of(pid_t service);
+
 // How long it takes, in milliseconds.
 long milliseconds(const std::function<void()>& act);
 
