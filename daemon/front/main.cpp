@@ -7,9 +7,11 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <string>
 
@@ -94,20 +96,27 @@ int serve_client(request::Result<Profiles>& profiles, Confinement& confinement, 
     for (size_t i = 0; i < std::size(batch->tell.groups) && groups.size() < peer.group_count; ++i)
       groups.push_back(batch->tell.groups[i]);
   }
+  while (peer.refuse != 0 && hello->descriptors.size() < peer.connections) {
+    auto more = receive_tell(plan::kTellFd);
+    if (!more) return EX_OK;
+    std::move(more->descriptors.begin(), more->descriptors.end(),
+              std::back_inserter(hello->descriptors));
+  }
   if (!profiles) profiles = load_profiles();  // they may be right by now
   // From here: we are the client. The daemon's log is not the client's to write.
   if (!become(peer, groups)) fail("cannot become the client");
   if (::getppid() != nursery) return EX_OK;  // it ended before its end could end us
   for (int fd : {0, 1, 2})
     if (::dup2(null.borrow(), fd) < 0) fail("cannot let go of the log");
-  sys::UniqueFd connection = std::move(hello->descriptors.at(0));
-
   if (const auto word = refusal(peer, profiles)) {
-    // One word, if it can be said at once, and the end.
-    varlink::FrameWriter writer(varlink::to_text(*word), {});
-    (void)varlink::send(connection.borrow(), writer);
+    // One word, where it can be said at once, and the end.
+    for (size_t i = 0; i < peer.connections && i < hello->descriptors.size(); ++i) {
+      varlink::FrameWriter writer(varlink::to_text(*word), {});
+      (void)varlink::send(hello->descriptors[i].borrow(), writer);
+    }
     ::_exit(EX_OK);
   }
+  sys::UniqueFd connection = std::move(hello->descriptors.at(0));
   varlink::Connection::Socket socket(io, boost::asio::local::stream_protocol(), connection.take());
   Session session(io, std::move(socket), make_caller(peer, std::move(groups)), std::move(*profiles),
                   std::move(hello->descriptors.at(1)));

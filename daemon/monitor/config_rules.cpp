@@ -113,6 +113,10 @@ constexpr Member<Quota> kQuota[] = {
      [](auto& at, auto& value, Quota& quota) { quota.connections = count(at, value, 0); }},
     {"spawns_per_s",
      [](auto& at, auto& value, Quota& quota) { quota.spawns_per_s = count(at, value, 0); }},
+    {"request_bytes",
+     [](auto& at, auto& value, Quota& quota) {
+       quota.request_bytes = static_cast<uint64_t>(whole(at, value, 0, int64_t{1} << 40));
+     }},
     {"fds_in_flight",
      [](auto& at, auto& value, Quota& quota) { quota.fds_in_flight = count(at, value, 0); }},
 };

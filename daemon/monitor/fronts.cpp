@@ -24,16 +24,12 @@ namespace {
 namespace asio = boost::asio;
 using asio::posix::stream_descriptor;
 
-// A front that has let this many answers pile up is not reading them.
-constexpr size_t kMostQueued = 1024;
-constexpr int kAsksAtOnce = 16;  // then other connections have their turn
-
-sys::UniqueFd new_plan() {
-  constexpr unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-  int fd = ::memfd_create("cloister-plan", flags | MFD_NOEXEC_SEAL);
-  if (fd < 0 && errno == EINVAL) fd = ::memfd_create("cloister-plan", flags);
-  return sys::UniqueFd(fd);
-}
+// A front that has let this many answers pile up is not reading them. Beyond the
+// page of a list these are events: nothing is asked while an answer waits.
+constexpr size_t kMostQueued = 128;
+// Then other connections have their turn.
+constexpr int kAsksAtOnce = 16;
+constexpr std::chrono::milliseconds kAskTime{1};
 
 // That a descriptor was said to be ready proves nothing, see reap().
 bool has_ended(int pidfd) {
@@ -62,6 +58,13 @@ void put(const Misconfiguration& wrong, plan::Misconfigured& into) {
 }
 
 }  // namespace
+
+sys::UniqueFd new_plan() {
+  constexpr unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+  int fd = ::memfd_create("cloister-plan", flags | MFD_NOEXEC_SEAL);
+  if (fd < 0 && errno == EINVAL) fd = ::memfd_create("cloister-plan", flags);
+  return sys::UniqueFd(fd);
+}
 
 Front::Front(Fronts& owner, sys::UniqueFd pidfd, sys::UniqueFd asks, sys::UniqueFd tells)
     : owner_(owner),
@@ -104,6 +107,7 @@ void Front::flush() {
                         }
                         self->queue_.pop_front();
                       }
+                      if (std::exchange(self->paused_, false)) self->read_asks();
                     });
 }
 
@@ -115,7 +119,9 @@ void Front::read_asks() {
   asks_.async_wait(stream_descriptor::wait_read, [self = shared_from_this()](
                                                      boost::system::error_code error) {
     if (error || self->gone_) return;
-    for (int i = 0; i < kAsksAtOnce && !self->gone_; ++i) {
+    const auto end = std::chrono::steady_clock::now() + kAskTime;
+    for (int i = 0; i < kAsksAtOnce && !self->gone_ && self->queue_.empty(); ++i) {
+      if (i > 0 && std::chrono::steady_clock::now() > end) break;
       plan::Ask ask;
       const ssize_t size = ::read(self->asks_.native_handle(), &ask, sizeof ask);
       if (size < 0 && (errno == EAGAIN || errno == EINTR)) break;
@@ -123,7 +129,9 @@ void Front::read_asks() {
       if (size != sizeof ask) return self->gone();
       self->owner_.handlers_.ask(*self, ask);
     }
-    if (!self->gone_) self->read_asks();
+    if (self->gone_) return;
+    self->paused_ = !self->queue_.empty();  // until flush() has emptied it
+    if (!self->paused_) self->read_asks();
   });
 }
 
@@ -195,6 +203,7 @@ sys::UniqueFd Fronts::ask_nursery(int asks, int tells, bool& answers) {
 }
 
 std::shared_ptr<Front> Fronts::start() {
+  const auto begin = std::chrono::steady_clock::now();
   int asks[2], tells[2];
   if (::pipe2(asks, O_CLOEXEC) < 0) return {};
   sys::UniqueFd ask_read(asks[0]), ask_write(asks[1]);
@@ -214,18 +223,19 @@ std::shared_ptr<Front> Fronts::start() {
   auto front = std::make_shared<Front>(*this, std::move(pidfd), std::move(ask_read),
                                        std::move(tell_write));
   front->watch_end();
+  making_ = std::chrono::steady_clock::now() - begin;
   return front;
 }
 
-void Fronts::replenish() {
-  while (waiting_.size() < spares_) {
-    auto front = start();
-    if (!front) return;
-    waiting_.push_back(std::move(front));
-  }
+bool Fronts::replenish() {
+  if (waiting_.size() >= spares_) return false;
+  auto front = start();
+  if (!front) return false;
+  waiting_.push_back(std::move(front));
+  return waiting_.size() < spares_;
 }
 
-bool Fronts::assign(sys::UniqueFd connection, Peer peer, plan::Mode mode,
+bool Fronts::assign(std::vector<sys::UniqueFd> connections, Peer peer, plan::Mode mode,
                     const plan::Refusal& refuse, const Misconfiguration& wrong) {
   while (!waiting_.empty() && has_ended(waiting_.front()->end_.native_handle()))
     waiting_.pop_front();  // its end is on its way to us
@@ -243,13 +253,25 @@ bool Fronts::assign(sys::UniqueFd connection, Peer peer, plan::Mode mode,
   hello.peer.mode = static_cast<uint32_t>(mode);
   hello.peer.ids = peer.ids;
   hello.peer.refuse = static_cast<uint32_t>(refuse.kind);
+  hello.peer.connections = static_cast<uint32_t>(connections.size());
   hello.peer.limit = static_cast<uint32_t>(refuse.limit);
   hello.peer.in_use = static_cast<uint32_t>(refuse.requested);
   std::copy(std::begin(refuse.rule), std::end(refuse.rule), hello.peer.rule);
   if (refuse.kind == plan::RefusalKind::misconfigured) put(wrong, hello.peer.wrong);
   front->peer_ = std::move(peer);
   assigned_.insert(front);
-  front->tell(hello, {connection.borrow(), front->plan()});
+  front->connections_ = hello.peer.connections;
+  std::vector<int> borrowed;
+  for (const sys::UniqueFd& connection : connections) borrowed.push_back(connection.borrow());
+  if (refuse.kind == plan::RefusalKind::none) borrowed.push_back(front->plan());
+  size_t sent = 0;
+  const auto next = [&] {
+    sys::Rights rights;
+    for (const size_t end = std::min(borrowed.size(), sent + sys::kMaxRights); sent < end; ++sent)
+      rights.add(borrowed[sent]);
+    return rights;
+  };
+  front->tell(hello, next());
   const std::vector<gid_t>& groups = front->peer_.groups;
   for (size_t at = 0; at < groups.size();) {
     plan::Tell batch{};
@@ -258,6 +280,11 @@ bool Fronts::assign(sys::UniqueFd connection, Peer peer, plan::Mode mode,
     std::copy_n(groups.begin() + static_cast<std::ptrdiff_t>(at), count, batch.groups);
     front->tell(batch);
     at += count;
+  }
+  while (sent < borrowed.size()) {
+    plan::Tell more{};
+    more.kind = plan::TellKind::refused_too;
+    front->tell(more, next());
   }
   front->read_asks();
   return true;

@@ -7,6 +7,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -28,6 +29,8 @@ class Front : public std::enable_shared_from_this<Front> {
   Front(Fronts& owner, sys::UniqueFd pidfd, sys::UniqueFd asks, sys::UniqueFd tells);
 
   const Peer& peer() const { return peer_; }
+  // That it serves or refuses.
+  uint32_t connections() const { return connections_; }
   // The sealed-to-be memfd that the front fills next, made when it is first
   // wanted; borrowed. -1 when none can be made: it cannot be sent, and the front ends.
   int plan();
@@ -55,10 +58,14 @@ class Front : public std::enable_shared_from_this<Front> {
   boost::asio::posix::stream_descriptor asks_;   // pipe
   boost::asio::posix::stream_descriptor tells_;  // socket, we only write
   Peer peer_;
+  uint32_t connections_ = 0;
   sys::UniqueFd plan_;
   std::deque<Queued> queue_;
-  bool gone_ = false;
+  bool gone_ = false, paused_ = false;
 };
+
+// An empty memfd that can be sealed. Empty with errno when there can be none.
+sys::UniqueFd new_plan();
 
 class Fronts {
  public:
@@ -73,13 +80,16 @@ class Fronts {
   Fronts(boost::asio::io_context& io, sys::UniqueFd executable, unsigned spares, Handlers handlers);
 
   // Gives the connection, unread, to a front. `refuse.kind` not `none`: the front
-  // says so to the client and hangs up; `wrong` is what it says if that is
-  // `misconfigured`. False when no front can be had.
-  bool assign(sys::UniqueFd connection, Peer peer, plan::Mode mode, const plan::Refusal& refuse,
-              const Misconfiguration& wrong);
+  // says so to the client, to as many as there are, and hangs up; `wrong` is what it
+  // says if that is `misconfigured`. False when no front can be had.
+  bool assign(std::vector<sys::UniqueFd> connections, Peer peer, plan::Mode mode,
+              const plan::Refusal& refuse, const Misconfiguration& wrong);
 
-  // Starts spares until there are enough; call when nothing is urgent.
-  void replenish();
+  // Starts a spare, if there are too few; call when nothing is urgent. True: there
+  // still are.
+  bool replenish();
+  // For how long the last one to be made has kept us.
+  std::chrono::steady_clock::duration making() const { return making_; }
   void keep(unsigned spares) { spares_ = spares; }
   size_t assigned() const { return assigned_.size(); }
   // SIGKILL to all; `ended` is called when the last is reaped.
@@ -103,6 +113,7 @@ class Fronts {
   std::deque<std::shared_ptr<Front>> waiting_;
   std::set<std::shared_ptr<Front>> assigned_;
   std::function<void()> all_ended_;
+  std::chrono::steady_clock::duration making_{};
 };
 
 }  // namespace cloister::monitor

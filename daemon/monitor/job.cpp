@@ -59,8 +59,13 @@ MappedPlan::MappedPlan(MappedPlan&& other) noexcept
       block_(std::exchange(other.block_, nullptr)),
       bytes_(other.bytes_) {}
 
-MappedPlan::~MappedPlan() {
-  if (block_) ::munmap(block_, bytes_);
+MappedPlan::~MappedPlan() { take(); }
+
+void MappedPlan::rest() { ::madvise(block_, bytes_, MADV_DONTNEED); }
+
+sys::UniqueFd MappedPlan::take() {
+  if (block_) ::munmap(std::exchange(block_, nullptr), bytes_);
+  return std::move(memfd_);
 }
 
 Job::Job(Workshop& shop, const Peer& owner, MappedPlan plan, uint64_t serial)
@@ -374,6 +379,7 @@ void Job::finish() {
     acts_.intent = Cause::cloister;
     record.failure = failure_;
   }
+  shop_.slots.erase_record(std::to_array(state_.job));  // it is in our memory now
   deadline_.cancel();
   patience_.cancel();
   held_ = init_killed_ && !init_end_.ended;

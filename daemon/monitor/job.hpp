@@ -39,6 +39,10 @@ class MappedPlan {
 
   plan::View view() const { return plan::View(block_); }
   int borrow() const { return memfd_.borrow(); }
+  // Of the pages that are seen; they come back when they are looked at.
+  void rest();
+  // The memfd, mapped no more.
+  sys::UniqueFd take();
 
  private:
   sys::UniqueFd memfd_;
@@ -78,6 +82,8 @@ class Job : public std::enable_shared_from_this<Job> {
   const plan::JobState& state() const { return state_; }
   plan::View plan() const { return plan_.view(); }
   int plan_fd() const { return plan_.borrow(); }
+  // At its end: nothing asks for plan() after that.
+  sys::UniqueFd take_plan() { return plan_.take(); }
   // Its end has not been told; the process that it was may be gone.
   bool running() const { return state_.phase != plan::JobPhase::ended; }
   bool alive() const { return running() && !finishing_; }
@@ -90,9 +96,6 @@ class Job : public std::enable_shared_from_this<Job> {
   plan::JobPhase announced() const { return before_; }
   std::chrono::seconds ended_boottime() const { return ended_boottime_; }
   void timed(uint64_t authorise_us, uint64_t slot_us);
-  void erase_record() { shop_.slots.erase_record(std::to_array(state_.job)); }
-  bool waited = false;         // a wait without WNOWAIT has taken the ending,
-  bool change_waited = true;   // and the last stop or continue, waitid(2)
 
   // False when the payload is not there to be signalled (any more, or yet), or
   // too many signals wait for init already.

@@ -52,20 +52,6 @@ std::array<uint8_t, 16> id_of(const uint8_t (&id)[16]) {
   return key;
 }
 
-// `wanted` comes from a front: it may lack its NUL.
-bool equal(plan::View plan, plan::Text text, const char (&wanted)[plan::kMaxName + 8]) {
-  const size_t length = ::strnlen(wanted, sizeof wanted);
-  return text.length == length && std::memcmp(plan.c_str(text), wanted, length) == 0;
-}
-
-bool tagged(plan::View plan, const Ask& ask) {
-  for (uint32_t i = 0; i < plan->tags.count; ++i) {
-    const plan::Tag& tag = plan.at(plan->tags, i);
-    if (equal(plan, tag.key, ask.tag_key) && equal(plan, tag.value, ask.tag_value)) return true;
-  }
-  return false;
-}
-
 uint64_t microseconds_since(std::chrono::steady_clock::time_point start) {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
                                    std::chrono::steady_clock::now() - start)
@@ -73,6 +59,10 @@ uint64_t microseconds_since(std::chrono::steady_clock::time_point start) {
 }
 
 }  // namespace
+
+// A front serves one call after the other, so an honest one has one wait at a time.
+constexpr uint32_t kMostWaitsOfAFront = 16;
+constexpr uint32_t kMostSetWaits = 1024;  // of a user: by tag, by group, for any
 
 // How many ended jobs of one user. Each holds a descriptor of ours, its Plan: no
 // user gets more than an eighth of them.
@@ -86,38 +76,37 @@ Jobs::Jobs(Workshop& shop, const Config& config, Quotas& quotas, Audit& audit)
     : shop_(shop), config_(config), quotas_(quotas), audit_(audit), expiry_(shop.io),
       refill_(shop.io) {}
 
-bool Jobs::may_see(const Peer& peer, const Job& job) {
-  return peer.uid == job.state().owner || peer.holds(CAP_KILL);
+bool Jobs::may_see(const Peer& peer, const plan::JobState& job) {
+  return peer.uid == job.owner || peer.holds(CAP_KILL);
 }
 
 Jobs::Entry* Jobs::find(const uint8_t (&id)[16], const Peer& peer) {
   const auto found = table_.find(id_of(id));
   if (found == table_.end() || found->second.removed) return nullptr;
-  return may_see(peer, *found->second.job) ? &found->second : nullptr;
+  return may_see(peer, found->second.state()) ? &found->second : nullptr;
 }
 
 Joinable Jobs::joinable(const uint8_t (&id)[16], const Peer& peer) {
   const Entry* entry = find(id, peer);
   // Of one that is not alive the number may be another process's by now.
-  if (!entry || !entry->job->alive() || entry->job->state().phase == JobPhase::preparing) return {};
+  if (!entry || !entry->job || !entry->job->alive() ||
+      entry->state().phase == JobPhase::preparing)
+    return {};
   uint32_t fresh = 0;
   for (uint32_t i = 0; i < plan::kNamespaces; ++i)
     fresh |= uint32_t{entry->job->plan()->namespaces[i].join == plan::Join::fresh} << i;
-  return {entry->job->init(), entry->job->state().pid, fresh,
+  return {entry->job->init(), entry->state().pid, fresh,
           (entry->job->plan()->flags & plan::kOutbound) != 0};
 }
 
-Jobs::Entry* Jobs::known_key(const Peer& peer, plan::View plan) {
-  if (plan->idempotency_key.length == 0) return nullptr;
-  for (auto& [id, entry] : table_) {
-    const plan::View other = entry.job->plan();
-    if (!entry.removed && entry.job->state().owner == peer.uid &&
-        other->idempotency_key.length == plan->idempotency_key.length &&
-        std::memcmp(other.c_str(other->idempotency_key), plan.c_str(plan->idempotency_key),
-                    plan->idempotency_key.length) == 0)
-      return &entry;
-  }
-  return nullptr;
+Jobs::Entry* Jobs::known_key(const Peer& peer, const Labels& labels) {
+  if (labels.key == 0) return nullptr;
+  const auto owner = owners_.find(peer.uid);
+  if (owner == owners_.end()) return nullptr;
+  const auto known = owner->second.keys.find(labels.key);
+  if (known == owner->second.keys.end()) return nullptr;
+  Entry& entry = table_.at(known->second);
+  return entry.removed ? nullptr : &entry;
 }
 
 void Jobs::submit(Front& front, const Ask& ask) {
@@ -132,14 +121,14 @@ void Jobs::submit(Front& front, const Ask& ask) {
   }
   if (shutting_down_) return refuse(front, ask, RefusalKind::shutting_down);
   const plan::View view = plan.view();
-  if (Entry* known = known_key(peer, view); known && view->method != plan::Method::plan_only) {
-    Job& job = *known->job;
-    if (job.plan()->request_digest != view->request_digest)
+  const Labels labels(view);
+  if (Entry* known = known_key(peer, labels); known && view->method != plan::Method::plan_only) {
+    if (known->labels.digest != labels.digest)
       return refuse(front, ask, RefusalKind::key_reused, "idempotency_key");
     Tell tell = make_tell(TellKind::accepted, ask.sequence);
-    tell.state = job.state();
+    tell.state = known->state();
     front.tell(tell, {front.plan()});
-    return subscribe(front, ask, job);
+    return subscribe(front, ask, *known);
   }
   const Setting setting{config_.policy, shop_.mode, [this](const auto& id, const Peer& asking) {
                           return joinable(id, asking);
@@ -162,6 +151,13 @@ void Jobs::submit(Front& front, const Ask& ask) {
     return refuse_submit(front, ask, view, busy);
   }
 
+  const uint32_t bytes = bytes_of_plan(ask.plan_bytes);
+  Owner& owner = owners_[peer.uid];
+  if (!make_room(owner, bytes, rule.quota.request_bytes))
+    return refuse_submit(front, ask, view,
+                         refusal(RefusalKind::busy, "", rule.member("quota.request_bytes"),
+                                 rule.quota.request_bytes, owner.bytes, rule.name));
+
   auto job = std::make_shared<Job>(shop_, peer, std::move(plan), ++serial_);
   const uint64_t authorised_us = microseconds_since(start);
   sys::UniqueFd passed;
@@ -176,15 +172,23 @@ void Jobs::submit(Front& front, const Ask& ask) {
                [this](Job& of, const Refusal& refusal) { on_refused(of, refusal); },
                [this](Job& of) { on_gone(of); });
   const Id id = id_of(job->state().job);
-  table_[id] = {job, &front};
+  const auto [added, fresh] = table_.try_emplace(id, Entry{job, nullptr, labels});
+  Entry& entry = added->second;
+  entry.front = &front;
+  entry.bytes = bytes;
+  askers_[&front].jobs.insert(id);
   order_[job->state().serial] = id;
+  owner.jobs[job->state().serial] = id;
+  owner.bytes += bytes;
+  if (labels.key != 0) owner.keys[labels.key] = id;
+  ++living_, ++running_;
   quotas_.begin(peer.uid, job->plan()->descriptors.count);
   audit_.accepted(job->state(), job->plan(), rule);
 
   Tell tell = make_tell(TellKind::accepted, ask.sequence);
   tell.state = job->state();
   front.tell(tell, {front.plan(), passed.borrow()});
-  subscribe(front, ask, *job);
+  subscribe(front, ask, entry);
 }
 
 // A user's service has no ids to give away.
@@ -202,97 +206,138 @@ void Jobs::refuse_submit(Front& front, const Ask& ask, plan::View plan, const Re
 
 // The submitter hears the end; one that streams hears everything, from where
 // the job is now.
-void Jobs::subscribe(Front& front, const Ask& ask, Job& job) {
+void Jobs::subscribe(Front& front, const Ask& ask, Entry& entry) {
   const bool streams = (ask.options & WSTOPPED) != 0;
-  if (!job.running() || (streams && job.state().phase != JobPhase::preparing))
-    tell_event(front, ask.sequence, job, job.state().phase);
-  if (!job.running()) return;
-  Waiter waiter{front.weak_from_this(), ask, true};
-  std::copy(std::begin(job.state().job), std::end(job.state().job), waiter.ask.job);
-  waiter.ask.select = plan::Select::id;
-  waiters_.push_back(std::move(waiter));
+  const JobPhase phase = entry.state().phase;
+  if (!entry.running() || (streams && phase != JobPhase::preparing))
+    tell_event(front, ask.sequence, entry, phase);
+  if (entry.running()) add_waiter(entry, {&front, ask.sequence, ask.options, true});
 }
 
-void Jobs::tell_event(Front& front, uint32_t sequence, Job& job, JobPhase event) {
+void Jobs::tell_event(Front& front, uint32_t sequence, const Entry& entry, JobPhase event) {
   Tell tell = make_tell(TellKind::event, sequence);
-  tell.state = job.state();
+  tell.state = entry.state();
   tell.state.event = event;
-  front.tell(tell, {job.plan_fd()});
+  front.tell(tell, {entry.plan_fd()});
 }
 
-bool Jobs::selects(const Ask& ask, const Peer& peer, const Job& job) const {
-  if (ask.select == plan::Select::id)
-    return id_of(ask.job) == id_of(job.state().job) && may_see(peer, job);
-  // Without a name, a wait is for one's own.
-  if (job.state().owner != peer.uid) return false;
+// Without a name, a wait is for one's own.
+bool Jobs::selects(const Ask& ask, const Entry& entry) {
   switch (ask.select) {
-    case plan::Select::tag: return tagged(job.plan(), ask);
+    case plan::Select::tag: return entry.labels.tagged(ask);
     // Init leads a session; the payload leads a group of its own in it.
-    case plan::Select::pgid: return job.state().pid != 0 && job.state().pid == ask.pgid;
+    case plan::Select::pgid: return entry.state().pid != 0 && entry.state().pid == ask.pgid;
     default: return true;
   }
 }
 
 void Jobs::wait(Front& front, const Ask& ask) {
   bool any = false;
-  for (const auto& [serial, id] : order_) {
-    const Entry& entry = table_.at(id);
-    Job& job = *entry.job;
-    if (entry.removed || !selects(ask, front.peer(), job)) continue;
-    // Like waitid(2): a set is waited through one by one; a named job can be
-    // asked about as often as one likes.
-    if (job.waited && ask.select != plan::Select::id) continue;
+  // Whether that is the answer.
+  const auto answers = [&](Entry& entry) {
     any = true;
-    const JobPhase phase = job.state().phase;
+    const JobPhase phase = entry.state().phase;
     const uint32_t change = phase == JobPhase::stopped ? WSTOPPED : WCONTINUED;
     const bool ended = phase == JobPhase::ended;
-    if (ended ? ask.options & WEXITED : !job.change_waited && (ask.options & change)) {
-      if (!(ask.options & WNOWAIT)) (ended ? job.waited : job.change_waited) = true;
-      return tell_event(front, ask.sequence, job, phase);
+    if (!(ended ? ask.options & WEXITED : !entry.change_waited && (ask.options & change)))
+      return false;
+    if (!(ask.options & WNOWAIT)) (ended ? entry.waited : entry.change_waited) = true;
+    tell_event(front, ask.sequence, entry, phase);
+    return true;
+  };
+  Entry* named = nullptr;
+  Owner& owner = owners_[front.peer().uid];
+  if (ask.select == plan::Select::id) {
+    // A named job can be asked about as often as one likes.
+    named = find(ask.job, front.peer());
+    if (named && answers(*named)) return;
+  } else {
+    // Like waitid(2): a set is waited through one by one.
+    for (const auto& [serial, id] : owner.jobs) {
+      Entry& entry = table_.at(id);
+      if (!entry.removed && !entry.waited && selects(ask, entry) && answers(entry)) return;
     }
   }
   if (!any) return refuse(front, ask, RefusalKind::no_such_job);
   if (ask.options & WNOHANG) return done(front, ask);
-  waiters_.push_back({front.weak_from_this(), ask, false});
+  Asker& asker = askers_[&front];
+  if (asker.asked >= kMostWaitsOfAFront)
+    return refuse(front, ask, refusal(RefusalKind::busy, "", "waits-of-a-connection",
+                                      kMostWaitsOfAFront, asker.asked));
+  // Named ones lie with their job; these are looked through at each event of the user's.
+  if (!named && owner.waiters.size() >= kMostSetWaits)
+    return refuse(front, ask, refusal(RefusalKind::busy, "", "waits-of-a-user", kMostSetWaits,
+                                      owner.waiters.size()));
+  ++asker.asked;
+  const Waiter waiter{&front, ask.sequence, ask.options, false};
+  if (named) return add_waiter(*named, waiter);
+  owner.waiters.push_back({waiter, ask});
+}
+
+void Jobs::add_waiter(Entry& entry, const Waiter& waiter) {
+  entry.waiters.push_back(waiter);
+  askers_[waiter.front].waits.insert(id_of(entry.state().job));
+}
+
+// It is out of its list already.
+void Jobs::let_go(const Waiter& waiter, const Entry* named) {
+  Asker& asker = askers_[waiter.front];
+  if (named) asker.waits.erase(asker.waits.find(id_of(named->state().job)));
+  if (!waiter.submitter) --asker.asked;
+}
+
+bool Jobs::hear(Entry& entry, const Waiter& waiter, JobPhase event, bool continued) {
+  const uint32_t options = waiter.options;
+  const bool streams = waiter.submitter && (options & WSTOPPED);
+  const bool wanted = streams || (event == JobPhase::ended && (options & WEXITED)) ||
+                      (event == JobPhase::stopped && (options & WSTOPPED)) ||
+                      (continued && (options & WCONTINUED));
+  if (!wanted) return false;
+  if (!waiter.submitter && !(options & WNOWAIT))
+    (event == JobPhase::ended ? entry.waited : entry.change_waited) = true;
+  tell_event(*waiter.front, waiter.sequence, entry, event);
+  // Start is answered by the first that it hears.
+  return !waiter.submitter || event == JobPhase::ended ||
+         entry.job->plan()->method == plan::Method::start;
 }
 
 void Jobs::on_event(Job& job) {
+  const Id id = id_of(job.state().job);
+  Entry& entry = table_.at(id);
+  const uid_t user = job.state().owner;
+  Owner& owner = owners_[user];
   const JobPhase event = job.state().event;
   const bool continued = event == JobPhase::running && job.announced() == JobPhase::stopped;
-  if (continued || event == JobPhase::stopped) job.change_waited = false;
-  for (auto waiter = waiters_.begin(); waiter != waiters_.end();) {
+  if (continued || event == JobPhase::stopped) entry.change_waited = false;
+  for (auto waiter = entry.waiters.begin(); waiter != entry.waiters.end();) {
     const auto current = waiter++;
-    const std::shared_ptr<Front> front = current->front.lock();
-    if (!front || !selects(current->ask, front->peer(), job)) continue;
-    const uint32_t options = current->ask.options;
-    const bool submitter = current->every_event && (options & WSTOPPED);
-    const bool wanted = submitter || (event == JobPhase::ended && (options & WEXITED)) ||
-                        (event == JobPhase::stopped && (options & WSTOPPED)) ||
-                        (continued && (options & WCONTINUED));
-    if (!wanted) continue;
-    if (!current->every_event && !(options & WNOWAIT))
-      (event == JobPhase::ended ? job.waited : job.change_waited) = true;
-    tell_event(*front, current->ask.sequence, job, event);
-    if (!current->every_event || event == JobPhase::ended) waiters_.erase(current);
+    if (!hear(entry, *current, event, continued)) continue;
+    const Waiter heard = *current;
+    entry.waiters.erase(current);
+    let_go(heard, &entry);
   }
-  const uid_t owner = job.state().owner;
+  for (auto waiter = owner.waiters.begin(); waiter != owner.waiters.end();) {
+    const auto current = waiter++;
+    if (!selects(current->ask, entry) || !hear(entry, *current, event, continued)) continue;
+    const Waiter heard = *current;
+    owner.waiters.erase(current);
+    let_go(heard, nullptr);
+  }
   if (job.announced() == JobPhase::preparing) {
-    quotas_.arrived(owner, job.plan()->descriptors.count);
+    quotas_.arrived(user, job.plan()->descriptors.count);
     // Not at once: the end of a job that is short would wait until we are done.
     replenish_in(std::chrono::milliseconds(3));
   }
   if (event != JobPhase::ended) return;
   replenish_in(std::chrono::milliseconds(0));  // after what is told now
   audit_.ended(job.state(), job.plan(), *job.rule());
-  if (!job.held()) quotas_.end(owner);  // else it still costs us, and the user keeps it so
-  ++kept_[owner];
-  const uint32_t most = bounded_by_descriptors(config_.kept_per_uid);
-  for (auto oldest = order_.begin(); kept_[owner] > most && oldest != order_.end();) {
-    const Id id = (oldest++)->second;
-    const Job& other = *table_.at(id).job;
-    if (other.state().owner == owner && !other.running() && &other != &job) forget(id);
-  }
+  if (!job.held()) quotas_.end(user);  // else it still costs us, and the user keeps it so
+  entry.among = &owner.whole;
+  entry.place = owner.whole.insert(owner.whole.end(), id);
+  while (owner.kept() > bounded_by_descriptors(config_.kept_per_uid))
+    forget(owner.cut.empty() ? owner.whole.front() : owner.cut.front());
   expire();
+  --running_;
   end_if_idle();
 }
 
@@ -312,37 +357,34 @@ void Jobs::replenish_in(std::chrono::milliseconds delay) {
 
 void Jobs::on_refused(Job& job, const Refusal& refusal) {
   audit_.refused(job.state().owner, job.plan(), refusal, &job.state());
-  for (auto waiter = waiters_.begin(); waiter != waiters_.end();) {
+  Entry& entry = table_.at(id_of(job.state().job));
+  for (auto waiter = entry.waiters.begin(); waiter != entry.waiters.end();) {
     const auto current = waiter++;
-    const std::shared_ptr<Front> front = current->front.lock();
-    if (!front || !current->every_event || id_of(current->ask.job) != id_of(job.state().job))
-      continue;
-    Tell tell = make_tell(TellKind::refused, current->ask.sequence);
+    if (!current->submitter) continue;
+    Tell tell = make_tell(TellKind::refused, current->sequence);
     tell.refusal = refusal;
-    front->tell(tell);
-    waiters_.erase(current);
+    current->front->tell(tell);
+    const Waiter told = *current;
+    entry.waiters.erase(current);
+    let_go(told, &entry);
   }
 }
 
 void Jobs::on_gone(Job& job) {
-  if (const auto entry = table_.find(id_of(job.state().job)); entry != table_.end()) {
-    entry->second.gone = true;
-    if (job.held()) quotas_.end(job.state().owner);
-    if (entry->second.removed) forget(entry->first);
-  }
-  if (shutting_down_) job.erase_record();
+  const Id id = id_of(job.state().job);
+  Entry& entry = table_.at(id);
+  if (job.held()) quotas_.end(job.state().owner);
+  entry.kept = std::make_unique<Kept>(job);
+  entry.job.reset();  // whoever calls us holds it
+  if (entry.removed) forget(id);
+  --living_;
   end_if_idle();
 }
 
 void Jobs::end_if_idle() {
   if (!shutting_down_ || !idle_) return;
-  bool running = false, gone = true;
-  for (const auto& [id, entry] : table_) {
-    running |= entry.job->running();
-    gone &= entry.gone;
-  }
-  if (gone) return std::exchange(idle_, nullptr)();
-  if (running) return;
+  if (living_ == 0) return std::exchange(idle_, nullptr)();
+  if (running_ > 0) return;
   // All is told. What is dead and cannot be reaped (ptrace(2)) keeps nobody.
   refill_.expires_after(std::chrono::seconds(1));
   refill_.async_wait([this](boost::system::error_code error) {
@@ -350,19 +392,49 @@ void Jobs::end_if_idle() {
   });
 }
 
+// Until that many bytes more fit below the owner's bound: the oldest of its ended
+// jobs give up their requests, then the oldest are forgotten. 0: no bound.
+bool Jobs::make_room(Owner& owner, uint64_t bytes, uint64_t most) {
+  if (most == 0) return true;
+  for (auto next = owner.whole.begin(); owner.bytes + bytes > most && next != owner.whole.end();) {
+    const auto current = next++;
+    Entry& entry = table_.at(*current);
+    if (!entry.kept) continue;  // its init is being reaped
+    const uint32_t left = entry.kept->cut(entry.bytes);
+    owner.bytes -= entry.bytes - left;
+    entry.bytes = left;
+    owner.cut.splice(owner.cut.end(), owner.whole, current);
+    entry.among = &owner.cut;
+  }
+  while (owner.bytes + bytes > most && !owner.cut.empty()) forget(owner.cut.front());
+  return owner.bytes + bytes <= most;
+}
+
 // A job is forgotten when its verdict is not wanted any more and its init is
-// reaped; the record file goes with it.
-void Jobs::forget(const Id& id) {
+// reaped.
+void Jobs::forget(const Id& wanted) {
+  const Id id = wanted;  // it may lie in a list of ours
   const auto found = table_.find(id);
   if (found == table_.end()) return;
-  if (!found->second.gone) {
-    found->second.removed = true;
-    return;
+  Entry& entry = found->second;
+  if (entry.among) std::exchange(entry.among, nullptr)->erase(entry.place);
+  entry.removed = true;
+  if (!entry.kept) return;
+  const plan::JobState& state = entry.state();
+  Owner& owner = owners_[state.owner];
+  for (const Waiter& waiter : entry.waiters) {
+    Tell tell = make_tell(TellKind::refused, waiter.sequence);
+    tell.refusal = refusal(RefusalKind::no_such_job, "", "");
+    waiter.front->tell(tell);
+    let_go(waiter, &entry);
   }
-  const plan::JobState state = found->second.job->state();
-  found->second.job->erase_record();
+  if (entry.front) askers_[entry.front].jobs.erase(id);
+  if (const auto key = owner.keys.find(entry.labels.key);
+      key != owner.keys.end() && key->second == id)
+    owner.keys.erase(key);
+  owner.bytes -= entry.bytes;
+  owner.jobs.erase(state.serial);
   order_.erase(state.serial);
-  --kept_[state.owner];
   table_.erase(found);
 }
 
@@ -370,18 +442,19 @@ void Jobs::expire() {
   if (std::exchange(expiry_armed_, true)) return;
   timespec now{};
   ::clock_gettime(CLOCK_BOOTTIME, &now);
-  const auto keep = config_.keep;
   std::optional<std::chrono::seconds> next;
-  std::vector<Id> old;
-  for (const auto& [id, entry] : table_) {
-    if (entry.job->running()) continue;
-    const auto left = keep - (std::chrono::seconds(now.tv_sec) - entry.job->ended_boottime());
-    if (left.count() <= 0)
-      old.push_back(id);
-    else if (!next || left < *next)
-      next = left;
-  }
-  for (const Id& id : old) forget(id);
+  // Those that ended first come first.
+  for (auto& [user, owner] : owners_)
+    for (std::list<Id>* among : {&owner.cut, &owner.whole})
+      while (!among->empty()) {
+        const Entry& oldest = table_.at(among->front());
+        const auto left = config_.keep - (std::chrono::seconds(now.tv_sec) - oldest.ended());
+        if (left.count() > 0) {
+          next = std::min(left, next.value_or(left));
+          break;
+        }
+        forget(among->front());
+      }
   if (!next) {
     expiry_armed_ = false;
     return;
@@ -399,8 +472,8 @@ void Jobs::signal(Front& front, const Ask& ask) {
   const bool known = ask.signal >= 1 && ask.signal <= 64 && ask.scope < plan::Scope::count_;
   if (!known) return refuse(front, ask, RefusalKind::invalid, "signal");
   // An ended job takes signals as kill(2) takes one for a zombie: nothing happens.
-  if (entry->job->running() && !entry->job->signal(ask.signal, ask.scope, front.peer().uid)) {
-    const bool preparing = entry->job->state().phase == JobPhase::preparing;
+  if (entry->running() && !entry->job->signal(ask.signal, ask.scope, front.peer().uid)) {
+    const bool preparing = entry->state().phase == JobPhase::preparing;
     if (ask.signal == SIGKILL || (ask.signal == SIGTERM && preparing))
       entry->job->kill(Cause::canceled, front.peer().uid);
     else
@@ -412,10 +485,12 @@ void Jobs::signal(Front& front, const Ask& ask) {
 void Jobs::stop(Front& front, const Ask& ask) {
   Entry* entry = find(ask.job, front.peer());
   if (!entry) return refuse(front, ask, RefusalKind::no_such_job);
-  const uint64_t timeout =
-      std::min(ask.timeout_ms == UINT64_MAX ? entry->job->plan()->stop_timeout_ms : ask.timeout_ms,
-               plan::kMaxTimeoutMs);
-  entry->job->stop(Cause::canceled, front.peer().uid, std::chrono::milliseconds(timeout));
+  if (entry->running()) {
+    const uint64_t timeout = std::min(
+        ask.timeout_ms == UINT64_MAX ? entry->job->plan()->stop_timeout_ms : ask.timeout_ms,
+        plan::kMaxTimeoutMs);
+    entry->job->stop(Cause::canceled, front.peer().uid, std::chrono::milliseconds(timeout));
+  }
   Ask wait = ask;
   wait.select = plan::Select::id;
   wait.options = WEXITED | WNOWAIT;
@@ -423,32 +498,32 @@ void Jobs::stop(Front& front, const Ask& ask) {
 }
 
 void Jobs::list(Front& front, const Ask& ask) {
+  const bool all = front.peer().holds(CAP_KILL);
+  const std::map<uint64_t, Id>& jobs = all ? order_ : owners_[front.peer().uid].jobs;
   uint32_t rows = 0;
-  for (auto row = order_.upper_bound(ask.after); row != order_.end(); ++row) {
+  for (auto row = jobs.upper_bound(ask.after); row != jobs.end(); ++row) {
     const Entry& entry = table_.at(row->second);
-    const Job& job = *entry.job;
-    if (entry.removed || !may_see(front.peer(), job)) continue;
-    if (ask.select == plan::Select::tag && !tagged(job.plan(), ask)) continue;
+    if (entry.removed || (ask.select == plan::Select::tag && !entry.labels.tagged(ask))) continue;
     Tell tell = make_tell(TellKind::row, ask.sequence);
-    tell.state = job.state();
-    front.tell(tell, {job.plan_fd()});
+    tell.state = entry.state();
+    front.tell(tell, {entry.plan_fd()});
     if (++rows == plan::kRowsPerPage) break;
   }
   done(front, ask);
 }
 
 void Jobs::inspect(Front& front, const Ask& ask) {
-  Entry* entry = find(ask.job, front.peer());
+  const Entry* entry = find(ask.job, front.peer());
   if (!entry) return refuse(front, ask, RefusalKind::no_such_job);
   Tell tell = make_tell(TellKind::row, ask.sequence);
-  tell.state = entry->job->state();
-  front.tell(tell, {entry->job->plan_fd()});
+  tell.state = entry->state();
+  front.tell(tell, {entry->plan_fd()});
 }
 
 void Jobs::remove(Front& front, const Ask& ask) {
-  Entry* entry = find(ask.job, front.peer());
+  const Entry* entry = find(ask.job, front.peer());
   if (!entry) return refuse(front, ask, RefusalKind::no_such_job);
-  if (entry->job->running()) return refuse(front, ask, RefusalKind::busy, "running");
+  if (entry->running()) return refuse(front, ask, RefusalKind::busy, "running");
   forget(id_of(ask.job));
   done(front, ask);
 }
@@ -463,37 +538,52 @@ void Jobs::describe(Front& front, const Ask& ask) {
   const Quota& quota = rule->quota;
   rule->name.copy(tell.host.policy, sizeof tell.host.policy - 1);
   tell.host.jobs_running = quotas_.jobs(front.peer().uid);
-  tell.host.jobs_kept = kept_[front.peer().uid];
+  const Owner& owner = owners_[front.peer().uid];
+  tell.host.jobs_kept = owner.kept();
+  tell.host.jobs_kept_limit = bounded_by_descriptors(config_.kept_per_uid);
+  tell.host.waits_limit = kMostSetWaits;
+  tell.host.request_bytes = owner.bytes;
+  tell.host.request_bytes_limit = quota.request_bytes;
   tell.host.jobs_limit = quota.jobs;
   tell.host.connections_limit = quota.connections;
   front.tell(tell);
 }
 
 void Jobs::disconnected(Front& front) {
-  std::erase_if(waiters_, [&](const Waiter& waiter) { return waiter.front.lock().get() == &front; });
-  for (auto& [id, entry] : table_) {
-    if (entry.front != &front) continue;
-    entry.front = nullptr;
-    if (!entry.job->running()) continue;
-    const plan::Header& plan = entry.job->plan().header();
-    const auto timeout = std::chrono::milliseconds(plan.stop_timeout_ms);
-    switch (plan.on_disconnect) {
-      case plan::OnDisconnect::kill: entry.job->kill(Cause::disconnected, front.peer().uid); break;
-      case plan::OnDisconnect::stop:
-        entry.job->stop(Cause::disconnected, front.peer().uid, timeout);
-        break;
-      default: break;
-    }
+  const uid_t user = front.peer().uid;
+  if (const auto found = askers_.find(&front); found != askers_.end()) {
+    const Asker asker = std::move(found->second);
+    askers_.erase(found);
+    const auto of_front = [&](const Waiter& waiter) { return waiter.front == &front; };
+    for (const Id& id : asker.waits)
+      if (const auto entry = table_.find(id); entry != table_.end())
+        std::erase_if(entry->second.waiters, of_front);
+    std::erase_if(owners_[user].waiters, of_front);
+    for (const Id& id : asker.jobs) detach(table_.at(id), user);
+  }
+  const auto owner = owners_.find(user);
+  if (owner != owners_.end() && owner->second.jobs.empty() && owner->second.waiters.empty())
+    owners_.erase(owner);
+}
+
+void Jobs::detach(Entry& entry, uid_t by) {
+  entry.front = nullptr;
+  if (!entry.running()) return;
+  const plan::Header& plan = entry.job->plan().header();
+  switch (plan.on_disconnect) {
+    case plan::OnDisconnect::kill: entry.job->kill(Cause::disconnected, by); break;
+    case plan::OnDisconnect::stop:
+      entry.job->stop(Cause::disconnected, by, std::chrono::milliseconds(plan.stop_timeout_ms));
+      break;
+    default: break;
   }
 }
 
 void Jobs::shut_down(std::function<void()> idle) {
   shutting_down_ = true;
   idle_ = std::move(idle);
-  for (auto& [id, entry] : table_) {
-    entry.job->kill(Cause::shutdown, ::geteuid());
-    if (entry.gone) entry.job->erase_record();
-  }
+  for (auto& [id, entry] : table_)
+    if (entry.job) entry.job->kill(Cause::shutdown, ::geteuid());
   end_if_idle();
 }
 

@@ -142,6 +142,7 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
       kill(plan::Cause::setup, 0);
       return {};
     }
+  plan_.rest();
   read_reports();
   deadline_.expires_after(std::chrono::milliseconds(plan()->setup_timeout_ms));
   on_deadline();

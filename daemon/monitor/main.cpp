@@ -182,6 +182,10 @@ sys::UniqueFd activated_socket() {
   return sys::UniqueFd(::fcntl(3, F_DUPFD_CLOEXEC, kReservedFds));
 }
 
+// Who connects waits behind those that are in it: short, so that not much of one
+// user's stands before another. systemd/cloisterd.socket says the same.
+constexpr int kBacklog = 256;
+
 sys::UniqueFd bind_socket(const Options& options) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -204,7 +208,7 @@ sys::UniqueFd bind_socket(const Options& options) {
   const group* owners = options.user ? nullptr : ::getgrnam("cloister");
   if ((owners && ::chown(options.socket.c_str(), 0, owners->gr_gid) < 0) ||
       ::chmod(options.socket.c_str(), options.socket_mode) < 0 ||
-      ::listen(listener.borrow(), 1024) < 0)
+      ::listen(listener.borrow(), kBacklog) < 0)
     fail_errno(EX_CANTCREAT, "cannot listen on " + options.socket);
   return listener;
 }

@@ -1,11 +1,11 @@
 #include "monitor.hpp"
 #include "sys/root.hpp"
 
-#include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -38,12 +38,6 @@ static IdMaps own_ids(const SubordinateIds& subordinate) {
   return ids;
 }
 
-struct Monitor::Silent {
-  Silent(boost::asio::io_context& io, int fd) : connection(io, fd) {}
-  stream_descriptor connection;
-  Peer peer;
-};
-
 Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Programs programs,
                  sys::UniqueFd records, std::string journal)
     : io_(io),
@@ -63,6 +57,17 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       fronts_(io, std::move(programs_.front), config_.spare_fronts,
               {[this](Front& front, const plan::Ask& ask) { on_ask(front, ask); },
                [this](Front& front) { on_gone(front); }}),
+      door_(io, mode == plan::Mode::system,
+            {[this](sys::UniqueFd connection, Peer peer) {
+               return serve(std::move(connection), std::move(peer));
+             },
+             [this](std::vector<sys::UniqueFd> connections, Peer peer, const plan::Refusal& why) {
+               return assign(std::move(connections), std::move(peer), why);
+             },
+             [this](uid_t uid) {
+               uncount(uid, 1);
+               if (only_one_) shut_down();
+             }}),
       pause_(io),
       refill_(io) {
   surroundings_.jobs_are([this](std::string_view cgroups) { return cgroups_.is_job(cgroups); });
@@ -73,7 +78,8 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
   if (leases_.has_ids() && shop_.landlock_abi < kLeasableAbi)
     std::fprintf(stderr, "cloisterd: no ids are leased: this kernel has no Landlock\n");
   scratch_.remove_abandoned(own_ids(config_.subordinate));
-  fronts_.replenish();
+  while (fronts_.replenish()) {
+  }
   slots_.replenish();
 }
 
@@ -85,27 +91,33 @@ void Monitor::accept(std::shared_ptr<stream_descriptor> listener) {
   listener->async_wait(stream_descriptor::wait_read, [this, listener](
                                                          boost::system::error_code error) {
     if (error || ending_) return;
-    constexpr int kAtOnce = 32;  // then those who are already here have their turn
+    const auto start = Door::Clock::now();
+    // Later, and meanwhile those who are here already have their turn. Who waits in
+    // the backlog waits, and who connects in a loop with them.
+    const auto pause = [&](Door::Clock::duration time) {
+      pause_.expires_after(time);
+      pause_.async_wait([this, listener](boost::system::error_code stopped) {
+        if (!stopped) accept(listener);
+      });
+    };
+    constexpr int kAtOnce = 64;
     for (int i = 0; i < kAtOnce; ++i) {
       sys::UniqueFd connection(::accept4(listener->native_handle(), nullptr, nullptr,
                                          SOCK_CLOEXEC | SOCK_NONBLOCK));
-      if (connection) {
+      if (connection)
         admit(std::move(connection));
-      } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-        // Who waits in the backlog waits; accepting at once again would spin.
-        pause_.expires_after(std::chrono::milliseconds(100));
-        return pause_.async_wait([this, listener](boost::system::error_code stopped) {
-          if (!stopped) accept(listener);
-        });
-      } else if (errno != EINTR && errno != ECONNABORTED) {
-        break;
-      }
+      else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+        return pause(std::chrono::milliseconds(100));  // accepting at once again would spin
+      else if (errno != EINTR && errno != ECONNABORTED)
+        return accept(listener);
     }
-    accept(listener);
+    // A quarter of our time: one who is always busy is the last whom the scheduler wakes.
+    pause(3 * (Door::Clock::now() - start));
   });
 }
 
 void Monitor::admit(sys::UniqueFd connection) {
+  if (!only_one_ && Door::gone_without_a_word(connection.borrow())) return;
   std::optional<Peer> peer = peer_of(connection.borrow());
   const uint32_t in_all = ++connections_in_all_;
   // No credentials: nobody is there. A front closes what may be queued on it.
@@ -113,24 +125,15 @@ void Monitor::admit(sys::UniqueFd connection) {
   const std::shared_ptr<const Rule> rule = config_.policy.rule_for(*peer);
   const auto over = quotas_.connect(peer->uid, rule->quota);
   if (in_all > config_.connections)
-    return hand_over(std::move(connection), std::move(*peer),
-                     refusal(RefusalKind::busy, "peer", "max_connections", config_.connections,
-                             in_all - 1, rule->name));
-  if (over)
-    return hand_over(std::move(connection), std::move(*peer),
-                     refusal(RefusalKind::busy, "peer", rule->member(over->member), over->limit,
-                             over->in_use, rule->name));
-  pollfd said{connection.borrow(), POLLIN, 0};
-  if (peer->pid == 0 || ::poll(&said, 1, 0) > 0)
-    return hand_over(std::move(connection), std::move(*peer), {});
-  // Who says nothing costs no process.
-  auto silent = std::make_shared<Silent>(io_, connection.take());
-  silent->peer = std::move(*peer);
-  silent->connection.async_wait(
-      stream_descriptor::wait_read, [this, silent](boost::system::error_code error) {
-        if (error) return;
-        hand_over(sys::UniqueFd(silent->connection.release()), std::move(silent->peer), {});
-      });
+    door_.refuse(std::move(connection), std::move(*peer),
+                 refusal(RefusalKind::busy, "peer", "max_connections", config_.connections,
+                         in_all - 1, rule->name));
+  else if (over)
+    door_.refuse(std::move(connection), std::move(*peer),
+                 refusal(RefusalKind::busy, "peer", rule->member(over->member), over->limit,
+                         over->in_use, rule->name));
+  else
+    door_.enter(std::move(connection), std::move(*peer));
 }
 
 // `kind` none: the peer stands where it may be served.
@@ -146,33 +149,42 @@ plan::Refusal Monitor::confined(const Peer& peer, bool complete) const {
   return rule ? denied(rule) : plan::Refusal{};
 }
 
-void Monitor::hand_over(sys::UniqueFd connection, Peer peer, plan::Refusal refuse) {
-  if (refuse.kind == RefusalKind::none) {
-    const bool whole = complete(peer, connection.borrow());
-    refuse = config_.wrong ? plan::Refusal{.kind = RefusalKind::misconfigured}
-                           : confined(peer, whole);
-    // If it is let through all the same: at least nothing that a filter was to
-    // keep from it comes by a set-uid program.
-    if (surroundings_.filters(peer)) peer.no_new_privs = true;
-    if (!only_one_ && !config_.confined_callers) peer.elsewhere = surroundings_.elsewhere(peer);
-  }
+Door::Clock::duration Monitor::serve(sys::UniqueFd connection, Peer peer) {
+  const bool whole = complete(peer, connection.borrow());
+  plan::Refusal refuse = config_.wrong ? plan::Refusal{.kind = RefusalKind::misconfigured}
+                                       : confined(peer, whole);
+  // If it is let through all the same: at least nothing that a filter was to
+  // keep from it comes by a set-uid program.
+  if (surroundings_.filters(peer)) peer.no_new_privs = true;
+  if (!only_one_ && !config_.confined_callers) peer.elsewhere = surroundings_.elsewhere(peer);
   if (refuse.kind == RefusalKind::none && ending_) refuse.kind = RefusalKind::shutting_down;
+  std::vector<sys::UniqueFd> one;
+  one.push_back(std::move(connection));
+  return assign(std::move(one), std::move(peer), refuse);
+}
+
+Door::Clock::duration Monitor::assign(std::vector<sys::UniqueFd> connections, Peer peer,
+                                      const plan::Refusal& refuse) {
+  const auto start = Door::Clock::now();
   const uid_t uid = peer.uid;
-  if (refuse.kind != RefusalKind::none)
-    audit_.refused(uid, refuse);
+  const auto count = static_cast<uint32_t>(connections.size());
+  if (refuse.kind != RefusalKind::none) audit_.refused(uid, refuse);
   peer.ids = jobs_.ids_of(uid);
-  if (!fronts_.assign(std::move(connection), std::move(peer), mode_, refuse, config_.wrong))
-    uncount(uid);
+  if (!fronts_.assign(std::move(connections), std::move(peer), mode_, refuse, config_.wrong))
+    uncount(uid, count);
   replenish_soon();
+  // A spare was made before, and the next one is made for it.
+  return std::max(Door::Clock::now() - start, fronts_.making());
 }
 
 // A moment later, so that the request at hand does not share the processor
 // with the start of the next front.
 void Monitor::replenish_soon() {
-  if (only_one_ || ending_) return;
+  if (only_one_ || ending_ || std::exchange(refill_armed_, true)) return;
   refill_.expires_after(std::chrono::milliseconds(10));
   refill_.async_wait([this](boost::system::error_code error) {
-    if (!error) fronts_.replenish();
+    refill_armed_ = false;
+    if (!error && fronts_.replenish()) replenish_soon();
   });
 }
 
@@ -192,9 +204,9 @@ void Monitor::on_ask(Front& front, const plan::Ask& ask) {
   (jobs_.*kVerbs[verb])(front, ask);
 }
 
-void Monitor::uncount(uid_t uid) {
-  --connections_in_all_;
-  quotas_.disconnect(uid);
+void Monitor::uncount(uid_t uid, uint32_t connections) {
+  connections_in_all_ -= connections;
+  for (uint32_t i = 0; i < connections; ++i) quotas_.disconnect(uid);
 }
 
 void Monitor::adopt(Config config) {
@@ -205,7 +217,7 @@ void Monitor::adopt(Config config) {
 }
 
 void Monitor::on_gone(Front& front) {
-  uncount(front.peer().uid);
+  uncount(front.peer().uid, front.connections());
   jobs_.disconnected(front);
   if (only_one_) shut_down();
 }

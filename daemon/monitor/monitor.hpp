@@ -11,6 +11,7 @@
 
 #include "audit.hpp"
 #include "config.hpp"
+#include "door.hpp"
 #include "fronts.hpp"
 #include "image.hpp"
 #include "jobs.hpp"
@@ -43,15 +44,16 @@ class Monitor {
   const Cgroups& cgroups() const { return cgroups_; }
 
  private:
-  struct Silent;  // a connection that has not said anything yet
-
   void accept(std::shared_ptr<boost::asio::posix::stream_descriptor> listener);
   void admit(sys::UniqueFd connection);
-  void hand_over(sys::UniqueFd connection, Peer peer, plan::Refusal refuse);
+  // How long making the front has kept us, or will.
+  Door::Clock::duration serve(sys::UniqueFd connection, Peer peer);
+  Door::Clock::duration assign(std::vector<sys::UniqueFd> connections, Peer peer,
+                               const plan::Refusal& refuse);
   plan::Refusal confined(const Peer& peer, bool complete) const;
   void on_ask(Front& front, const plan::Ask& ask);
   void on_gone(Front& front);
-  void uncount(uid_t uid);
+  void uncount(uid_t uid, uint32_t connections);
   void replenish_soon();
 
   boost::asio::io_context& io_;
@@ -70,9 +72,10 @@ class Monitor {
   Workshop shop_;
   Jobs jobs_;
   Fronts fronts_;
+  Door door_;
   uint32_t connections_in_all_ = 0;
   boost::asio::steady_timer pause_, refill_;
-  bool only_one_ = false, ending_ = false;
+  bool only_one_ = false, ending_ = false, refill_armed_ = false;
 };
 
 }  // namespace cloister::monitor

@@ -38,6 +38,7 @@ struct Quota {
   uint32_t jobs = 4096;  // running
   uint32_t connections = 1024;
   uint32_t spawns_per_s = 0;   // and as many at once, after a second of silence
+  uint64_t request_bytes = 128u << 20;  // of the requests of running and kept jobs
   uint32_t fds_in_flight = 0;  // passed with jobs that have not started yet
 };
 

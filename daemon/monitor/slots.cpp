@@ -21,14 +21,22 @@
 namespace cloister::monitor {
 namespace {
 
-sys::UniqueFd make_record(int directory, const std::string& name) {
-  sys::UniqueFd record(directory < 0
-                           ? ::memfd_create("cloister-record", MFD_CLOEXEC)
-                           : ::openat(directory, name.c_str(),
-                                      O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+sys::UniqueFd with_room(sys::UniqueFd record) {
   // The blocks exist before the payload does: a full disk cannot take the verdict.
-  if (record && ::posix_fallocate(record.borrow(), 0, plan::kRecordBytes) != 0) record.reset();
-  return record;
+  if (record) errno = ::posix_fallocate(record.borrow(), 0, plan::kRecordBytes);
+  return record && errno == 0 ? std::move(record) : sys::UniqueFd();
+}
+
+// In memory where there is no directory, or no room in it: somebody else's records
+// may have filled that, and nobody reads one but who made it.
+sys::UniqueFd make_record(int directory, const std::string& name) {
+  if (directory >= 0) {
+    constexpr int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+    auto record = with_room(sys::UniqueFd(::openat(directory, name.c_str(), flags, 0600)));
+    if (record || (errno != ENOSPC && errno != EDQUOT)) return record;
+    ::unlinkat(directory, name.c_str(), 0);
+  }
+  return with_room(sys::UniqueFd(::memfd_create("cloister-record", MFD_CLOEXEC)));
 }
 
 bool socket_pair(sys::UniqueFd& ours, sys::UniqueFd& theirs) {

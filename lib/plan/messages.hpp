@@ -29,7 +29,7 @@ enum class AskKind : uint32_t { submit, wait, signal, stop, list, inspect, remov
 enum class Select : uint32_t { id, tag, pgid, all, count_ };
 
 // A list is asked for page by page; a page that is not full is the last.
-inline constexpr uint32_t kRowsPerPage = 64;
+inline constexpr uint32_t kRowsPerPage = 16;
 
 // waitid(2) options, by their kernel values in `options` of an Ask.
 struct Ask {
@@ -52,8 +52,9 @@ struct Ask {
 static_assert(sizeof(Ask) <= 4096);
 
 enum class TellKind : uint32_t {
-  assigned,  // the first: Peer; descriptors: connection, plan memfd
+  assigned,  // the first: Peer; descriptors: connection, plan memfd; or connections to refuse
   groups,    // after `assigned`: the peer's groups in batches
+  refused_too,  // after those: descriptors: more connections to refuse
   accepted,  // JobState; descriptors: channel to init, next plan memfd
   planned,   // plan_only was authorised: Refusal, of which only `policy`; descriptor: next plan memfd
   refused,   // Refusal; descriptor: next plan memfd when it answers a submit
@@ -82,6 +83,7 @@ struct Peer {
   uint32_t no_new_privs;
   uint32_t mode;  // Mode
   uint32_t refuse;  // RefusalKind: tell the client so, then hang up
+  uint32_t connections;  // that many are to be told so
   uint32_t limit, in_use;  // busy
   uint32_t ids;  // kSubuids | ...
   char rule[64];    // denied, busy
@@ -152,7 +154,8 @@ struct Host {
   uint32_t mode;
   uint32_t cgroup_version;   // 0 none, 1, 2
   uint32_t jobs_running, jobs_kept;
-  uint32_t jobs_limit, connections_limit;
+  uint32_t jobs_limit, connections_limit, jobs_kept_limit, waits_limit;
+  uint64_t request_bytes, request_bytes_limit;  // of Plans, of running and of kept jobs
   uint64_t features;  // kPastaThere | ...
   char policy[kMaxRuleName];  // the rule of root's configuration that speaks of the peer
 };
