@@ -28,7 +28,7 @@ std::string for_people(const Inspection& inspection) {
   add("started", job.started_at);
   add("ended", job.ended_at);
   if (inspection.verdict) add("verdict", line_of(*inspection.verdict));
-  table.add({"request", ""});
+  table.add({"request", inspection.request == "null" ? "not kept any more" : ""});
   const Json request = parsed(inspection.request);
   for (const auto& [field, value] : request.items()) table.add({"  " + field, brief(value)});
   return table.text();

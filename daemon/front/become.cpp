@@ -56,6 +56,14 @@ bool limit(__rlimit_resource_t which, rlim_t value) {
   return ::setrlimit(which, &both) == 0;
 }
 
+bool limit_memory() {
+#ifdef __SANITIZE_ADDRESS__  // whose shadow is data as well
+  return true;
+#else
+  return limit(RLIMIT_DATA, kMostMemory);
+#endif
+}
+
 // libseccomp 2.5 gives its program out through a descriptor only.
 bool compile(std::vector<sock_filter>& program) {
   const std::unique_ptr<void, void (*)(scmp_filter_ctx)> rules(seccomp_init(SCMP_ACT_ALLOW),
@@ -104,7 +112,7 @@ bool Confinement::enter() {
   const sock_fprog filter{static_cast<unsigned short>(program_.size()), program_.data()};
   // A Plan fits; a file of a client's that should grow does not.
   return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && limit(RLIMIT_FSIZE, plan::kMaxBytes) &&
-         limit(RLIMIT_CORE, 0) &&
+         limit(RLIMIT_CORE, 0) && limit_memory() &&
          ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) == 0;
 }
 

@@ -11,6 +11,11 @@
 
 namespace cloister::front {
 
+// What one connection can have us keep in memory: twice what the worst message
+// takes. Of descriptors and pages beyond that the client has no more than it could
+// have by itself.
+inline constexpr uint64_t kMostMemory = 192u << 20;
+
 // no_new_privs, limits, and a filter without the system calls that no front
 // needs: compiled once, entered by each front before any connection.
 class Confinement {

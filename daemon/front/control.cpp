@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "become.hpp"
 #include "features.hpp"
 #include "reply.hpp"
 #include "request/reader.hpp"
@@ -82,7 +83,7 @@ Json inspection(const Answer& answer) {
   Json result = {{"job", varlink::to_dom(varlink::make_job_info(state, view))},
                  {"request", nullptr},
                  {"verdict", nullptr}};
-  // Written by a front, but not by this one: read as strictly as a client's.
+  // Cut away when newer jobs of its owner needed the room: null. Written by a front, but not by this one: read as strictly as a client's.
   if (auto shown = request::parse_text({view.c_str(view->request_json), view->request_json.length}))
     result["request"] = std::move(*shown);
   if (state.phase == JobPhase::ended)
@@ -99,8 +100,13 @@ Json description(const plan::Host& host, const Caller& caller, const Profiles& p
           {"cgroup_version", host.cgroup_version},
           {"jobs_running", host.jobs_running},
           {"jobs_kept", host.jobs_kept},
+          {"jobs_kept_limit", host.jobs_kept_limit},
           {"jobs_limit", host.jobs_limit},
           {"connections_limit", host.connections_limit},
+          {"waits_limit", host.waits_limit},
+          {"request_bytes", host.request_bytes},
+          {"request_bytes_limit", host.request_bytes_limit},
+          {"connection_bytes_limit", kMostMemory},
           {"features", features(host, caller, profiles)}};
 }
 

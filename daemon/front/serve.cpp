@@ -6,6 +6,8 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
+#include <new>
+#include <utility>
 
 #include "reply.hpp"
 #include "session.hpp"
@@ -18,8 +20,13 @@ using varlink::Method;
 
 namespace {
 
-// Calls that may wait behind the one that is served.
+// Calls that may wait behind the one that is served, and the bytes of their
+// messages: then no more are read.
 constexpr size_t kMostPending = 64;
+constexpr size_t kMostPendingBytes = varlink::kMaxMessageBytes;
+// What is taken apart is many times its text: one that is larger and has to wait
+// waits as text.
+constexpr size_t kMostParsedAhead = 16u << 10;
 // A message that has begun must end within this time.
 constexpr std::chrono::seconds kMessageDeadline{10};
 
@@ -56,7 +63,12 @@ void Session::run() {
   asio::co_spawn(io_, serve_calls(), asio::detached);
   asio::co_spawn(io_, watch_hangup(), asio::detached);
   asio::co_spawn(io_, watch_idleness(), asio::detached);
-  io_.run();
+  try {
+    io_.run();
+  } catch (const std::bad_alloc&) {
+    // Beyond kMostMemory: more than the worst message that one may send takes.
+  }
+  leave();
 }
 
 // The end of a front is the end of its process: the kernel closes everything,
@@ -76,7 +88,7 @@ Task<void> Session::read_calls() {
     ++messages_;
     accept(std::move(*message));
     if (last_words_) break;
-    while (pending_.size() > kMostPending) {
+    while (pending_.size() > kMostPending || pending_bytes_ > kMostPendingBytes) {
       boost::system::error_code woken;
       co_await pending_taken_.async_wait(asio::redirect_error(use_awaitable, woken));
     }
@@ -86,27 +98,36 @@ Task<void> Session::read_calls() {
 }
 
 void Session::accept(varlink::Message message) {
+  Pending pending{.bytes = message.json.size()};
+  pending.descriptors = std::move(message.descriptors);
+  if ((serving_ || !pending_.empty()) && pending.bytes > kMostParsedAhead)
+    pending.text = std::move(message.json);
+  else if (parse(message.json, pending) != Parsed::call)
+    return;
+  pending_bytes_ += pending.bytes;
+  pending_.push_back(std::move(pending));
+  pending_added_.cancel();
+}
+
+Session::Parsed Session::parse(std::string_view text, Pending& into) {
   const auto start = std::chrono::steady_clock::now();
-  auto call = varlink::parse_call(message.json);
+  auto call = varlink::parse_call(text);
   if (!call) {
-    if (auto refusal = refused_value(call.error())) {
-      pending_.push_back({{}, {}, 0, std::move(refusal)});
-      pending_added_.cancel();
-      return;
-    }
+    if ((into.refusal = refused_value(call.error()))) return Parsed::call;
     last_words_ = varlink::invalid_parameter(call.error().field.empty() ? call.error().reason
                                                                         : call.error().field);
-    return;
+    return Parsed::broken;
   }
   if (call->oneway && varlink::method_of(call->method) == Method::signal) {
     plan::Ask ask = monitor_.make(plan::AskKind::signal);
     std::optional<Problem> problem;
     std::string id;
     if (fill_signal(call->parameters, ask, problem, id) && !monitor_.ask(ask)) leave();
-    return;
+    return Parsed::done;
   }
-  pending_.push_back({std::move(*call), std::move(message.descriptors), microseconds_since(start)});
-  pending_added_.cancel();
+  into.call = std::move(*call);
+  into.parse_us = microseconds_since(start);
+  return Parsed::call;
 }
 
 Task<void> Session::serve_calls() {
@@ -114,8 +135,11 @@ Task<void> Session::serve_calls() {
     if (!pending_.empty()) {
       Pending next = std::move(pending_.front());
       pending_.pop_front();
+      pending_bytes_ -= next.bytes;
       pending_taken_.cancel();
+      serving_ = true;
       co_await serve(std::move(next));
+      serving_ = false;
     } else if (!more_to_come_) {
       if (last_words_) co_await reply(std::move(*last_words_));
       leave();
@@ -127,6 +151,14 @@ Task<void> Session::serve_calls() {
 }
 
 Task<void> Session::serve(Pending pending) {
+  if (!pending.text.empty()) {
+    const Parsed parsed = parse(std::exchange(pending.text, std::string()), pending);
+    if (parsed == Parsed::done) co_return;
+    if (parsed == Parsed::broken) {
+      co_await reply(*last_words_);
+      leave();
+    }
+  }
   if (pending.refusal) co_return co_await reply(*pending.refusal);
   const auto method = varlink::method_of(pending.call.method);
   const bool launches = method == Method::run || method == Method::start || method == Method::plan;

@@ -2,7 +2,8 @@
 // the life of every call on it (serve.cpp is the whole path on one screen).
 //
 // Replies come strictly in the order of the calls. While one call is served
-// the next are read and wait; a `oneway` Signal does not wait.
+// the next are read and wait, up to a number and to a size, and then the client
+// does; a `oneway` Signal does not wait.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -37,11 +38,14 @@ class Session {
 
  private:
   struct Pending {
-    varlink::Call call;
-    std::vector<sys::UniqueFd> descriptors;
+    size_t bytes = 0;  // of the message
+    std::string text = {};  // instead of `call`: taken apart when its turn comes
+    varlink::Call call = {};
+    std::vector<sys::UniqueFd> descriptors = {};
     int64_t parse_us = 0;
     std::optional<varlink::Reply> refusal = {};  // the answer, where there is nothing to serve
   };
+  enum class Parsed { call, done, broken };
   // Where an accepted job's events arrive.
   struct Launched {
     uint32_t sequence = 0;
@@ -60,6 +64,9 @@ class Session {
   Task<void> reply(const varlink::Reply& reply, std::vector<int> borrowed = {});
   Task<void> write(std::string text, std::vector<int> borrowed);
   void accept(varlink::Message message);
+  // Fills `into`. `done`: it was a Signal that nobody waits for. `broken`:
+  // last_words_ says why nothing after it is read.
+  Parsed parse(std::string_view text, Pending& into);
   [[noreturn]] void leave();
 
   // jobs.cpp: calls that launch
@@ -91,6 +98,8 @@ class Session {
   Profiles profiles_;
   sys::UniqueFd plan_;  // the memfd for the next Plan
   std::deque<Pending> pending_;
+  size_t pending_bytes_ = 0;
+  bool serving_ = false;
   boost::asio::steady_timer pending_added_, pending_taken_;
   std::optional<varlink::Reply> last_words_;  // for bytes that are no call
   bool more_to_come_ = true;

@@ -100,7 +100,7 @@ bool Cgroups::there(const Leaves& leaves) const {
 void Cgroups::prepare() {
   if (!version_) return;
   if (!spare_) spare_ = create();
-  constexpr std::chrono::seconds kPause{10};
+  constexpr std::chrono::seconds kPause{5};
   if (std::chrono::steady_clock::now() - swept_ >= kPause) sweep();
 }
 

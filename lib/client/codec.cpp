@@ -261,7 +261,12 @@ Result<Description> decode(Received&& reply, std::type_identity<Description>) {
       .optional("jobs_running", description.jobs_running)
       .optional("jobs_kept", description.jobs_kept)
       .optional("jobs_limit", description.jobs_limit)
+      .optional("jobs_kept_limit", description.jobs_kept_limit)
       .optional("connections_limit", description.connections_limit)
+      .optional("waits_limit", description.waits_limit)
+      .optional("request_bytes", description.request_bytes)
+      .optional("request_bytes_limit", description.request_bytes_limit)
+      .optional("connection_bytes_limit", description.connection_bytes_limit)
       .json("features", description.features);
   return members.result(std::move(description));
 }

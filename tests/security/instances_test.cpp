@@ -108,7 +108,7 @@ TEST_CASE("S12: a running service removes what one that was killed has left, and
     REQUIRE(other.run(world.boxed_request({"noop"})).verdict["ok"] == true);
     REQUIRE(!cgroups_of(dead).empty());
     // Nobody takes a living one's, however often it looks.
-    for (int i = 0; i < 12; ++i) {
+    for (int i = 0; i < 7; ++i) {
       CHECK(client.run(world.probe_request({"noop"})).verdict["ok"] == true);
       eventually([] { return false; }, 1'000);
     }

@@ -95,7 +95,8 @@ struct Description {
   Mode mode = Mode::unknown;
   std::string kernel;
   std::optional<int64_t> cgroup_version;
-  std::optional<int64_t> jobs_running, jobs_kept, jobs_limit, connections_limit;
+  std::optional<int64_t> jobs_running, jobs_kept, jobs_kept_limit, jobs_limit, connections_limit,
+      waits_limit, request_bytes, request_bytes_limit, connection_bytes_limit;
   std::string features;  // JSON object
   std::string json;      // the whole answer
 };
