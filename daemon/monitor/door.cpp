@@ -74,10 +74,7 @@ void Door::refuse(sys::UniqueFd connection, Peer peer, const plan::Refusal& refu
   line.refused.push_back(std::move(connection));
   line.refused_peer = std::move(peer);
   line.refusal = refusal;
-  // Whatever the account says, since they are not to pile up here; their user's
-  // next connections wait the longer for it.
-  if (line.refused.size() == kMostRefused) return tell_refused(line);
-  arm(line.refuse_at);
+  arm(due(line, Clock::now()));
 }
 
 void Door::tell_refused(Line& line) {
@@ -96,6 +93,9 @@ void Door::fill(Line& line, Clock::time_point now) {
 
 // When the next of this line has its turn.
 Door::Clock::time_point Door::due(const Line& line, Clock::time_point now) const {
+  // Whatever the account says, since they are not to pile up here; their user's
+  // next connections wait the longer for it.
+  if (line.refused.size() >= kMostRefused) return now;
   const Clock::time_point wanted = line.ready.empty() ? line.refuse_at : now;
   if (!line.metered || line.account.count() > 0) return wanted;
   return std::max(wanted, now + milliseconds(1) - line.account * kShare);
@@ -131,7 +131,8 @@ void Door::turn() {
   if (next != lines_.end()) {
     Line& line = next->second;
     last_ = next->first;
-    if (!line.refused.empty() && line.refuse_at <= start) {
+    const bool many = line.refused.size() >= kMostRefused;
+    if (many || (!line.refused.empty() && line.refuse_at <= start)) {
       tell_refused(line);
     } else {
       Guest guest = std::move(line.ready.front());

@@ -9,7 +9,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
+
+#include "sys/hex.hpp"
 
 namespace cloister::monitor {
 
@@ -585,6 +588,13 @@ void Jobs::shut_down(std::function<void()> idle) {
   for (auto& [id, entry] : table_)
     if (entry.job) entry.job->kill(Cause::shutdown, ::geteuid());
   end_if_idle();
+}
+
+void Jobs::tell_who_is_left() const {
+  for (const auto& [id, entry] : table_)
+    if (entry.job)
+      std::fprintf(stderr, "cloisterd: job j-%s is left: its init, %d, does not end\n",
+                   sys::hex(id).c_str(), entry.job->init());
 }
 
 }  // namespace cloister::monitor

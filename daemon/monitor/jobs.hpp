@@ -43,6 +43,8 @@ class Jobs {
   void disconnected(Front& front);
   // Kills all; `idle` is called when the last init is reaped.
   void shut_down(std::function<void()> idle);
+  // On standard error: jobs of which something lives.
+  void tell_who_is_left() const;
 
  private:
   using Id = std::array<uint8_t, 16>;

@@ -3,6 +3,7 @@
 
 #include <sched.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -87,11 +88,18 @@ void Monitor::listen(sys::UniqueFd listener) {
   accept(std::make_shared<stream_descriptor>(io_, listener.take()));
 }
 
+// Of the processor: what others take of it meanwhile is no reason to wait.
+static std::chrono::nanoseconds time_used() {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
 void Monitor::accept(std::shared_ptr<stream_descriptor> listener) {
   listener->async_wait(stream_descriptor::wait_read, [this, listener](
                                                          boost::system::error_code error) {
     if (error || ending_) return;
-    const auto start = Door::Clock::now();
+    const auto start = time_used();
     // Later, and meanwhile those who are here already have their turn. Who waits in
     // the backlog waits, and who connects in a loop with them.
     const auto pause = [&](Door::Clock::duration time) {
@@ -112,7 +120,7 @@ void Monitor::accept(std::shared_ptr<stream_descriptor> listener) {
         return accept(listener);
     }
     // A quarter of our time: one who is always busy is the last whom the scheduler wakes.
-    pause(3 * (Door::Clock::now() - start));
+    pause(3 * (time_used() - start));
   });
 }
 
@@ -224,13 +232,23 @@ void Monitor::on_gone(Front& front) {
 
 void Monitor::shut_down() {
   if (std::exchange(ending_, true)) return;
-  jobs_.shut_down([this] {
-    fronts_.kill_all([this] { io_.stop(); });
-    // A front can hang in the close of a client's descriptor; it keeps nobody.
-    pause_.expires_after(std::chrono::seconds(1));
-    pause_.async_wait([this](boost::system::error_code error) {
-      if (!error) io_.stop();
-    });
+  jobs_.shut_down([this] { end_fronts(); });
+  // A payload can sleep in the kernel, in a FUSE file that nobody answers for, and
+  // dies when it wakes. It keeps nobody.
+  pause_.expires_after(std::chrono::seconds(10));
+  pause_.async_wait([this](boost::system::error_code error) {
+    if (error) return;
+    jobs_.tell_who_is_left();
+    end_fronts();
+  });
+}
+
+void Monitor::end_fronts() {
+  fronts_.kill_all([this] { io_.stop(); });
+  // A front can hang in the close of a client's descriptor; it keeps nobody.
+  pause_.expires_after(std::chrono::seconds(1));
+  pause_.async_wait([this](boost::system::error_code error) {
+    if (!error) io_.stop();
   });
 }
 

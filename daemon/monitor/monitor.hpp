@@ -38,7 +38,7 @@ class Monitor {
   const Config& config() const { return config_; }
   // Decisions from now on are by this one; jobs and connections that are there stay.
   void adopt(Config config);
-  // Kills all jobs, reaps them, then stops the io_context.
+  // Kills all jobs, reaps those that die within 10 s, then stops the io_context.
   void shut_down();
 
   const Cgroups& cgroups() const { return cgroups_; }
@@ -55,6 +55,7 @@ class Monitor {
   void on_gone(Front& front);
   void uncount(uid_t uid, uint32_t connections);
   void replenish_soon();
+  void end_fronts();
 
   boost::asio::io_context& io_;
   Config config_;

@@ -193,6 +193,36 @@ TEST_CASE("a FUSE file that never answers delays nobody else") {
   CHECK(status == 0);
 }
 
+TEST_CASE("S10: a payload that cannot die does not hold up the end of the service") {
+  NEEDS_ROOT();
+  if (access("/dev/fuse", R_OK | W_OK) != 0) SKIP("no /dev/fuse");
+  World& world = World::get();
+  const std::string directory = world.directory_of(world.root()), mounted = directory + "/silent";
+  check(chmod(directory.c_str(), 0755), "chmod");
+  check(mkdir(mounted.c_str(), 0755), "mkdir");
+  const PrivateMounts mounts;
+  Service service(world.root(), directory);
+  SilentFiles files(mounted);
+  Client client = connect_as(world.alice(), service.socket());
+  const Reply started = client.call(
+      "Start", {{"request", with(world.probe_request({"cat"}), {{"stdin", {{"path", files.slow()}}}})}});
+  INFO(started.parameters.dump());
+  if (started.error.empty()) {
+    const pid_t payload = started.parameters["pid"].get<pid_t>();
+    kill(payload, SIGKILL);
+    if (!eventually([&] { return !alive(payload); }, 500)) {
+      const pid_t pid = service.pid();
+      check(kill(pid, SIGTERM), "kill");
+      CHECK(eventually([&] { return !alive(pid); }, 30'000));
+      files.abort();
+      CHECK(eventually([&] { return !alive(payload); }, 30'000));
+      return;
+    }
+  }
+  files.abort();
+  not_run("no payload could be made that does not die");
+}
+
 pid_t front_of(const Service& service, const Who& who) {
   const auto fronts = fronts_of(service, who.uid);
   REQUIRE(fronts.size() == 1);

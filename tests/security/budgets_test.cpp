@@ -146,6 +146,7 @@ TEST_CASE("S6: what is kept of ended jobs stays below the bound of their user, a
     REQUIRE(reply.error == "");
     ids.push_back(reply.parameters["id"]);
   }
+  CHECK(client.call("Wait", {{"id", ids.back()}}).error == "");
   const Json host = client.call("Describe").parameters;
   const long rss = kibibytes_of(ruled.service().pid(), "VmRSS");
   const uint64_t plans = bytes_of_plans(ruled.service().pid());

@@ -153,7 +153,7 @@ TEST_CASE("S5: whoever connects in a loop delays another user no more than by us
        connect_and_close(path, call_text("Describe", Json::object()) + '\0')},
   };
   for (const auto& loop : kLoops) {
-    CAPTURE(loop.what);
+    CAPTURE(std::string(loop.what));
     const double beside = slowest_of_bob(ruled.service(), {spin, spin}, runs);
     const double under = slowest_of_bob(ruled.service(), {loop.act, loop.act}, runs);
     std::printf("S5: %s: p99 of Run %.1f ms, beside two that spin %.1f ms\n", loop.what, under,
