@@ -209,34 +209,6 @@ TEST_CASE("S6: running jobs hold no more of requests than the bound of their use
   client.call("Stop", {{"id", again.parameters["id"]}, {"timeout", "0s"}});
 }
 
-TEST_CASE("S6: kept verdicts are as many as the configuration says, of each user, and expire") {
-  NEEDS_ROOT();
-  World& world = World::get();
-  Ruled ruled(Json{{"max_verdicts_per_uid", 3}, {"keep_verdicts_s", 4}});
-  Client client = ruled.connect(world.alice()), bob = ruled.connect(world.bob());
-  const Json request = {{"request", world.probe_request({"noop"})}};
-  const auto start = [&](Client& by) {
-    const Reply reply = by.call("Start", request);
-    REQUIRE(reply.error == "");
-    const std::string id = reply.parameters["id"];
-    CHECK(by.call("Wait", {{"id", id}}).error == "");
-    return id;
-  };
-  const std::string of_bob = start(bob);
-  std::vector<std::string> ids;
-  for (int i = 0; i < 5; ++i) ids.push_back(start(client));
-  for (int i = 0; i < 5; ++i) {
-    CAPTURE(i);
-    CHECK((client.call("Inspect", {{"id", ids[i]}}).error == "NoSuchJob") == (i < 2));
-  }
-  CHECK(client.call("Describe").parameters["jobs_kept_limit"] == 3);
-  CHECK(bob.call("Inspect", {{"id", of_bob}}).error == "");
-  CHECK(eventually([&] { return client.call("Inspect", {{"id", ids[4]}}).error == "NoSuchJob"; },
-                   60'000));
-  CHECK(eventually([&] { return bob.call("Inspect", {{"id", of_bob}}).error == "NoSuchJob"; },
-                   60'000));
-}
-
 TEST_CASE("S10: records that fill the runtime directory keep nobody from starting jobs") {
   NEEDS_ROOT();
   World& world = World::get();
