@@ -10,7 +10,8 @@
 // - Who hangs up without a word is closed here. Nothing is in its queue that we
 //   would close with it, and nothing can come any more.
 // - Who is refused is told so by a front that tells all who come within a moment.
-//   It also closes them: what waits in a queue may be slow to close.
+//   It also closes them: descriptors that wait in a queue may be slow to close.
+//   Without any, and with nobody left to be told, we close it ourselves.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
