@@ -57,6 +57,16 @@ void put(const Misconfiguration& wrong, plan::Misconfigured& into) {
   put(wrong.reason, into.reason);
 }
 
+// Both are stops or continues of one job, for one call. Of those that were not taken
+// the last one is told, as waitid(2) does.
+bool is_change_beside(const plan::Tell& one, const plan::Tell& other) {
+  const auto change = [](const plan::Tell& tell) {
+    return tell.kind == plan::TellKind::event && tell.state.event != plan::JobPhase::ended;
+  };
+  return change(one) && change(other) && one.sequence == other.sequence &&
+         std::equal(one.state.job, std::end(one.state.job), other.state.job);
+}
+
 }  // namespace
 
 sys::UniqueFd new_plan() {
@@ -83,7 +93,13 @@ void Front::tell(const plan::Tell& tell, const sys::Rights& descriptors) {
     if (send_tell(tells_.native_handle(), tell, descriptors)) return;
     if (errno != EAGAIN && errno != ENOBUFS && errno != ETOOMANYREFS) return kill();
   }
-  if (queue_.size() >= kMostQueued) return kill();
+  const size_t waiting = queue_.size();
+  if (waiting >= 2 && is_change_beside(queue_[waiting - 1].tell, tell) &&
+      is_change_beside(queue_[waiting - 2].tell, tell)) {
+    queue_.back().tell = tell;
+    return;
+  }
+  if (waiting >= kMostQueued) return kill();
   Queued queued{tell, {}};
   for (int fd : descriptors.list()) {
     queued.descriptors.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, kReservedFds));
