@@ -85,8 +85,10 @@ static void receive_one(Job& job) {
   if (got < long{sizeof order} || (message.flags & kMsgCtrunc) ||
       order.version != plan::kOrderVersion || order.restraint >= plan::Restraint::count_ || order.join_count > plan::kNamespaces ||
       order.tasks_count > plan::kMaxTasksFds || order.uid_lines > plan::kMaxMapLines ||
-      order.gid_lines > plan::kMaxMapLines ||
-      got != long{sizeof order} + long{order.uid_lines + order.gid_lines} *
+      order.gid_lines > plan::kMaxMapLines || order.client_uid_lines > plan::kMaxMapLines ||
+      order.client_gid_lines > plan::kMaxMapLines ||
+      got != long{sizeof order} + long{order.uid_lines + order.gid_lines + order.client_uid_lines +
+                                       order.client_gid_lines} *
                                       long{sizeof(plan::IdMap)})
     fail(job, Step::start, got < 0 ? -got : EPROTO);
 }

@@ -1,11 +1,9 @@
 // New filesystem instances that have no sources.
 #include <asm/errno.h>
-#include <asm/siginfo.h>
 #include <asm/stat.h>
 #include <linux/fcntl.h>
 #include <linux/mount.h>
 #include <linux/sched.h>
-#include <linux/wait.h>
 
 #include "filesystem.hpp"
 #include "kernel.hpp"
@@ -41,11 +39,8 @@ long mount_proc_of_joined(const plan::Mount& mount, int keep) {
     if (result >= 0) result = call(Call::dup3, result, keep, O_CLOEXEC);
     exit(result < 0 ? static_cast<int>(-result) : 0);
   }
-  siginfo_t info{};
-  const long waited = call(Call::waitid, P_PID, child, &info, WEXITED, nullptr);
-  if (waited < 0) return waited;
-  if (info.si_code != CLD_EXITED) return -EINTR;
-  return info.si_status ? -info.si_status : keep;
+  const long result = result_of(child);
+  return result < 0 ? result : keep;
 }
 
 }  // namespace

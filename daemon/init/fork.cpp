@@ -28,6 +28,13 @@ long fork_process(uint64_t flags, int* pidfd, int cgroup) {
   return call(Call::clone3, &args, sizeof args);
 }
 
+long result_of(long child) {
+  siginfo_t info{};
+  const long waited = call(Call::waitid, P_PID, child, &info, WEXITED, nullptr);
+  if (waited < 0) return waited;
+  return info.si_code == CLD_EXITED ? -long{info.si_status} : -EINTR;
+}
+
 // What init hears of its child by.
 void prepare_fork(Job& job, Step step) {
   job.step = step;

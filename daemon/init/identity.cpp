@@ -82,6 +82,26 @@ void become_nobodys(Job& job) {
   heed_monitors_death(job, step);
 }
 
+// The change of a file system id from and to 0 changes what may be done with
+// files, capabilities(7): so the sets are set as they were.
+FilesOfPayload::FilesOfPayload(Job& job) : job_(job) {
+  const Owner payload = payload_outside(job);
+  const Sets before = sets_now(job, job.step);
+  gid_ = call(Call::setfsgid, payload.gid);
+  uid_ = call(Call::setfsuid, payload.uid);
+  must(job, job.step, set_sets(before));
+}
+
+FilesOfPayload::~FilesOfPayload() {
+  const Sets before = sets_now(job_, job_.step);
+  call(Call::setfsuid, uid_);
+  call(Call::setfsgid, gid_);
+  must(job_, job_.step, set_sets(before));
+  // Cleared like by any change of ids, prctl(2).
+  must(job_, job_.step, call(Call::prctl, PR_SET_DUMPABLE, 1));
+  heed_monitors_death(job_, job_.step);
+}
+
 void keep_only(Job& job, Step step, uint64_t powers) {
   for (int cap = 0; cap < 64; ++cap) {
     if (powers >> cap & 1) continue;

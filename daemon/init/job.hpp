@@ -26,7 +26,7 @@ struct Words {
 
 struct Job {
   plan::Order order;
-  plan::IdMap map_lines[2 * plan::kMaxMapLines];  // came with the Order: uids, then gids
+  plan::IdMap map_lines[4 * plan::kMaxMapLines];  // came with the Order, in its order
   const void* block;  // the Plan's pages, accepted by plan::check()
   plan::Identity identity;  // the Plan's, or the leased one
   plan::ExitRecord record;
@@ -48,6 +48,7 @@ struct Job {
 
   Step step;           // what init is doing, for a failure that comes from outside
   bool in_payload;     // this is the payload's process
+  bool in_helper;      // a process for one verb: its exit status is the errno
   bool proceed;        // the monitor said so and nobody has used it up
   bool cancelled;      // told to kill, or the monitor is gone
   bool orphaned;       // the monitor is gone
@@ -60,6 +61,7 @@ struct Job {
   int trees[plan::kMaxMounts];             // of mount i, or 0
   uint32_t mount_ids[plan::kMaxMounts];    // of mount i, or 0
   int staging;                             // a tmpfs below the new root, or 0
+  int client_space;                        // a user namespace of who the client may be, or 0
   bool net_made, ipc_made;                 // the new namespace is there already
   int host_net, host_ipc;                  // what it was made ahead of; 0: it was not
   uint32_t own_mounts[plan::kMaxMounts];   // ids of those on which nothing is the host's
@@ -73,6 +75,12 @@ struct Job {
   };
   Lines uid_map() const { return {map_lines, order.uid_lines}; }
   Lines gid_map() const { return {map_lines + order.uid_lines, order.gid_lines}; }
+  Lines client_uids() const {
+    return {map_lines + order.uid_lines + order.gid_lines, order.client_uid_lines};
+  }
+  Lines client_gids() const {
+    return {client_uids().begin + order.client_uid_lines, order.client_gid_lines};
+  }
   bool has(uint32_t order_flag) const { return (order.flags & order_flag) != 0; }
   plan::Join join(Namespace which) const {
     return header().namespaces[static_cast<uint32_t>(which)].join;
@@ -85,6 +93,9 @@ struct Job {
   bool joined(Namespace which) const {
     return join(which) == plan::Join::descriptor || join(which) == plan::Join::job;
   }
+  // Init was born in a user namespace or has joined one: it has no power over the
+  // host, and is the client already.
+  bool is_inside() const { return has(plan::kFreshUser) || joined(Namespace::user); }
 };
 
 // The one door that every failure leaves by. In init: whatever runs is killed,

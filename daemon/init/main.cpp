@@ -144,6 +144,7 @@ void finish(Job& job) {
 }
 
 void fail(Job& job, const plan::Failure& failure) {
+  if (job.in_helper) exit(failure.error);
   if (job.in_payload) {
     // No system call: a filter may be loaded that forbids it.
     job.words->failure = failure;

@@ -49,6 +49,7 @@ class NewRoot {
     // An empty root of our own, which no mount of the plan's names.
     if (first == 0) allow_changes_in(job_, root_);
     for (uint32_t i = 0; i < h_.mounts.count; ++i) seal(i, mount(i));
+    if (job_.client_space > 0) close(job_.client_space);
     cover_kernel(job_, root_);
   }
 
@@ -88,8 +89,7 @@ class NewRoot {
       case MountKind::devpts: return new_devpts(job_, i);
       case MountKind::mqueue: return new_mqueue(job_, i);
       case MountKind::file: return new_file(job_, i, mount);
-      case MountKind::overlay:
-        return job_.trees[i] > 0 ? take_source(i) : new_overlay(job_, i, mount);
+      case MountKind::overlay: return new_overlay(job_, i, mount);
       default: return -1;
     }
   }
@@ -100,7 +100,8 @@ class NewRoot {
     if (parent < 0) return parent;
     long made = -ENOENT;
     if (places().is_ours(static_cast<int>(parent)))
-      made = call(Call::symlinkat, job_.plan().c_str(mount.data), parent, name);
+      made = places().made(
+          [&] { return call(Call::symlinkat, job_.plan().c_str(mount.data), parent, name); });
     close(static_cast<int>(parent));
     return made;
   }

@@ -53,18 +53,6 @@ uint32_t id_of(Job::Lines map) {
   return map.count ? map.begin[0].inside : 0;
 }
 
-// 0 or -errno. A map has to arrive in one write(2), user_namespaces(7).
-long write_map(int process, const char* file, Job::Lines map) {
-  static Line<plan::kMaxMapLines * 33 + 1> text;
-  text = {};
-  for (uint32_t i = 0; i < map.count; ++i)
-    text << map.begin[i].inside << " " << map.begin[i].outside << " " << map.begin[i].count << "\n";
-  const long fd = call(Call::openat, process, file, O_WRONLY | O_CLOEXEC);
-  const long written =
-      fd < 0 ? fd : call(Call::write, static_cast<int>(fd), text.c_str(), text.size());
-  return written < 0 ? written : 0;
-}
-
 long deny_setgroups(int process) {
   const long fd = call(Call::openat, process, "setgroups", O_WRONLY | O_CLOEXEC);
   const long written = fd < 0 ? fd : call(Call::write, static_cast<int>(fd), "deny", 4);

@@ -55,9 +55,14 @@ long Places::open_parent(const char* path, const char*& name) const {
 }
 
 long Places::make(int parent, const char* name, uint32_t mode, bool file) const {
-  if (!is_ours(parent)) return -ENOENT;
-  return file ? call(Call::mknodat, parent, name, S_IFREG | mode, 0)
-              : call(Call::mkdirat, parent, name, mode);
+  return is_ours(parent) ? make_here(parent, name, mode, file) : -ENOENT;
+}
+
+long Places::make_here(int parent, const char* name, uint32_t mode, bool file) const {
+  return made([&] {
+    return file ? call(Call::mknodat, parent, name, S_IFREG | mode, 0)
+                : call(Call::mkdirat, parent, name, mode);
+  });
 }
 
 // Many mounts in one directory are made one after the other: the way there is
@@ -87,10 +92,8 @@ long Places::make_beside(const char* path, bool file, uint32_t mode) const {
   for (size_t i = 0; i < last_.size; ++i)
     if (path[i] != last_.directory[i]) return -EEXIST;
   if (!*name || contains(name, '/')) return -EEXIST;
-  const long made = file ? call(Call::mknodat, last_.fd, name, S_IFREG | mode, 0)
-                         : call(Call::mkdirat, last_.fd, name, mode);
   // "..", or anything that is there already, may lead out of the directory.
-  if (made < 0) return -EEXIST;
+  if (make_here(last_.fd, name, mode, file) < 0) return -EEXIST;
   return call(Call::openat, last_.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 }
 
@@ -103,10 +106,10 @@ long Places::open_or_make(const char* path, bool file, uint32_t mode) const {
   const char* name = nullptr;
   const long parent = open_parent(path, name);
   if (parent < 0) return parent;
-  const long made = make(static_cast<int>(parent), name, mode, file);
-  if (made < 0) {
+  const long result = make(static_cast<int>(parent), name, mode, file);
+  if (result < 0) {
     close(static_cast<int>(parent));
-    return made;
+    return result;
   }
   keep(static_cast<int>(parent), path, name);
   return open(path);

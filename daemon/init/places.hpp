@@ -5,13 +5,15 @@
 // Borrows the root's descriptor. Every result is a descriptor or a negated errno.
 #pragma once
 
-#include "job.hpp"
+#include <asm/errno.h>
+
+#include "verbs.hpp"
 
 namespace cloister::init {
 
 class Places {
  public:
-  Places(const Job& job, int root) : job_(job), root_(root) {}
+  Places(Job& job, int root) : job_(job), root_(root) {}
 
   // O_PATH, or as `flags` say.
   long open(const char* path, uint64_t flags = 0) const;
@@ -22,6 +24,15 @@ class Places {
   long open_parent(const char* path, const char*& name) const;
   // What is at `path`, made as an empty file or a directory where it is missing.
   long open_or_make(const char* path, bool file, uint32_t mode) const;
+  // What `make` makes. An overlay that acts for the client has no number for
+  // root, and takes no file of root's: there it is the payload's.
+  template <class Make>
+  long made(Make make) const {
+    const long result = make();
+    if (result != -EOVERFLOW) return result;
+    const FilesOfPayload as(job_);
+    return make();
+  }
   // What open_or_make() remembers; before anything else changes the tree.
   void forget() const;
 
@@ -32,8 +43,9 @@ class Places {
   void keep(int parent, const char* path, const char* name) const;
   long make_beside(const char* path, bool file, uint32_t mode) const;
   long make(int parent, const char* name, uint32_t mode, bool file) const;
+  long make_here(int parent, const char* name, uint32_t mode, bool file) const;
 
-  const Job& job_;
+  Job& job_;
   const int root_;
 };
 

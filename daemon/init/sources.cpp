@@ -22,7 +22,7 @@ namespace {
 constexpr Step kStep = Step::sources;
 
 // The same file by its path; -ESTALE when the path leads elsewhere by now.
-long open_again(int fd, const char* path) {
+long open_same(int fd, const char* path) {
   open_how how{O_PATH | O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS};
   const long again = open_by_rules(AT_FDCWD, path, how);
   if (again < 0) return again;
@@ -52,18 +52,11 @@ long path_of(const Job& job, int fd, char* path, size_t size) {
 }
 
 // What is to be cloned, opened where cloning is allowed; it may be `fd` itself.
-long reach(const Job& job, int fd, const char* source, bool inside) {
-  if (!inside) return fd;
-  static char path[plan::kMaxPath];
-  if (!source) {
-    const long got = path_of(job, fd, path, sizeof path);
-    if (got < 0) return got;
-    source = path;
-  }
-  return open_again(fd, source);
+long reach(const Job& job, int fd, const char* source) {
+  return job.is_inside() ? open_again(job, fd, source) : fd;
 }
 
-long clone_source(Job& job, uint32_t index, const plan::Mount& mount, bool inside) {
+long clone_source(Job& job, uint32_t index, const plan::Mount& mount) {
   const bool cgroup = mount.kind == plan::MountKind::cgroup_view;
   if (cgroup && !job.has(plan::kPayloadCgroup)) {
     if (!(mount.flags & plan::kMountOptional)) return -ENOENT;
@@ -71,33 +64,29 @@ long clone_source(Job& job, uint32_t index, const plan::Mount& mount, bool insid
     return new_tmpfs(job, index, plan::Mount{.kind = plan::MountKind::tmpfs, .mode = 0555});
   }
   const int fd = cgroup ? plan::kPayloadCgroupFd : job.descriptors[mount.descriptor];
-  const long from = reach(job, fd, cgroup ? nullptr : job.plan().c_str(mount.source), inside);
+  const long from = reach(job, fd, cgroup ? nullptr : job.plan().c_str(mount.source));
   if (from < 0) return from;
   const long tree = clone_tree(static_cast<int>(from), mount.flags & plan::kMountRecursive);
   if (from != fd) close(static_cast<int>(from));
   return tree;
 }
 
-// The layers of an overlay take the places of what the client passed for them.
-void prepare_layers(Job& job, uint32_t index, const plan::Mount& mount, bool inside) {
-  const bool cloned = !has_upper(job, mount);
+// The lower layers of an overlay take the places of what the client passed for
+// them. They are cloned without what is mounted in them, because in a user
+// namespace the kernel makes no layer of a directory in which something is.
+void clone_layers(Job& job, uint32_t index, const plan::Mount& mount) {
   for (uint32_t i = 0; i < mount.layers.count; ++i) {
     const plan::Layer& layer = job.plan().at(mount.layers, i);
+    if (layer.role != plan::LayerRole::lower) continue;
     const int fd = job.descriptors[layer.descriptor];
-    const int from =
-        must_fd(job, kStep, reach(job, fd, job.plan().c_str(layer.source), inside), index);
-    int made = from;
-    if (cloned) {
-      made = must_fd(job, kStep, clone_tree(from, false), index);
-      if (mount.uid_map.count || mount.gid_map.count) map_ids(job, index, mount, made);
-      restrict_tree(job, kStep, index, made, MOUNT_ATTR_RDONLY);
-      if (from != fd) close(from);
-    }
-    if (made == fd) continue;
+    const int from = must_fd(job, kStep, reach(job, fd, job.plan().c_str(layer.source)), index);
+    const int made = must_fd(job, kStep, clone_tree(from, false), index);
+    if (mount.uid_map.count || mount.gid_map.count) map_ids(job, index, mount, made);
+    restrict_tree(job, kStep, index, made, MOUNT_ATTR_RDONLY);
+    if (from != fd) close(from);
     must(job, kStep, call(Call::dup3, made, fd, O_CLOEXEC), index);
     close(made);
   }
-  if (!cloned) job.trees[index] = new_overlay(job, index, mount);
 }
 
 // A device is what it looks like: a node of a file system in memory, as /dev
@@ -120,7 +109,7 @@ int scratch_of(const Job& job) {
 }
 
 // A directory of the payload's in it.
-int new_scratch_on_disk(Job& job, uint32_t index, bool inside) {
+int new_scratch_on_disk(Job& job, uint32_t index) {
   constexpr Step step = Step::scratch;
   if (!job.has(plan::kScratch)) fail(job, step, EBADF, index);
   const int store = scratch_of(job);
@@ -132,7 +121,7 @@ int new_scratch_on_disk(Job& job, uint32_t index, bool inside) {
       call(Call::openat, store, name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), index);
   const Owner owner = payload_outside(job);
   must(job, step, call(Call::fchownat, made, "", owner.uid, owner.gid, AT_EMPTY_PATH), index);
-  const int from = must_fd(job, step, reach(job, made, nullptr, inside), index);
+  const int from = must_fd(job, step, reach(job, made, nullptr), index);
   const int tree = remember(job, index, clone_tree(from, false), step);
   if (from != made) close(from);
   close(made);
@@ -151,6 +140,13 @@ uint64_t source_attributes(const plan::Mount& mount) {
 }
 
 }  // namespace
+
+long open_again(const Job& job, int fd, const char* source) {
+  static char path[plan::kMaxPath];
+  if (source && *source) return open_same(fd, source);
+  const long got = path_of(job, fd, path, sizeof path);
+  return got < 0 ? got : open_same(fd, path);
+}
 
 uint64_t attributes_of(const plan::Mount& mount) {
   uint64_t attributes = 0;
@@ -184,18 +180,20 @@ void restrict_tree(Job& job, Step step, uint32_t index, int tree, uint64_t attri
 }
 
 void clone_sources(Job& job) {
-  const bool inside = job.has(plan::kFreshUser) || job.joined(Namespace::user);
-  if (inside) make_mount_namespace(job);
+  if (job.is_inside()) make_mount_namespace(job);
   job.step = kStep;
   const plan::Header& h = job.header();
   for (uint32_t i = 0; i < h.mounts.count; ++i) {
     const plan::Mount& mount = job.plan().at(h.mounts, i);
-    if (mount.kind == plan::MountKind::overlay) prepare_layers(job, i, mount, inside);
+    if (mount.kind == plan::MountKind::overlay) {
+      make_client_space(job, i);
+      clone_layers(job, i, mount);
+    }
     if (plan::is_on_disk(mount)) {
-      job.trees[i] = new_scratch_on_disk(job, i, inside);
+      job.trees[i] = new_scratch_on_disk(job, i);
     } else {
       if (!is_cloned(mount.kind)) continue;
-      const long tree = clone_source(job, i, mount, inside);
+      const long tree = clone_source(job, i, mount);
       if (tree < 0 && (mount.flags & plan::kMountOptional)) continue;
       job.trees[i] = must_fd(job, kStep, tree, i);
     }
@@ -206,7 +204,7 @@ void clone_sources(Job& job) {
   }
   // The lock on it is the monitor's, and ends with the monitor.
   if (job.has(plan::kScratch)) close(scratch_of(job));
-  if (!inside) make_mount_namespace(job);
+  if (!job.is_inside()) make_mount_namespace(job);
 }
 
 }  // namespace cloister::init

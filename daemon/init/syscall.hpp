@@ -72,6 +72,8 @@ enum class Call : long {
   getgroups = __NR_getgroups,
   getresgid = __NR_getresgid,
   getresuid = __NR_getresuid,
+  setfsgid = __NR_setfsgid,
+  setfsuid = __NR_setfsuid,
   setgroups = __NR_setgroups,
   setresgid = __NR_setresgid,
   setresuid = __NR_setresuid,

@@ -78,7 +78,12 @@ void clone_sources(Job& job);
 uint64_t attributes_of(const plan::Mount& mount);
 bool is_cloned(plan::MountKind kind);
 void restrict_tree(Job& job, Step step, uint32_t index, int tree, uint64_t attributes);
+// Opens by `path` what `fd` is, in the mount namespace that this process is in;
+// -ESTALE where that is something else by now. No path: the one that /proc knows.
+long open_again(const Job& job, int fd, const char* path);
 // idmap.cpp
+long write_map(int process, const char* file, Job::Lines map);
+int new_user_namespace(Job& job, Step step, uint32_t index, Job::Lines uids, Job::Lines gids);
 void map_ids(Job& job, uint32_t index, const plan::Mount& mount, int tree);
 // mounts.cpp, verify_mounts.cpp
 void attach_mounts(Job& job);
@@ -98,7 +103,7 @@ void make_staging(Job& job);
 long copy_content(int from, int at, const char* name, uint32_t mode, Owner owner);
 int new_file(Job& job, uint32_t index, const plan::Mount& mount);
 int new_empty(Job& job, uint32_t index, bool directory);
-bool has_upper(const Job& job, const plan::Mount& mount);
+void make_client_space(Job& job, uint32_t index);
 int new_overlay(Job& job, uint32_t index, const plan::Mount& mount);
 class Places;
 void cover(Job& job, const Places& places, uint32_t index, const plan::Mount& mount);
@@ -109,6 +114,18 @@ void verify_covers(Job& job);  // after pivot_root(2)
 // identity.cpp
 void become_mapped(Job& job, uint32_t uid, uint32_t gid);
 void become_nobodys(Job& job);  // init, where the payload has its ids
+// While it lives, files are made as the payload; what may be done to them stays.
+class FilesOfPayload {
+ public:
+  explicit FilesOfPayload(Job& job);
+  ~FilesOfPayload();
+  FilesOfPayload(const FilesOfPayload&) = delete;
+  FilesOfPayload& operator=(const FilesOfPayload&) = delete;
+
+ private:
+  Job& job_;
+  long uid_, gid_;
+};
 void keep_only(Job& job, Step step, uint64_t powers);  // bounding set and all others but ambient
 void make_ambient(Job& job, Step step, uint64_t powers);
 void raise_late_powers(Job& job);    // payload
@@ -124,6 +141,7 @@ void set_capabilities(Job& job);     // payload
 
 // fork.cpp
 long fork_process(uint64_t flags, int* pidfd = nullptr, int cgroup = -1);
+long result_of(long child);  // of a process for one verb: 0 or -errno
 void prepare_fork(Job& job, Step step);
 void fork_payload(Job& job);
 void await_exec(Job& job);

@@ -15,8 +15,9 @@
 
 #include "authorise_mounts.hpp"
 #include "capabilities.hpp"
-#include "restraint.hpp"
+#include "client_ids.hpp"
 #include "plan/kernel_files.hpp"
+#include "restraint.hpp"
 #include "sys/words.hpp"
 
 namespace cloister::monitor {
@@ -66,6 +67,14 @@ bool is_the_hosts(const plan::Fact& fact, uint32_t which) {
     return all;
   }();
   return fact.device == own[which].st_dev && fact.inode == own[which].st_ino;
+}
+
+bool has_overlay(plan::View plan) {
+  const Header& h = plan.header();
+  const plan::Mount* const begin = plan.begin(h.mounts);
+  return std::any_of(begin, begin + h.mounts.count, [](const plan::Mount& mount) {
+    return mount.kind == plan::MountKind::overlay;
+  });
 }
 
 // They do not change while the daemon runs.
@@ -370,7 +379,14 @@ class Judge {
     if (h_.mounts.count && !rootless() && (root || has_host_powers(plan_, order.capabilities)))
       order.flags |= plan::kCoverKernel;
     refusal_ = authorise_mounts(peer_, rule_, plan_, approved_.ids_, root);
-    return refusal_.kind == RefusalKind::none;
+    if (refusal_.kind != RefusalKind::none) return false;
+    // Without root, and in a user namespace that is joined, init is the client.
+    if (has_overlay(plan_) && !rootless() &&
+        (join(Namespace::user) == Join::host || fresh(Namespace::user))) {
+      approved_.ids_.client = client_ids(peer_, plan_, approved_.ids_);
+      order.client_powers = client_powers(peer_, approved_.ids_.client);
+    }
+    return true;
   }
 
   // Both sides of a map lie within the client's ids, or root has given them.

@@ -276,6 +276,10 @@ class Ids {
 
 }  // namespace
 
+bool fits_a_map(const Lines& map) {
+  return map.size() <= plan::kMaxMapLines && bytes_of(map) < static_cast<size_t>(::getpagesize());
+}
+
 uint32_t ids_of(const IdSources& sources, uid_t uid) {
   uint32_t ids = 0;
   if (sources.subordinate && !sources.subordinate->uids.of(uid).empty()) ids |= plan::kSubuids;

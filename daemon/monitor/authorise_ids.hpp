@@ -20,6 +20,7 @@ struct IdMaps {
 struct IdDecision {
   IdMaps job;    // of the user namespace that the job asked for; empty: none
   IdMaps birth;  // rootless: of the one that init is born in
+  IdMaps client;  // of what acts for the client, client_ids.hpp; empty: nothing does
   // setgroups(2) is switched off in the new user namespace, so that nobody sheds
   // a group that is there to keep them out (user_namespaces(7)).
   bool fixed_groups = false;
@@ -33,6 +34,9 @@ struct IdDecision {
 // The Landlock ABI without which no id is leased: files of a leased id must not
 // outlast its job, and before ABI 2 (Linux 5.19) none could move between directories.
 inline constexpr int kLeasableAbi = 2;
+
+// The kernel takes that many lines, and less than a page of text.
+bool fits_a_map(const std::vector<plan::IdMap>& map);
 
 // Where the ids come from that are not in the Plan.
 struct IdSources {

@@ -185,7 +185,8 @@ Refusal authorise_device(const Peer& peer, const Rule& rule, const plan::Fact& f
   return {};
 }
 
-// Changes to an overlay are made with init's power: below what is the peer's own.
+// overlayfs empties work and leaves attributes of its own in both: so they are
+// directories of the peer's own. What it may do in them the kernel asks the client.
 Refusal authorise_layer(const Peer& peer, const Rule& rule, const plan::Fact& fact,
                         plan::Mode mode) {
   if (!S_ISDIR(fact.mode))

@@ -65,6 +65,8 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
   setgroups_denied_ = ids.fixed_groups;
   order.uid_lines = static_cast<uint32_t>(ids.job.uids.size());
   order.gid_lines = static_cast<uint32_t>(ids.job.gids.size());
+  order.client_uid_lines = static_cast<uint32_t>(ids.client.uids.size());
+  order.client_gid_lines = static_cast<uint32_t>(ids.client.gids.size());
 
   // What the init has not had since its birth, for the numbers from kPlanFd on
   // that are free: the plan, then the namespaces of other jobs as in join_of.
@@ -79,7 +81,9 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
 
   Birth birth{.namespaces = approved.clone_flags(),
               .ambient = (order.flags & plan::kFreshUser) != 0};
-  birth.set_groups = ids.fixed_groups && shop_.mode == plan::Mode::system;
+  // What acts for the client is in the client's groups.
+  birth.set_groups = (ids.fixed_groups || order.client_uid_lines > 0) &&
+                     shop_.mode == plan::Mode::system;
   birth.groups = owner_.groups;
   if (plan()->caller_cgroup) birth.caller_cgroups = &approved.caller_cgroups();
   Slot slot;
@@ -133,7 +137,7 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
     descriptors.add(scratch_.borrow());
   }
   std::string message(reinterpret_cast<const char*>(&order), sizeof order);
-  for (const auto* map : {&ids.job.uids, &ids.job.gids})
+  for (const auto* map : {&ids.job.uids, &ids.job.gids, &ids.client.uids, &ids.client.gids})
     message.append(reinterpret_cast<const char*>(map->data()), map->size() * sizeof(plan::IdMap));
   if (!sys::send_rights(control_.native_handle(), message.data(), message.size(), descriptors))
     return give_up(plan::Step::clone);

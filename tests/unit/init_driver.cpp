@@ -184,8 +184,10 @@ void Driver::start() {
     uid_map = gid_map = {{0, 0, 1}};
   order.uid_lines = static_cast<uint32_t>(uid_map.size());
   order.gid_lines = static_cast<uint32_t>(gid_map.size());
+  order.client_uid_lines = static_cast<uint32_t>(client_uids.size());
+  order.client_gid_lines = static_cast<uint32_t>(client_gids.size());
   std::string message(reinterpret_cast<const char*>(&order), sizeof order);
-  for (const auto* map : {&uid_map, &gid_map})
+  for (const auto* map : {&uid_map, &gid_map, &client_uids, &client_gids})
     message.append(reinterpret_cast<const char*>(map->data()), map->size() * sizeof(plan::IdMap));
   if (spoil_order) spoil_order(message);
   if (ahead) {

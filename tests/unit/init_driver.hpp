@@ -42,6 +42,7 @@ class Driver {
   std::vector<plan::Published> published;
   std::vector<uint32_t> groups;
   std::vector<plan::IdMap> uid_map, gid_map;  // of the job's own user namespace
+  std::vector<plan::IdMap> client_uids, client_gids;  // of who the client may be
   std::vector<int> joins;                     // at kFirstJoinFd
   uint64_t clone_flags = 0;                   // CLONE_NEWPID, CLONE_NEWUSER
   uid_t uid = 0;                              // of init, before the clone

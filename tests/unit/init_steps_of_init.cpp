@@ -1,6 +1,7 @@
 // The steps of init itself.
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
 #include <seccomp.h>
 #include <sys/mount.h>
@@ -43,6 +44,8 @@ plan::Published taken_port() {
 // At a place of the host's, of one directory for everything it needs; `as` is
 // what that one is.
 void overlay(Driver& job, const char* directory, plan::LayerRole as) {
+  job.client_uids = job.client_gids = {{0, 0, UINT32_MAX}};
+  job.order.client_powers = uint64_t{1} << CAP_SYS_ADMIN | uint64_t{1} << CAP_DAC_OVERRIDE;
   job.fresh(Namespace::mnt);
   job.bind("/", "/", plan::kMountRecursive);
   std::vector<plan::Layer> layers;

@@ -42,6 +42,7 @@ struct Source {
   plan::Text path{};
   bool is_directory = false;
   std::string seen_at{};  // a path of ours
+  uint32_t owner = plan::kNone;  // none: not known yet
 };
 enum class Missing { refused, left_out };
 // `part` is what follows in the name of the field where a descriptor is passed.
@@ -62,6 +63,8 @@ MaybeProblem add_root(MountList& mounts);
 MaybeProblem add_mount(MountList& mounts, const Mount& mount);
 MaybeProblem add_overlay(MountList& mounts, const Mount& mount, const std::string& at,
                          plan::Mount out);
+// Says what of a lower directory of this owner's cannot be changed.
+void note_owner(Draft& draft, const std::string& field, uint32_t owner);
 MaybeProblem add_file(MountList& mounts, const Mount& mount, const std::string& at,
                       plan::Mount out);
 MaybeProblem add_workspace(MountList& mounts);

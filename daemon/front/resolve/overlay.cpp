@@ -1,5 +1,7 @@
 // overlayfs: every layer is a directory that the caller opened or could open;
-// changes go into directories of the caller's own, or are gone with the job.
+// changes go into directories of the caller's own, or are gone with the job. It
+// acts as the caller, so what is neither the caller's nor of an id that the job
+// maps is there to be read.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -10,7 +12,6 @@
 namespace cloister::front {
 namespace {
 
-// The kernel makes files in it with init's power: it has to be the caller's.
 request::Result<plan::Layer> writable(Draft& draft, const std::string& field,
                                       const std::string& named, plan::LayerRole role) {
   const std::string path = expand_home(draft, named);
@@ -31,6 +32,13 @@ request::Result<plan::Layer> writable(Draft& draft, const std::string& field,
 
 }  // namespace
 
+void note_owner(Draft& draft, const std::string& field, uint32_t owner) {
+  if (draft.caller.uid == 0 || owner == plan::kNone || owner == draft.caller.uid) return;
+  draft.notes.push_back(field + ": belongs to uid " + std::to_string(owner) +
+                        "; in an overlay, files and directories of users that neither the caller nor "
+                        "the job can be are read-only (EOVERFLOW)");
+}
+
 MaybeProblem add_overlay(MountList& mounts, const Mount& mount, const std::string& at,
                          plan::Mount out) {
   Draft& draft = mounts.draft;
@@ -49,6 +57,7 @@ MaybeProblem add_overlay(MountList& mounts, const Mount& mount, const std::strin
     if (!source->is_directory) return refused(lower, "is no directory");
     layers.push_back({plan::LayerRole::lower, source->descriptor, source->path});
     shows.push_back(source->seen_at);
+    note_owner(draft, lower, source->owner);
   }
   if (overlay.upper) {
     const auto upper = writable(draft, field + "upper", *overlay.upper, plan::LayerRole::upper);

@@ -31,6 +31,7 @@ MaybeProblem add_root(MountList& mounts) {
     const std::vector<plan::Layer> layers = {
         {plan::LayerRole::lower, source->descriptor, source->path}};
     out.layers = draft.plan.span(layers);
+    note_owner(draft, "root", source->owner);
   } else {
     out.flags |= plan::kMountRecursive;
     out.descriptor = source->descriptor;

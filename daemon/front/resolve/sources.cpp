@@ -71,6 +71,7 @@ request::Result<Source> open_source(Draft& draft, const std::string& field, cons
     if (const int error = unreadable(fd, status))
       return failed_call(field, name + " cannot be read by the caller", error);
     source.is_directory = S_ISDIR(status.st_mode);
+    source.owner = status.st_uid;
     const std::string path = path_of(fd);
     source.path = draft.plan.text(path.empty() && opened ? name : path);
     source.seen_at = path.empty() ? "/proc/self/fd/" + std::to_string(fd) : path;
