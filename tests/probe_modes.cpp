@@ -375,8 +375,8 @@ constexpr Act kActs[] = {{"noop", do_noop},
 }  // namespace
 
 int act(int argc, char** argv) {
-  for (const std::span<const Act> acts : {std::span<const Act>(kActs), attacks(), levers(), neighbours(), networks(), filters(),
-                                         leftovers()}) {
+  for (const std::span<const Act> acts : {std::span<const Act>(kActs), attacks(), levers(),
+                                          neighbours(), networks(), filters(), leftovers(), leavings()}) {
     for (const Act& entry : acts) {
       if (entry.word == argv[1]) return entry.act(Arguments(argv + 2, argv + argc));
     }

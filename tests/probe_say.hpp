@@ -33,6 +33,7 @@ std::span<const Act> networks();
 std::span<const Act> filters();
 // What is left behind (probe_leftovers.cpp).
 std::span<const Act> leftovers();
+std::span<const Act> leavings();  // what stays behind (probe_files.cpp)
 
 inline void say(std::string_view text) {
   while (!text.empty()) {
