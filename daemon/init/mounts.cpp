@@ -168,6 +168,12 @@ class NewRoot {
     if (job_.trees[i] > 0) close(job_.trees[i]);
   }
 
+  bool has_upper(const Mount& mount) const {
+    for (uint32_t i = 0; i < mount.layers.count; ++i)
+      if (job_.plan().at(mount.layers, i).role == plan::LayerRole::upper) return true;
+    return false;
+  }
+
   // What is changed there is gone with the job.
   bool ends_with_job(const Mount& mount) const {
     switch (mount.kind) {
@@ -179,7 +185,7 @@ class NewRoot {
       case MountKind::mqueue:
       case MountKind::file:
       case MountKind::device: return true;
-      case MountKind::overlay: return !has_upper(job_, mount);
+      case MountKind::overlay: return !has_upper(mount);
       default: return false;
     }
   }
