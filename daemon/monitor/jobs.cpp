@@ -264,13 +264,10 @@ void Jobs::wait(Front& front, const Ask& ask) {
   if (!any) return refuse(front, ask, RefusalKind::no_such_job);
   if (ask.options & WNOHANG) return done(front, ask);
   Asker& asker = askers_[&front];
-  if (asker.asked >= kMostWaitsOfAFront)
-    return refuse(front, ask, refusal(RefusalKind::busy, "", "waits-of-a-connection",
-                                      kMostWaitsOfAFront, asker.asked));
-  // Named ones lie with their job; these are looked through at each event of the user's.
-  if (!named && owner.waiters.size() >= kMostSetWaits)
-    return refuse(front, ask, refusal(RefusalKind::busy, "", "waits-of-a-user", kMostSetWaits,
-                                      owner.waiters.size()));
+  // An honest front has one at a time. Those with a name lie with their job; the
+  // others are looked through at each event of the user's.
+  if (asker.asked >= kMostWaitsOfAFront || (!named && owner.waiters.size() >= kMostSetWaits))
+    return refuse(front, ask, RefusalKind::busy, "waits");
   ++asker.asked;
   const Waiter waiter{&front, ask.sequence, ask.options, false};
   if (named) return add_waiter(*named, waiter);
