@@ -72,6 +72,56 @@ int outcome(long result) {
   return outcome(result, [](Json&) {});
 }
 
+// answer MS END [SIGNAL=ANSWER]...: says "ready" and ends by itself after MS
+// milliseconds. Each SIGNAL is answered with `ignore`, `again` (20 ms of cleaning
+// up, then the signal's default action) or an exit code; END is an exit code or a
+// signal, by its name.
+void end_by(const char* how) {
+  const int signal = signal_number(how);
+  if (how[0] >= '0' && how[0] <= '9') _exit(atoi(how));
+  ::signal(signal, SIG_DFL);
+  sigset_t unblocked;
+  sigemptyset(&unblocked);
+  sigaddset(&unblocked, signal);
+  sigprocmask(SIG_UNBLOCK, &unblocked, nullptr);
+  raise(signal);
+}
+
+int do_answer(const Arguments& a) {
+  std::vector<std::string> answers(65);
+  sigset_t heard;
+  sigemptyset(&heard);
+  for (size_t i = 2; i < a.size(); ++i) {
+    const std::string text = a[i];
+    const size_t equals = text.find('=');
+    const int signal = signal_number(text.substr(0, equals).c_str());
+    answers[static_cast<size_t>(signal)] = text.substr(equals + 1);
+    sigaddset(&heard, signal);
+  }
+  sigprocmask(SIG_BLOCK, &heard, nullptr);
+  timespec end{};
+  clock_gettime(CLOCK_MONOTONIC, &end);
+  const int64_t end_ns = int64_t{end.tv_sec} * 1'000'000'000 + end.tv_nsec +
+                         int64_t{number(a, 0, 0)} * 1'000'000;
+  say("ready\n");
+  for (;;) {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const int64_t left = end_ns - now.tv_sec * 1'000'000'000 - now.tv_nsec;
+    if (left <= 0) break;
+    const timespec patience{left / 1'000'000'000, left % 1'000'000'000};
+    const int signal = sigtimedwait(&heard, nullptr, &patience);
+    if (signal <= 0) continue;
+    const std::string& answer = answers[static_cast<size_t>(signal)];
+    if (answer == "ignore") continue;
+    if (answer != "again") _exit(atoi(answer.c_str()));
+    sleep_ms(20);
+    end_by(("SIG" + std::string(sigabbrev_np(signal))).c_str());
+  }
+  end_by(a[1]);
+  return 99;
+}
+
 int do_exit(const Arguments& a) {
   _exit(number(a, 0, 0));
 }
@@ -365,6 +415,7 @@ constexpr Act kActs[] = {{"noop", do_noop},
                          {"mqueue", do_mqueue},
                          {"regain", do_regain},
                          {"ignore-term", do_ignore_term},
+                         {"answer", do_answer},
                          {"cat", do_cat},
                          {"name-signals", do_name_signals},
                          {"window", do_window},
