@@ -18,7 +18,13 @@ bool skipped = false;
 
 // "API-01" of "API-01 duplicate keys ..."; empty when the case is no row's.
 std::string row_of(const std::string& name) {
-  const std::string word = name.substr(0, name.find(' '));
+  std::string word = name.substr(0, name.find(' '));
+  // "S3: no set-uid file ...", "U6: a reload ..."
+  if (word.size() > 2 && (word[0] == 'S' || word[0] == 'U') && word.back() == ':' &&
+      word.find_first_not_of("0123456789", 1) == word.size() - 1) {
+    word.pop_back();
+    return word;
+  }
   const size_t dash = word.find('-');
   if (dash == word.npos || dash == 0 || dash + 1 == word.size()) return {};
   for (size_t i = 0; i < word.size(); ++i) {
@@ -78,7 +84,8 @@ REGISTER_LISTENER("rows", 2, Table);
 }  // namespace
 
 void not_run(const std::string& reason) {
-  rows[current].remarks.push_back(reason);
+  auto& remarks = rows[current].remarks;
+  if (remarks.empty() || remarks.back() != reason) remarks.push_back(reason);
   if (reason.starts_with("not run: ")) skipped = true;
 }
 
