@@ -72,7 +72,7 @@ int outcome(long result) {
   return outcome(result, [](Json&) {});
 }
 
-// answer MS END [SIGNAL=ANSWER]...: says "ready" and ends by itself after MS
+// react MS END [SIGNAL=ANSWER]...: says "ready" and ends by itself after MS
 // milliseconds. Each SIGNAL is answered with `ignore`, `again` (20 ms of cleaning
 // up, then the signal's default action) or an exit code; END is an exit code or a
 // signal, by its name.
@@ -87,7 +87,7 @@ void end_by(const char* how) {
   raise(signal);
 }
 
-int do_answer(const Arguments& a) {
+int do_react(const Arguments& a) {
   std::vector<std::string> answers(65);
   sigset_t heard;
   sigemptyset(&heard);
@@ -415,7 +415,7 @@ constexpr Act kActs[] = {{"noop", do_noop},
                          {"mqueue", do_mqueue},
                          {"regain", do_regain},
                          {"ignore-term", do_ignore_term},
-                         {"answer", do_answer},
+                         {"react", do_react},
                          {"cat", do_cat},
                          {"name-signals", do_name_signals},
                          {"window", do_window},

@@ -183,7 +183,7 @@ class Harness {
     else
       own.signal = one_of({SIGSEGV, SIGKILL, SIGTERM});
     Json request = World::get().probe_request(
-        {"answer", std::to_string(own.at / kMs),
+        {"react", std::to_string(own.at / kMs),
          own.signal ? name_of_signal(own.signal) : std::to_string(own.code)});
     for (const auto& [signal, answer] : played.answers)
       request["argv"].push_back(name_of_signal(signal) + "=" + answer);
