@@ -19,6 +19,7 @@ namespace {
 constexpr int64_t kMs = 1'000'000;
 // Two acts this close may have come in either order.
 constexpr int64_t kClose = 10 * kMs;
+constexpr int64_t kLate = 60 * kMs;
 constexpr int64_t kStopTimeout = 150 * kMs;
 constexpr int64_t kCleaningUp = 20 * kMs;
 
@@ -133,8 +134,15 @@ std::set<std::string> allowed(const Played& played) {
       const int64_t apart = other[j].at - other[i].at;
       // Ours to wake up for it, and the payload's to sleep that long, on a busy machine.
       const auto is_about = [&](int64_t time) { return std::abs(apart - time) <= 2 * kClose; };
-      if (apart > kClose && !is_about(kCleaningUp) && !is_about(kStopTimeout)) continue;
-      for (const int64_t moved : {-kCleaningUp - 1, kCleaningUp + 1, -kClose - 1, kClose + 1}) {
+      const auto by_stop = [](const Act& act) {
+        return act.by == By::stop || act.by == By::escalation;
+      };
+      // A stop goes by a connection of its own, whose front may have to wait its turn.
+      const bool stop = by_stop(acts[i]) || by_stop(acts[j]);
+      if (apart > (stop ? kLate : kClose) && !is_about(kCleaningUp) && !is_about(kStopTimeout))
+        continue;
+      for (const int64_t moved : {-kCleaningUp - 1, kCleaningUp + 1, -kClose - 1, kClose + 1,
+                                  stop ? -kLate - 1 : 0, stop ? kLate + 1 : 0}) {
         other[j].at = acts[j].at + moved;
         std::vector<Act> sorted = other;
         std::stable_sort(sorted.begin(), sorted.end(),
