@@ -83,11 +83,10 @@ struct Order {
   // And after those, with a mount that goes on acting for its client (an overlay):
   // the ids that the client may be, and what it may do with them; capabilities(7).
   uint32_t client_uid_lines, client_gid_lines;
-  uint64_t client_powers;
   // kNetworkProcess: the uid that shall own the user namespace which owns the
   // network. Nobody of the payload's: the owner has every power over it.
   uint32_t network_owner;
-  uint32_t reserved;
+  uint64_t client_powers;
   char label[kMaxLabel];
 };
 
