@@ -371,14 +371,21 @@ class Mapping {
     mount({{"at", bytes(at)}, {"bind", bytes(source)}, {"access", access}});
   }
 
+  // An option goes before what --request has at that place, never before another.
   void mount(json mount) {
     json& mounts = document_["mounts"];
-    for (json& other : mounts)
-      if (other["at"] == mount["at"]) {
-        other = std::move(mount);
-        return;
-      }
-    mounts.push_back(std::move(mount));
+    const json at = mount["at"];
+    const auto same = std::find_if(mounts.begin(), mounts.end(),
+                                   [&](const json& other) { return other["at"] == at; });
+    if (same == mounts.end()) {
+      mounts.push_back(std::move(mount));
+    } else if (std::find(placed_.begin(), placed_.end(), at) == placed_.end()) {
+      *same = std::move(mount);
+    } else if (*same != mount) {
+      throw Trouble{"two of --ro, --rw, --tmpfs and --scratch have the same place: " +
+                    (at.is_string() ? at.get<std::string>() : text_of(at))};
+    }
+    placed_.push_back(at);
   }
 
   void set_identity(std::string_view value) {
@@ -451,6 +458,7 @@ class Mapping {
   const Surroundings& around_;
   json document_ = json::object(), noted_ = json::object();
   Environment environment_;
+  std::vector<json> placed_;  // where options have mounts
   bool stdin_taken_ = false;
   Job job_;
 };

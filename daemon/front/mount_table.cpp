@@ -57,7 +57,9 @@ Json mount_table(plan::View plan, const std::vector<std::string>& fields) {
   Json table = Json::array();
   for (uint32_t i = 0; i < plan->mounts.count; ++i) {
     const plan::Mount& mount = plan.at(plan->mounts, i);
-    const uint32_t restrictions = plan::restrictions_of(mount);
+    uint32_t restrictions = plan::restrictions_of(mount);
+    // A file on the tmpfs of the secrets, which turns read-only when all are there.
+    if (mount.kind == MountKind::secret) restrictions |= plan::kMountReadOnly;
     const bool if_there = (mount.flags & plan::kMountOptional) != 0 ||
                           mount.kind == MountKind::mask || mount.kind == MountKind::lock;
     Json row;

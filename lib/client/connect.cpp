@@ -5,11 +5,13 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -120,9 +122,13 @@ Result<Found> connect_by_path(const std::string& path, Mode mode) {
 }
 
 // A unit that is enabled and has no socket is a service that is down; one that
-// nobody enabled is no service. systemctl(1) makes this link.
-bool is_enabled(const std::string& units) {
-  return ::access((units + "/sockets.target.wants/cloisterd.socket").c_str(), F_OK) == 0;
+// nobody enabled is no service. systemctl(1) makes this link, in one of these
+// folders of systemd.unit(5).
+bool is_enabled(const std::vector<std::string>& units) {
+  struct stat link {};
+  return std::any_of(units.begin(), units.end(), [&](const std::string& folder) {
+    return ::lstat((folder + "/sockets.target.wants/cloisterd.socket").c_str(), &link) == 0;
+  });
 }
 
 std::string user_units() {
@@ -137,20 +143,25 @@ std::string user_units() {
 Result<Found> find_any(const ConnectOptions& options) {
   struct Place {
     Mode mode;
-    std::string path, units, remedy;
+    std::string path;
+    std::vector<std::string> units;
+    std::string remedy;
   };
   const Place places[] = {
-      {Mode::system, kSystemSocket, "/etc/systemd/system",
+      {Mode::system, kSystemSocket, {"/etc/systemd/system", "/run/systemd/system"},
        "start it (systemctl start cloisterd.socket)"},
-      {Mode::user, user_socket(), user_units(),
+      {Mode::user, user_socket(), {user_units(), "/etc/systemd/user", "/run/systemd/user"},
        "start it (systemctl --user start cloisterd.socket)"},
   };
+  struct stat link {};
   std::string forbidden;
   for (const Place& place : places) {
     UniqueFd socket;
     const int error = connect_to(place.path, socket);
     if (error == 0) return Found{{}, std::move(socket), place.mode, place.path};
-    const bool absent = error == ENOENT || error == ENOTDIR;
+    // A link that leads nowhere is there.
+    const bool absent =
+        (error == ENOENT || error == ENOTDIR) && ::lstat(place.path.c_str(), &link) != 0;
     if (absent && !is_enabled(place.units)) continue;
     const std::string what = cannot(place.path, error);
     if (error == EACCES && place.mode == Mode::system) {

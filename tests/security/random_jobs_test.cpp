@@ -15,6 +15,14 @@ namespace {
 
 TEST_CASE("before: random jobs") {
   NEEDS_ROOT();
+  // What a service makes once, its store of scratch directories, is there before.
+  World& world = World::get();
+  for (const Way way : {Way::user, Way::rootless}) {
+    Client client = world.connect(way);
+    const Outcome first = client.run(World::on_disk(world.boxed_request({"noop"}), "/run/scratch"));
+    INFO(first.told());
+    REQUIRE(first.verdict["ok"] == true);
+  }
   count_before();
 }
 

@@ -81,6 +81,14 @@ def _(t):
     expect(t("wait", done.out.strip()).returncode == 0 and t("rm", done.out.strip()).returncode == 0)
 
 
+@case("U1: two options at one place are refused, whichever comes last")
+def _(t):
+    for options in (("--ro", "/etc:/mnt", "--rw", "/usr:/mnt"), ("--tmpfs", "/mnt", "--ro", "/etc:/mnt")):
+        done = t("run", *options, "true")
+        expect(done.returncode == 125 and "same place: /mnt" in done.err, options, done.err)
+    expect(t("run", "--ro", "/etc:/mnt", "--ro", "/etc:/mnt", "true").returncode == 0)
+
+
 @case("-q says nothing")
 def _(t):
     done = t("run", "-q", "-c", "exit 3")

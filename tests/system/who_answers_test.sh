@@ -85,6 +85,14 @@ touch /etc/systemd/system/sockets.target.wants/cloisterd.socket
 expect 'a system service that is enabled and has no socket is down' refused 'systemctl start'
 rm -r /etc/systemd/system/sockets.target.wants
 
+mkdir -p /run/systemd/system/sockets.target.wants
+ln -s nowhere /run/systemd/system/sockets.target.wants/cloisterd.socket
+expect 'a system service that is enabled until the next boot is down, too' refused 'systemctl start'
+rm -r /run/systemd
+ln -s nowhere /run/cloister/socket
+expect 'a socket that is a link to nowhere is no reason to run privately' refused 'systemctl start'
+rm /run/cloister/socket
+
 python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("/run/cloister/socket")'
 chmod 666 /run/cloister/socket
 expect 'a system service whose socket nobody listens on is down' refused 'systemctl start'
