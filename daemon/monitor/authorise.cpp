@@ -480,6 +480,10 @@ Refusal authorise_fact(const Peer& peer, const Rule& rule, plan::View plan, cons
       // Where its owner has led it is not to be seen.
       if (which == Namespace::net && !rule.allows_any_network() && !rule.grants_join(which))
         return refusal(RefusalKind::denied, "network", rule.member("network"), 0, 0, rule.name);
+      // What devices are there its owner has chosen.
+      if (which == Namespace::mnt && rule.devices && !rule.grants_join(which))
+        return refusal(RefusalKind::denied, kNamespaceFields[i], rule.member("devices"), 0, 0,
+                       rule.name);
     }
     return {};
   }
@@ -504,6 +508,7 @@ Refusal authorise_fact(const Peer& peer, const Rule& rule, plan::View plan, cons
   const bool lent = covered && !rules_host_itself(peer);
   if (lent && (S_ISDIR(fact.mode) || plan::is_kernel_file_system(fact.filesystem)))
     return denied("covers-hold-for-descriptors");
+  if (S_ISDIR(fact.mode) && rule.devices) return denied(rule.member("devices"));
   if (cwd) return {};
   if (fact.namespace_type != 0) return denied("no-namespace-descriptors");
   if (S_ISDIR(fact.mode) && !descriptor.directory_granted)

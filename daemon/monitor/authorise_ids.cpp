@@ -140,6 +140,9 @@ class Ids {
       if (holds(peer_.uid) || holds(0)) return false;
       if (!out_.lease && !subordinate(kUids, line)) return false;
     }
+    // A set-gid file lends a group just so.
+    for (const plan::IdMap& line : out_.job.gids)
+      if (!out_.lease && !subordinate(kGids, line) && !is_own(kGids, line)) return false;
     for (uint32_t i = 0; i < h_.mounts.count; ++i) {
       const plan::Mount& mount = plan_.at(h_.mounts, i);
       const bool renamed = (mount.flags & plan::kMountOwnerCaller) || mount.uid_map.count;

@@ -137,6 +137,11 @@ Refusal authorise_mounts(const Peer& peer, const Rule& rule, plan::View plan,
   // The host's own mounts, which nothing is put over.
   if (hosts_root && h.mounts.count == 0 && !rules_host_itself(peer))
     return refusal(RefusalKind::denied, "mounts", "covers-need-mounts", 0, 0, rule.name);
+  // A copy of the host's mounts has all of its devices.
+  const bool copy = h.mounts.count == 0 &&
+                    h.namespaces[static_cast<uint32_t>(plan::Namespace::mnt)].join == plan::Join::fresh;
+  if (copy && rule.devices)
+    return refusal(RefusalKind::denied, "mounts", rule.member("devices"), 0, 0, rule.name);
   const bool any_device = !rule.devices && (peer.holds(CAP_MKNOD) || has_own_ids(peer, rule, plan, ids));
   const bool fresh =
       h.namespaces[static_cast<uint32_t>(plan::Namespace::user)].join == plan::Join::fresh;

@@ -223,6 +223,28 @@ TEST_CASE("descriptors: without a mount namespace there is no box to open, with 
     disk(how).refused("file_actions", "no-block-devices");
 }
 
+TEST_CASE("S9: where a rule lists devices, no directory and no mount namespace brings others") {
+  const auto list = [](Passed& one) {
+    one.job.holds(CAP_SYS_ADMIN).rule.devices = std::vector<Device>{{false, makedev(188, 1)}};
+  };
+  for (const plan::Use use : {plan::Use::payload, plan::Use::cwd}) {
+    Passed directory(use, S_IFDIR);
+    directory.job.descriptors[0].directory_granted = 1;
+    directory.allowed();
+    list(directory);
+    directory.refused(use == plan::Use::cwd ? "cwd" : "file_actions", "r/devices");
+  }
+  Passed mounts = joined(Namespace::mnt), names = joined(Namespace::uts);
+  mounts.allowed();
+  list(mounts);
+  mounts.refused("namespaces.mnt", "r/devices");
+  list(names);
+  names.allowed();
+  // A new mount namespace without mounts is a copy of the host's.
+  const auto copy = [](Judged& job) { job.fresh(Namespace::mnt).rule.devices.emplace(); };
+  is_refused("a copy of the host's mounts", copy, "mounts", "r/devices");
+}
+
 TEST_CASE("devices: character-devices-only, and own-rights by the mode of the node") {
   const auto node = [](uint32_t mode, uid_t uid, gid_t gid) {
     Passed made(plan::Use::device);

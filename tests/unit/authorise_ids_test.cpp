@@ -259,6 +259,15 @@ TEST_CASE("S3: ids are apart when none is the caller's or 0, and no mount shows 
   CHECK(!apart(nothing, ranges + "1000:1000:10\n"));
   CHECK(!apart(nothing, ranges + "1000:991:10\n"));
   CHECK(apart([](Asking& a) { a.rootless = true; }, ranges));
+  // A group that a rule grants stays when the job has ended.
+  const auto group = [](uint32_t outside) {
+    return [=](Asking& a) {
+      a.plan->id_choices = plan::kSubordinateUids;
+      a.gid_map = {{0, outside, 1}};
+      a.rule.gids = {{777, 777}};
+    };
+  };
+  CHECK(!apart(group(777), ranges));
   // Leased blocks, of a caller without ranges.
   Asking block;
   block.in_user_namespace().plan->id_choices = kBothMaps;
