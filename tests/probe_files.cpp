@@ -55,7 +55,7 @@ int do_copy_up(const Arguments& a) {
     attempt(name + " user.x", lsetxattr(path.c_str(), "user.x", "x", 1, 0));
     attempt(name + " chmod", chmod(path.c_str(), status.st_mode & 07777));
     attempt(name + " link", link(path.c_str(), (path + ".linked").c_str()));
-    attempt(name + " make", mknod((path + "/made").c_str(), S_IFREG | 06755, 0));
+    attempt(name + " make", mknod((path + "/made").c_str(), S_IFREG | 0644, 0));
     attempt(name + " rename", rename(path.c_str(), (path + ".moved").c_str()));
   }
   return attempt.done();
