@@ -37,10 +37,11 @@ sources="tests/fuzz/target.cpp tests/fuzz/framing.cpp tests/fuzz/text.cpp tests/
   lib/request/text.cpp lib/request/words.cpp lib/request/codec.cpp lib/request/rules.cpp
   lib/request/request.cpp lib/request/layers.cpp lib/request/combination.cpp
   lib/request/reader.cpp lib/request/seccomp.cpp lib/request/seccomp_groups.cpp
-  tests/fuzz/seccomp.cpp lib/plan/view.cpp lib/plan/builder.cpp lib/sys/names.cpp lib/sys/words.cpp
+  tests/fuzz/seccomp.cpp lib/plan/view.cpp lib/plan/builder.cpp lib/sys/names.cpp lib/sys/words.cpp lib/sys/root.cpp
   $(cd "$source" && echo daemon/monitor/authorise*.cpp daemon/monitor/config*.cpp)
   daemon/monitor/capabilities.cpp daemon/monitor/label.cpp daemon/monitor/lease.cpp daemon/monitor/peer.cpp
-  daemon/monitor/policy.cpp daemon/monitor/subordinate.cpp"
+  daemon/monitor/policy.cpp daemon/monitor/subordinate.cpp daemon/monitor/restraint.cpp
+  daemon/monitor/client_ids.cpp"
 # Two at a time: each takes 1 GiB at its worst. A header that is newer than an
 # object compiles it again, whether it is one of its own or not.
 newest=$(find "$source/lib" "$source/daemon/monitor" "$source/tests/fuzz" -name '*.[ch]pp' \
