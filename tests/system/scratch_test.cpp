@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "reading.hpp"
 
@@ -209,9 +210,12 @@ TEST_CASE("a job whose files are being removed has ended: nobody joins it or cha
   const Json job = {{"id", started["id"]}};
   Service& service = world.system();
   const auto sweeps = [&] {
-    for (const pid_t pid : service.processes())
-      if (read_file("/proc/" + std::to_string(pid) + "/comm").starts_with("cloister-sweep"))
-        return true;
+    for (const pid_t pid : service.processes()) {
+      std::ifstream in("/proc/" + std::to_string(pid) + "/comm");  // it may have ended by now
+      std::string name;
+      std::getline(in, name);
+      if (name.starts_with("cloister-sweep")) return true;
+    }
     return false;
   };
   REQUIRE(eventually([&] { return sweeps(); }));
