@@ -90,6 +90,7 @@ configure() {
 }
 
 passed=0 failed=0 skipped=0
+patience=2  # a machine may be slower than the one that the limits were written on
 
 # Adds up what meson wrote about one run: a line of JSON a test program. A
 # program that counts its cases says so in its last line; a script is one case.
@@ -125,7 +126,7 @@ run() {
   log=$1/meson-logs/$3-$2
   status=0
   set -- "$1" "$2" "$3" meson test -C "$1" --no-rebuild --suite "$3" --logbase "$3-$2" \
-    --num-processes 1
+    --num-processes 1 --timeout-multiplier "$patience"
   folder=$1 user=$2 name=$3
   shift 3
   rm -f "$log.json" 2>/dev/null || true
@@ -172,6 +173,7 @@ if $sanitize; then
   configure build-sanitize -Dbuildtype=debug -Doptimization=1 -Dwerror=true \
     -Db_sanitize=address,undefined -Db_lundef=false
   ninja -C build-sanitize
+  patience=4
   export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=0
   export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
   run_suites build-sanitize

@@ -142,10 +142,11 @@ def run_all(targets):
         for name, service, function in CASES:
             if service and target.private:
                 continue
+            start = time.monotonic()
             try:
                 function(target)
                 passed += 1
-                print(f"ok {name} ({target.label})", flush=True)
+                print(f"ok {name} ({target.label}, {time.monotonic() - start:.1f} s)", flush=True)
             except Exception as error:  # whatever it is, the other cases still count
                 failed += 1
                 print(f"FAILED {name} ({target.label}): {type(error).__name__}: {error}",
