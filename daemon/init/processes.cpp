@@ -5,6 +5,7 @@
 #include <asm/stat.h>
 #include <asm/statfs.h>
 #include <linux/fcntl.h>
+#include <linux/time_types.h>
 
 #include "kernel.hpp"
 #include "text.hpp"
@@ -58,6 +59,12 @@ long open_of(const Job& job, uint32_t pid, const char* name) {
   return result;
 }
 
+bool has_ended(int pidfd) {
+  PollFd ended{pidfd, kPollIn, 0};
+  const __kernel_timespec at_once{};
+  return call(Call::ppoll, &ended, 1, &at_once, nullptr) != 0;
+}
+
 }  // namespace
 
 void open_namespaces_of_processes(Job& job) {
@@ -71,8 +78,9 @@ void open_namespaces_of_processes(Job& job) {
     const uint32_t pid = process_of(job, fd);
     if (pid == 0) continue;  // neither: its facts say so
     const int made = must_fd(job, kStep, open_of(job, pid, kNames[i]), i);
-    // The number was the process's all the time, if it still is.
-    must(job, kStep, call(Call::pidfd_send_signal, fd, 0, nullptr, 0), i);
+    // The number was the process's all the time, if that lives still. A signal would
+    // not tell: to a process outside of its pid namespace PID 1 of a job sends none.
+    if (has_ended(fd)) fail(job, kStep, ESRCH, i);
     must(job, kStep, call(Call::dup3, made, fd, O_CLOEXEC), i);
     close(made);
   }

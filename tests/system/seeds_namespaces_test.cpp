@@ -301,6 +301,12 @@ TEST_CASE("U13: root joins the namespaces of a process by its pidfd, whosever it
       REQUIRE(stat((process + "/ns/" + name).c_str(), &status) == 0);
       CHECK(outcome.report()["namespaces"][name] == status.st_ino);
     }
+    // Also in a pid namespace of the job's own, where that process has no number.
+    request["namespaces"]["pid"] = "new";
+    outcome = client.run(request, {pidfd.get()});
+    INFO(outcome.told());
+    CHECK(outcome.verdict["ok"] == true);
+    request["namespaces"].erase("pid");
     // To others both are what they were: closed.
     for (const Who& who : {world.alice(), world.bob()}) {
       Client other = world.system().connect(who);
