@@ -188,7 +188,8 @@ Service::~Service() {
 int Service::stop() {
   if (pid_ < 0) return 0;
   ::kill(pid_, SIGTERM);
-  const bool gone = eventually([&] { return !alive(pid_); });
+  // It waits 10 s at most for what cannot be killed; sanitizers look for leaks then.
+  const bool gone = eventually([&] { return !alive(pid_); }, 60'000);
   if (!gone) ::kill(pid_, SIGKILL);
   const int status = wait_for(std::exchange(pid_, -1));
   return gone ? status : -1;
