@@ -83,7 +83,8 @@ Json inspection(const Answer& answer) {
   Json result = {{"job", varlink::to_dom(varlink::make_job_info(state, view))},
                  {"request", nullptr},
                  {"verdict", nullptr}};
-  // Cut away when newer jobs of its owner needed the room: null. Written by a front, but not by this one: read as strictly as a client's.
+  // Null where it was cut away because newer jobs of its owner needed the room.
+  // Written by a front, but not by this one: read as strictly as a client's.
   if (auto shown = request::parse_text({view.c_str(view->request_json), view->request_json.length}))
     result["request"] = std::move(*shown);
   if (state.phase == JobPhase::ended)
