@@ -8,7 +8,7 @@ set -u
 if [ "${3-}" != inside ]; then
   exec unshare --mount --propagation private sh "$0" "$1" "$2" inside
 fi
-cloister=$1 cloisterd=$2 user=cloister-who-test
+cloister=$(realpath "$1") cloisterd=$(realpath "$2") user=cloister-who-test
 passed=0 failed=0 services=
 
 work=$(mktemp -d)
