@@ -42,7 +42,7 @@ class Covers {
   void examine(const MountLine& line) {
     for (const plan::KernelFileSystem& known : plan::kKernelFileSystems) {
       if (!same(line.type, known.type)) continue;
-      const long top = Places(job_, root_).open(line.point);
+      const long top = Places(job_, root_).open_as_init(line.point);
       if (top < 0) return;  // nobody gets there
       if (mount_id(job_, kNone, static_cast<int>(top)) == line.id)
         treat(line, known.treatment, static_cast<int>(top));

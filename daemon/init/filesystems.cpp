@@ -64,6 +64,9 @@ static Owner root_outside(const Job& job) {
           outer(job, job.gid_map(), 0, job.order.mapped_gid)};
 }
 
+uint32_t group_outside(const Job& job, uint32_t group) {
+  return outer(job, job.gid_map(), group, kNone);
+}
 Owner payload_outside(const Job& job) {
   return {outer(job, job.uid_map(), job.identity.ruid, job.order.mapped_uid),
           outer(job, job.gid_map(), job.identity.rgid, job.order.mapped_gid)};

@@ -82,21 +82,33 @@ void become_nobodys(Job& job) {
   heed_monitors_death(job, step);
 }
 
+void take_payloads_groups(Job& job) {
+  const auto groups = job.identity.groups;
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < groups.count; ++i) {
+    groups_now[count] = group_outside(job, job.plan().at(groups, i));
+    if (groups_now[count] != kNone) ++count;
+  }
+  must(job, job.step, call(Call::setgroups, count, groups_now));
+}
+
 // The change of a file system id from and to 0 changes what may be done with
-// files, capabilities(7): so the sets are set as they were.
-FilesOfPayload::FilesOfPayload(Job& job) : job_(job) {
+// files, capabilities(7): so the sets are set, and set back.
+FilesOfPayload::FilesOfPayload(Job& job, uint64_t without)
+    : job_(job), before_(sets_now(job, job.step)) {
   const Owner payload = payload_outside(job);
-  const Sets before = sets_now(job, job.step);
   gid_ = call(Call::setfsgid, payload.gid);
   uid_ = call(Call::setfsuid, payload.uid);
-  must(job, job.step, set_sets(before));
+  must(job, job.step,
+       set_sets({before_.effective & ~without, before_.permitted, before_.inheritable}));
 }
 
 FilesOfPayload::~FilesOfPayload() {
-  const Sets before = sets_now(job_, job_.step);
-  call(Call::setfsuid, uid_);
-  call(Call::setfsgid, gid_);
-  must(job_, job_.step, set_sets(before));
+  const Owner payload = payload_outside(job_);
+  // What they were is all that these calls tell.
+  if (call(Call::setfsuid, uid_) != long{payload.uid} || call(Call::setfsgid, gid_) != long{payload.gid})
+    fail(job_, job_.step, EPERM);
+  must(job_, job_.step, set_sets(before_));
   // Cleared like by any change of ids, prctl(2).
   must(job_, job_.step, call(Call::prctl, PR_SET_DUMPABLE, 1));
   heed_monitors_death(job_, job_.step);

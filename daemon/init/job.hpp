@@ -60,6 +60,7 @@ struct Job {
   int descriptors[plan::kMaxDescriptors];  // as received; order of Header::descriptors
   int trees[plan::kMaxMounts];             // of mount i, or 0
   uint32_t mount_ids[plan::kMaxMounts];    // of mount i, or 0
+  bool over_closed[plan::kMaxMounts];      // mount i lies on a directory above its place
   int staging;                             // a tmpfs below the new root, or 0
   int client_space;                        // a user namespace of who the client may be, or 0
   bool net_made, ipc_made;                 // the new namespace is there already

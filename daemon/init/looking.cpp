@@ -27,6 +27,8 @@ long become_caller(const Job& job) {
   long result = call(Call::setgroups, 0, nullptr);
   if (result == 0) result = call(Call::setresgid, gid, gid, gid);
   if (result == 0) result = call(Call::setresuid, uid, uid, uid);
+  // Also uid 0, which keeps them otherwise.
+  if (result == 0 && !job.has(plan::kSearchesAll)) result = set_sets({0, 0, 0});
   return result;
 }
 

@@ -1,5 +1,8 @@
 // masked_paths and readonly_paths. A path that is not there needs neither, unless
 // others are mounted in it: then it is made for them, where that is ours to do.
+//
+// What lies in a directory that is closed to payload and client gets neither of
+// itself, or mountinfo would say whether it is there: that directory does, whole.
 #include <asm/errno.h>
 #include <asm/stat.h>
 #include <linux/fcntl.h>
@@ -51,8 +54,12 @@ void cover(Job& job, const Places& places, uint32_t index, const plan::Mount& mo
   const bool mask = mount.kind == plan::MountKind::mask;
   const Step step = mask ? Step::mask : Step::lock;
   const char* const at = job.plan().c_str(mount.at);
-  const long place = mount.flags & plan::kMountHolds ? places.open_or_make(at, false, 0755)
-                                                     : places.open(at);
+  long place = mount.flags & plan::kMountHolds ? places.open_or_make(at, false, 0755)
+                                               : places.open(at);
+  if (place == -EACCES) {
+    place = places.open_closed(at);
+    job.over_closed[index] = true;
+  }
   if (place == -ENOENT || place == -ENOTDIR) return;
   must(job, step, place, index);
   const int over = static_cast<int>(place);

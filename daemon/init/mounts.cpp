@@ -30,6 +30,7 @@ class NewRoot {
 
   void build() {
     call(Call::umask, 0);  // modes below are meant as they are written
+    if (!job_.is_inside()) take_payloads_groups(job_);
     make_staging(job_);
     uint32_t first = 0;
     const Mount& root = mount(0);
@@ -154,8 +155,9 @@ class NewRoot {
       return cover(job_, places(), i, mount);
     if (is_cloned(mount.kind) && job_.trees[i] == 0) return;  // optional, and its source is not there
     const long result = try_attach(i, mount);
-    if (result < 0 && !(mount.flags & plan::kMountOptional))
-      fail(job_, step_of(mount.kind), -result, i);
+    if (result >= 0) return;
+    if (!(mount.flags & plan::kMountOptional)) fail(job_, step_of(mount.kind), -result, i);
+    if (job_.trees[i] > 0) close(take_source(i));  // its place is not there: left out
   }
 
   // What was made here turns read-only when everything inside is in place.

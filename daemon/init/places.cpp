@@ -2,6 +2,7 @@
 
 #include <asm/errno.h>
 #include <asm/stat.h>
+#include <linux/capability.h>
 #include <linux/fcntl.h>
 #include <linux/openat2.h>
 #include <linux/stat.h>
@@ -11,12 +12,68 @@
 
 namespace cloister::init {
 
+namespace {
+
+constexpr uint64_t kAnyFile = uint64_t{1} << CAP_DAC_OVERRIDE | uint64_t{1} << CAP_DAC_READ_SEARCH;
+
+open_how in_root(uint64_t flags) {
+  return {O_PATH | O_CLOEXEC | flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+}
+
+}  // namespace
+
+long Places::open_as_init(const char* path) const {
+  return open_by_rules(root_, path, in_root(0));
+}
+
+// Its groups are init's by then, take_payloads_groups().
+long Places::open_as_payload(int at, const char* path, const open_how& how) const {
+  const bool all = job_.is_inside() || job_.has(plan::kSearchesAll);
+  if (all) return open_by_rules(at, path, how);
+  const FilesOfPayload as(job_, kAnyFile);
+  return open_by_rules(at, path, how);
+}
+
 long Places::open(const char* path, uint64_t flags) const {
-  open_how how{O_PATH | O_CLOEXEC | flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-  const long found = open_by_rules(root_, path, how);
-  if (found != -EACCES) return found;
-  const long as_caller = open_as_caller(job_, root_, path, how);
-  return as_caller < 0 ? found : as_caller;
+  const open_how how = in_root(flags);
+  long found = open_as_payload(root_, path, how);
+  if (found == -EACCES) found = open_as_caller(job_, root_, path, how);
+  return found == -EACCES ? walk(path, flags, Want::place) : found;
+}
+
+long Places::open_closed(const char* path) const {
+  return walk(path, 0, Want::closed_directory);
+}
+
+// A directory of the payload's own may be opened by it at any time, so what is to
+// be hidden in there has to be. One that was made for this job tells nothing.
+bool Places::lets_in(int directory) const {
+  struct stat status {};
+  return is_ours(directory) || (call(Call::fstat, directory, &status) == 0 &&
+                                status.st_uid == payload_outside(job_).uid);
+}
+
+// Name by name. Links are not followed: where they lead is another question.
+long Places::walk(const char* path, uint64_t flags, Want want) const {
+  static char name[plan::kMaxPath];
+  long at = call(Call::openat, root_, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  for (bool first = true; at >= 0; first = false) {
+    while (*path == '/') ++path;
+    if (!*path) return at;
+    size_t size = 0;
+    while (*path && *path != '/') name[size++] = *path++;
+    name[size] = 0;
+    const open_how how{O_PATH | O_CLOEXEC | (*path ? 0 : flags), 0,
+                       RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+    const auto here = static_cast<int>(at);
+    at = open_as_payload(here, name, how);
+    if (at == -EACCES) at = open_as_caller(job_, here, name, how);
+    if (at == -EACCES && lets_in(here)) at = open_by_rules(here, name, how);
+    // The root is covered by nothing; nobody whom it is closed to starts there.
+    if (at == -EACCES && want == Want::closed_directory && !first) return here;
+    close(here);
+  }
+  return at;
 }
 
 bool Places::is_ours(int fd) const {

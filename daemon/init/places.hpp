@@ -2,6 +2,9 @@
 // no magic links), and made only on a mount of this job's own: nothing is ever
 // created in a tree of the host's.
 //
+// The way there is the payload's to walk, or the client's. Else a refusal, and a
+// line of mountinfo, would tell them what is in a directory that is closed to both.
+//
 // Borrows the root's descriptor. Every result is a descriptor or a negated errno.
 #pragma once
 
@@ -9,14 +12,20 @@
 
 #include "verbs.hpp"
 
+struct open_how;
+
 namespace cloister::init {
 
 class Places {
  public:
   Places(Job& job, int root) : job_(job), root_(root) {}
 
-  // O_PATH, or as `flags` say.
+  // O_PATH, or as `flags` say. -EACCES behind a closed directory, whatever is there.
   long open(const char* path, uint64_t flags = 0) const;
+  // The directory on the way to `path` that is closed.
+  long open_closed(const char* path) const;
+  // What is no place of the client's choice.
+  long open_as_init(const char* path) const;
   // Whether it lies on a mount that was made for this job alone.
   bool is_ours(int fd) const;
   // The directory that holds the last name of `path`, made on the way where
@@ -39,7 +48,11 @@ class Places {
  private:
   struct Last;
   static Last last_;
+  enum class Want { place, closed_directory };
 
+  bool lets_in(int directory) const;
+  long open_as_payload(int at, const char* path, const open_how& how) const;
+  long walk(const char* path, uint64_t flags, Want want) const;
   void keep(int parent, const char* path, const char* name) const;
   long make_beside(const char* path, bool file, uint32_t mode) const;
   long make(int parent, const char* name, uint32_t mode, bool file) const;

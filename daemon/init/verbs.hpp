@@ -68,6 +68,8 @@ struct Owner {
   uint32_t uid, gid;
 };
 Owner payload_outside(const Job& job);
+// The same of a supplementary group; kNone: it has none.
+uint32_t group_outside(const Job& job, uint32_t group);
 
 // processes.cpp
 void open_namespaces_of_processes(Job& job);
@@ -111,13 +113,19 @@ void cover(Job& job, const Places& places, uint32_t index, const plan::Mount& mo
 void cover_kernel(Job& job, int root);
 void verify_covers(Job& job);  // after pivot_root(2)
 
+struct Sets {  // of capabilities
+  uint64_t effective, permitted, inheritable;
+};
+
 // identity.cpp
+void take_payloads_groups(Job& job);  // init, which looks places up as the payload
 void become_mapped(Job& job, uint32_t uid, uint32_t gid);
 void become_nobodys(Job& job);  // init, where the payload has its ids
-// While it lives, files are made as the payload; what may be done to them stays.
+// While it lives, files are opened and made as the payload. What may be done to
+// them stays, but for the capabilities `without`.
 class FilesOfPayload {
  public:
-  explicit FilesOfPayload(Job& job);
+  explicit FilesOfPayload(Job& job, uint64_t without = 0);
   ~FilesOfPayload();
   FilesOfPayload(const FilesOfPayload&) = delete;
   FilesOfPayload& operator=(const FilesOfPayload&) = delete;
@@ -125,15 +133,13 @@ class FilesOfPayload {
  private:
   Job& job_;
   long uid_, gid_;
+  Sets before_;
 };
 void keep_only(Job& job, Step step, uint64_t powers);  // bounding set and all others but ambient
 void make_ambient(Job& job, Step step, uint64_t powers);
 void raise_late_powers(Job& job);    // payload
 void drop_groups_and_ids(Job& job);  // payload
 // capabilities.cpp
-struct Sets {
-  uint64_t effective, permitted, inheritable;
-};
 Sets sets_now(Job& job, Step step);
 long set_sets(const Sets& sets);
 void settle_capabilities(Job& job);  // payload: what "all" means, while all is there

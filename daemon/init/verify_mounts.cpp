@@ -85,10 +85,11 @@ uint32_t number(const char*& text) {
   return value;
 }
 
-// Whether the word of the list is this path: white space and backslashes are
-// octal numbers there.
-bool is_path(const char* word, const char* path) {
+// Whether the word of the list is this path, or with `above` a directory on the way
+// to it: white space and backslashes are octal numbers there.
+bool is_path(const char* word, const char* path, bool above) {
   for (; *path; ++path) {
+    if (above && *word == ' ' && *path == '/') return true;
     char byte = *word++;
     if (byte == '\\') {
       byte = static_cast<char>((word[0] - '0') << 6 | (word[1] - '0') << 3 | (word[2] - '0'));
@@ -122,7 +123,8 @@ void read_line(Job& job, const char* line) {
   for (int field = 2; field < 5; ++field) line = after_word(job, line);
   if (entry->known) {
     const plan::Mount& mount = job.plan().at(job.header().mounts, entry->index);
-    if (!is_path(line, job.plan().c_str(mount.at))) fail(job, kStep, EXDEV, entry->index);
+    if (!is_path(line, job.plan().c_str(mount.at), job.over_closed[entry->index]))
+      fail(job, kStep, EXDEV, entry->index);
   }
   entry->listed = true;
   entry->flags = flags_of(after_word(job, line));

@@ -104,6 +104,12 @@ Refusal refusal(RefusalKind kind, std::string_view field, std::string_view rule,
 
 // One request before the judge; each method is one rule of docs/security.md
 // and returns true when the rule is kept.
+bool searches_all(uint64_t capabilities) {
+  constexpr uint64_t kEither =
+      uint64_t{1} << CAP_DAC_OVERRIDE | uint64_t{1} << CAP_DAC_READ_SEARCH;
+  return (capabilities & kEither) != 0;
+}
+
 class Judge {
  public:
   Judge(const Peer& peer, plan::View plan, const Setting& setting)
@@ -374,12 +380,18 @@ class Judge {
       }
     }
     plan::Order& order = approved_.order_;
-    const bool root =
-        !rootless() && fresh(Namespace::mnt) && is_hosts_root(peer_, rule_, plan_, approved_.ids_);
-    if (h_.mounts.count && !rootless() && (root || has_host_powers(plan_, order.capabilities)))
-      order.flags |= plan::kCoverKernel;
-    refusal_ = authorise_mounts(peer_, rule_, plan_, approved_.ids_, root);
+    const bool apart = !rootless() && fresh(Namespace::mnt);
+    const bool root = apart && is_hosts_root(peer_, rule_, plan_, approved_.ids_);
+    const bool rules = root || (apart && has_host_powers(plan_, order.capabilities));
+    if (rules && h_.mounts.count) order.flags |= plan::kCoverKernel;
+    // Powers of its own it has on the host as well.
+    const bool lent = rules && !rules_host_itself(peer_) &&
+                      (root || (any_of_sets(order.capabilities) & ~peer_.permitted) != 0);
+    refusal_ = authorise_mounts(peer_, rule_, plan_, approved_.ids_, lent);
     if (refusal_.kind != RefusalKind::none) return false;
+    if (searches_all(peer_.permitted) ||
+        (join(Namespace::user) == Join::host && searches_all(order.capabilities.effective)))
+      order.flags |= plan::kSearchesAll;
     // Without root, and in a user namespace that is joined, init is the client.
     if (has_overlay(plan_) && !rootless() &&
         (join(Namespace::user) == Join::host || fresh(Namespace::user))) {

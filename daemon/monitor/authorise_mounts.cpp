@@ -121,21 +121,24 @@ bool is_hosts_root(const Peer& peer, const Rule& rule, plan::View plan, const Id
   return !stays || id.ruid == 0 || id.euid == 0 || id.suid == 0;
 }
 
+uint64_t any_of_sets(const plan::Capabilities& sets) {
+  return sets.bounding | sets.effective | sets.permitted | sets.inheritable | sets.ambient;
+}
+
 bool has_host_powers(plan::View plan, const plan::Capabilities& sets) {
   const auto user = static_cast<uint32_t>(plan::Namespace::user);
-  return plan->namespaces[user].join == plan::Join::host &&
-         (sets.bounding | sets.effective | sets.permitted | sets.inheritable | sets.ambient) != 0;
+  return plan->namespaces[user].join == plan::Join::host && any_of_sets(sets) != 0;
 }
 
 // Who may be both ids could copy the files from the one to the other. Ids of the
 // job's own map were decided on with it.
 Refusal authorise_mounts(const Peer& peer, const Rule& rule, plan::View plan,
-                         const IdDecision& ids, bool hosts_root) {
+                         const IdDecision& ids, bool lent) {
   const plan::Header& h = plan.header();
   if (!is_ordered(plan) && hides(plan))
     return refusal(RefusalKind::invalid, "mounts", "a-mount-hides-another", 0, 0, rule.name);
-  // The host's own mounts, which nothing is put over.
-  if (hosts_root && h.mounts.count == 0 && !rules_host_itself(peer))
+  // A copy of the host's own mounts, which nothing is put over.
+  if (lent && h.mounts.count == 0)
     return refusal(RefusalKind::denied, "mounts", "covers-need-mounts", 0, 0, rule.name);
   // A copy of the host's mounts has all of its devices.
   const bool copy = h.mounts.count == 0 &&

@@ -19,12 +19,14 @@ bool may_be_group(const Peer& peer, const Rule& rule, uint32_t low, uint32_t hig
 // payload that is, or can come to be, uid 0 of the host,
 bool is_hosts_root(const Peer& peer, const Rule& rule, plan::View plan, const IdDecision& ids);
 // or that has powers in the host's user namespace.
+uint64_t any_of_sets(const plan::Capabilities& sets);
 bool has_host_powers(plan::View plan, const plan::Capabilities& sets);
 // A peer that rules it is lent nothing, and has nothing open that it could not open.
 bool rules_host_itself(const Peer& peer);
-// `kind == none`: allowed. `hosts_root`: in a mount namespace of its own.
+// `kind == none`: allowed. `lent`: it rules the host and its peer does not, in a
+// mount namespace of its own.
 plan::Refusal authorise_mounts(const Peer& peer, const Rule& rule, plan::View plan,
-                               const IdDecision& ids, bool hosts_root = false);
+                               const IdDecision& ids, bool lent = false);
 plan::Refusal authorise_device(const Peer& peer, const Rule& rule, const plan::Fact& fact,
                                plan::Mode mode);
 plan::Refusal authorise_layer(const Peer& peer, const Rule& rule, const plan::Fact& fact,

@@ -42,6 +42,9 @@ inline constexpr uint32_t kScratch = 1024;        // a directory in which those 
 // The payload rules the host by uid or capabilities: init covers the kernel's own
 // files (kernel_files.hpp), whatever mount of the Plan shows them.
 inline constexpr uint32_t kCoverKernel = 1 << 16;
+// The caller or the payload may search each directory of the host: places of mounts
+// are looked up with init's own rights, and else with those of the two.
+inline constexpr uint32_t kSearchesAll = 1 << 17;
 // Not a job's init but its network process: it makes the network namespace,
 // connects it with pasta, and lasts as long as the job (daemon/init/network.cpp).
 inline constexpr uint32_t kNetworkProcess = 256;

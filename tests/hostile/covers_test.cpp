@@ -14,11 +14,12 @@ namespace {
 
 using plan::MountKind;
 
-// Somebody who may be uid 0 in a box, and has no other power.
+// Somebody who may be uid 0 in a box, or administer networks, and has no other power.
 Json granted() {
   return rules({{{"name", "granted"},
                  {"users", Json::array({World::get().alice().uid})},
-                 {"allow", {{"uids", Json::array({0})}, {"gids", Json::array({0})}}}}});
+                 {"allow", {{"uids", Json::array({0})}, {"gids", Json::array({0})},
+                    {"capabilities", Json::array({"CAP_NET_ADMIN"})}}}}});
 }
 
 const Json kRoot = {{"ruid", 0}, {"rgid", 0}, {"groups", Json::array({0})}};
@@ -201,6 +202,13 @@ TEST_CASE("S18: a mount namespace without mounts is not covered, and so refused"
   request["namespaces"] = {{"mnt", "new"}};
   request["no_new_privs"] = true;
   Outcome outcome = client.run(request);
+  INFO(outcome.told());
+  CHECK(outcome.parameters["rule"] == "covers-need-mounts");
+  // As little with powers that are lent, whoever has them.
+  request.erase("identity");
+  for (const char* set : {"bounding", "effective", "permitted", "inheritable", "ambient"})
+    request["capabilities"][set] = Json::array({"CAP_NET_ADMIN"});
+  outcome = client.run(request);
   INFO(outcome.told());
   CHECK(outcome.parameters["rule"] == "covers-need-mounts");
 }

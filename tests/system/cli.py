@@ -24,6 +24,12 @@ CLOISTER, CLOISTERD, PROBE, README, EXAMPLE_SOURCE, EXAMPLE = map(os.path.abspat
 USER = "cloister-cli-test"
 CASES = []
 
+# Ignored where a shell has put us into the background, or nohup(1); a child of ours
+# would ignore them too.
+for number in signal.SIGHUP, signal.SIGQUIT:
+    signal.signal(number, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def case(name, service=False):
     """A case; `service`: it needs one that outlives the command."""

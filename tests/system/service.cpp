@@ -236,8 +236,9 @@ World::World() {
   // What loses its parent stays below us, where a census finds it.
   check(prctl(PR_SET_CHILD_SUBREAPER, 1), "PR_SET_CHILD_SUBREAPER");
   signal(SIGPIPE, SIG_IGN);
-  // Ignored where a shell has put us into the background; profile none hands that on.
-  for (const int each : {SIGINT, SIGQUIT}) signal(each, SIG_DFL);
+  // Ignored where a shell has put us into the background, or nohup(1); profile none
+  // hands that on.
+  for (const int each : {SIGHUP, SIGINT, SIGQUIT}) signal(each, SIG_DFL);
 
   char name[] = "/tmp/cloister-test-XXXXXX";
   if (!mkdtemp(name)) fail("mkdtemp");

@@ -20,8 +20,10 @@ constexpr Set kSets[] = {&plan::Capabilities::bounding, &plan::Capabilities::eff
                          &plan::Capabilities::permitted, &plan::Capabilities::inheritable,
                          &plan::Capabilities::ambient};
 
+// In a box that has mounts, which can be covered.
 Spoil asks(Set set, uint64_t mask) {
   return [=](Judged& j) {
+    j.mount(MountKind::tmpfs);
     j.plan->capabilities.set = 1;
     j.plan->capabilities.*set = mask;
   };
@@ -220,6 +222,19 @@ TEST_CASE("mounts: covers-need-mounts, and who rules the host is covered") {
     is_refused("nothing to cover", root(which), "mounts", "covers-need-mounts");
     CHECK(covered(root(which)));
   }
+  const auto powers = [](Judged& j) {
+    j.rule.capabilities = 3;
+    j.plan->capabilities = {3, 3, 3, 0, 0, 0, 1};
+  };
+  is_refused("nothing to cover, with powers", powers, "mounts", "covers-need-mounts");
+  is_allowed("powers where the host's mounts are", [&](Judged& j) {
+    powers(j);
+    j.unboxed();
+  });
+  is_allowed("powers of its own", [&](Judged& j) {
+    powers(j);
+    j.peer.permitted |= 3;
+  });
   // Who is another could run a set-uid program.
   CHECK(covered([](Judged& j) { j.holds(CAP_SETUID).holds(CAP_SYS_ADMIN).plan->flags &= ~plan::kNoNewPrivs; }));
   CHECK(covered([](Judged& j) {

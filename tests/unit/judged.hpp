@@ -147,6 +147,7 @@ struct Judged {
   Judged& fresh(Namespace which) { return join(which, Join::fresh); }
   Judged& unboxed() {
     for (plan::NamespaceChoice& each : plan->namespaces) each.join = Join::host;
+    mounts.clear();
     return *this;
   }
   // Everything that a job of the same peer may lead to.
