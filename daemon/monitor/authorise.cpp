@@ -312,7 +312,7 @@ class Judge {
     static const Rlimits daemon = daemon_hard_limits();
     for (uint32_t i = 0; i < plan::kRlimits; ++i) {
       const plan::Rlimit& limit = h_.rlimits[i];
-      const std::optional<uint64_t>& ceiling = rule_.rlimits[i];
+      const auto [ceiling, member] = bound_on(i);
       // Constants of ours give way to what the caller has and we can give.
       approved_.order_.rlimit_hard[i] =
           std::min({own[i], daemon[i], ceiling.value_or(RLIM_INFINITY)});
@@ -320,10 +320,20 @@ class Judge {
           ceiling.value_or(peer_.holds(CAP_SYS_RESOURCE) ? RLIM_INFINITY : own[i]);
       if (!limit.set || limit.hard <= highest) continue;
       const std::string field = std::string("rlimits.") + sys::name_of(sys::rlimits(), i);
-      return deny(field, ceiling ? rule_.member("rlimits") : "not-above-own-hard-limit", highest,
+      return deny(field, ceiling ? rule_.member(member) : "not-above-own-hard-limit", highest,
                   limit.hard);
     }
     return true;
+  }
+
+  // Of the hard limit: what the job is not to have it is not to give itself either.
+  std::pair<std::optional<uint64_t>, const char*> bound_on(uint32_t limit) const {
+    if (rule_.rlimits[limit]) return {rule_.rlimits[limit], "rlimits"};
+    if (limit == RLIMIT_RTPRIO && rule_.real_time == false) return {0, "real_time"};
+    // setrlimit(2): 20 minus the niceness that it lets one take.
+    if (limit == RLIMIT_NICE && rule_.nice)
+      return {static_cast<uint64_t>(20 - *rule_.nice), "nice"};
+    return {std::nullopt, ""};
   }
 
   bool lifetime() {

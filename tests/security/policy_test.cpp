@@ -226,6 +226,15 @@ TEST_CASE("RES-11 priorities beyond one's own are refused unless a rule grants t
              all("not-below-own-nice", "real-time-needs-CAP_SYS_NICE", 0));
   check_rows(root, world.probe_request(), "modest-root",
              all("modest-root/nice", "modest-root/real_time", 0));
+  // Nor by a limit that lets the job take them by itself.
+  const auto limit = [](const char* name, uint64_t hard) -> Json {
+    return {{"rlimits", {{name, {{"soft", 0}, {"hard", hard}}}}}};
+  };
+  check_rows(root, world.probe_request(), "modest-root",
+             {{limit("RLIMIT_RTPRIO", 0), "", ""},
+              {limit("RLIMIT_RTPRIO", 1), "rlimits.RLIMIT_RTPRIO", "modest-root/real_time", 0, 1},
+              {limit("RLIMIT_NICE", 20), "", ""},
+              {limit("RLIMIT_NICE", 21), "rlimits.RLIMIT_NICE", "modest-root/nice", 20, 21}});
 }
 
 TEST_CASE("SEC-07 nobody goes below a floor, by whatever way") {

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Changes one thing at a time that keeps the host or a verdict safe, and expects the
+test that watches over it to fail. The sources stay as they are: a copy is changed.
+
+mutants.py [WORD...]: those whose name has one of the words. As root; the tests of the
+service make users.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+SOURCES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+AUTHORISE = "daemon/monitor/authorise.cpp"
+MOUNTS = "daemon/monitor/authorise_mounts.cpp"
+IDENTITY = "daemon/init/identity.cpp"
+
+JUDGE = "tests/unit/authorise_test"
+CHECK = "tests/unit/plan_check_test"
+INIT = "tests/unit/init_test"
+SERVICE = "tests/security/security-tests"
+
+# Name, file, what stands there, what is put in its place, the test program, its case.
+MUTANTS = [
+    ("groups-are-not-shed dropped", AUTHORISE,
+     "if (peer_.holds(CAP_SETGID) || id.ruid != peer_.uid) return true;", "return true;",
+     JUDGE, "identity: groups-are-not-shed*"),
+    ("filters-need-no-new-privs dropped", AUTHORISE,
+     'return deny("no_new_privs", "filters-need-no-new-privs");', "return true;",
+     JUDGE, "filters-need-no-new-privs*"),
+    ("consistent() always true", AUTHORISE,
+     "  bool consistent() {\n", "  bool consistent() {\n    if (h_.magic) return true;\n",
+     JUDGE, "consistent:*"),
+    ("own-rights of a device dropped", MOUNTS,
+     'if (!opens) return denied("own-rights");', "(void)opens;",
+     JUDGE, "devices:*own-rights*"),
+    ("own-directories of an overlay dropped", MOUNTS,
+     "if (mode == plan::Mode::system && fact.uid", "if (mode > plan::Mode::private_ && fact.uid",
+     JUDGE, "*own-directories*"),
+    ("end of a mount's ids not bounded by the job's map", MOUNTS,
+     " || line.count > of.count - skipped", "",
+     JUDGE, "mounts: ids-of-the-job*"),
+    ("a caller that is not wholly root keeps its powers", "daemon/monitor/peer.cpp",
+     'all_uids_are(field(status, "\\nUid:"), 0)', '!all_uids_are(field(status, "\\nUid:"), 1)',
+     JUDGE, "a peer that is not wholly root*"),
+    ("bound on kept verdicts evicts other users'", "daemon/monitor/jobs.cpp",
+     "forget(owner.cut.empty() ? owner.whole.front() : owner.cut.front());",
+     "for (auto& [user, other] : owners_)\n"
+     "      if (!other.whole.empty()) {\n        forget(other.whole.front());\n        break;\n      }",
+     SERVICE, "max_verdicts_per_uid*"),
+    ("verdicts never expire", "daemon/monitor/jobs.cpp",
+     "if (left.count() > 0)", "if (left.count() > -100'000)",
+     SERVICE, "keep_verdicts_s*"),
+    ("PR_SET_DUMPABLE before the change of ids left out", IDENTITY,
+     "  must(job, Step::setresuid, call(Call::prctl, PR_SET_DUMPABLE, 0));\n", "",
+     INIT, "between the change of ids*"),
+    ("flags below a recursive bind not compared", "daemon/init/verify_mounts.cpp",
+     "entry.wanted = entry.below = parent ? parent->below : 0;", "entry.wanted = entry.below = 0;",
+     INIT, "liar: a mount below a recursive bind*"),
+    ("saved uid not compared", IDENTITY,
+     " || s != want.suid)\n", ")\n",
+     INIT, "liar: an id that is not*"),
+    ("groups compared by their number alone", IDENTITY,
+     "if (!in_groups(job.plan().at(want.groups, i), count))",
+     "if (!in_groups(job.plan().at(want.groups, i), count) && count > plan::kMaxGroups)",
+     INIT, "liar: a group*"),
+    ("end of a mount's ids not bounded, in init", "daemon/init/idmap.cpp",
+     " || line.count > of.count - skipped", "",
+     INIT, "liar: a mount whose ids end*"),
+    ("use of a named descriptor not compared", "lib/plan/view.cpp",
+     "plan.at(h.descriptors, index).use == use", "(use <= Use::count_)",
+     CHECK, "check: each place that names a descriptor*"),
+]
+
+
+def run(*command, **more):
+    return subprocess.run(command, capture_output=True, text=True, **more)
+
+
+def main(words):
+    passed = failed = 0
+    with tempfile.TemporaryDirectory(prefix="cloister-mutants-") as copy:
+        # Where nobody but root may go the users of the tests could not.
+        os.chmod(copy, 0o755)
+        subprocess.run("tar -c --exclude=./build* --exclude=./.git . | tar -x -C " + copy,
+                       shell=True, cwd=SOURCES, check=True)
+        build = copy + "/build"
+        subprocess.run(["meson", "setup", build, copy, "-Dbuildtype=release", "-Doptimization=2"],
+                       check=True, stdout=subprocess.DEVNULL)
+        programs = ["cloister-init", "cloister-front", "cloisterd", "cloister", "cloister-sweep"]
+
+        def make(test):
+            return run("ninja", "-C", build, *programs, test)
+
+        for name, file, before, after, test, case in MUTANTS:
+            if words and not any(word in name for word in words):
+                continue
+            path = os.path.join(copy, file)
+            with open(path) as source:
+                whole = source.read()
+            said = "there is no such line any more"
+            if whole.count(before) == 1:
+                with open(path, "w") as source:
+                    source.write(whole.replace(before, after))
+                made = make(test)
+                tried = run("timeout", "300", os.path.join(build, test), "-tc=" + case,
+                            env={**os.environ, "CLOISTER_INIT": build + "/cloister-init"})
+                with open(path, "w") as source:
+                    source.write(whole)
+                caught = [line for line in tried.stdout.splitlines() if line.startswith("FAILED ")]
+                said = made.stdout[-2000:] if made.returncode else caught[0] if caught else "survived"
+            if said.startswith("FAILED "):
+                passed += 1
+                print(f"ok mutant: {name} ({said[7:]})", flush=True)
+            else:
+                failed += 1
+                print(f"FAILED mutant: {name}: {said}", flush=True)
+    print(f"outcome: {passed} passed, {failed} failed, 0 skipped")
+    return failed == 0 and passed > 0
+
+
+sys.exit(0 if main(sys.argv[1:]) else 1)
