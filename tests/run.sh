@@ -90,6 +90,9 @@ configure() {
 }
 
 passed=0 failed=0 skipped=0
+rows=$(mktemp)
+trap 'rm -f "$rows"' EXIT
+trap 'exit 130' INT TERM
 patience=2  # a machine may be slower than the one that the limits were written on
 
 # Adds up what meson wrote about one run: a line of JSON a test program. A
@@ -110,15 +113,29 @@ count() {
         (if $good then empty else $out, (.stderr // ""),
            (if ($own.f | tonumber) == 0 then "FAILED \(.name): \(.result)" else empty end) end),
         "ok \(.name): \($own.p) cases in \(.duration | floor) s",
+        ($lines[] | select(test("^(ok|FAILED|skipped) ([SU][0-9]+|[A-Z]+-[0-9]+)[: ]")) | "row " + .),
         "count \($own.p) \(if $good or ($own.f | tonumber) > 0 then $own.f else 1 end) \($own.s)"
       elif $good then "ok \(.name)", "count 1 0 0"
       else $out, (.stderr // ""), "FAILED \(.name): \(.result)", "count 0 1 0"
       end' "$1" >"$2"
-  grep -v '^count ' "$2" || true
+  grep -vE '^(count|row) ' "$2" || true
+  grep '^row ' "$2" >>"$rows" || true
   eval "$(awk '$1 == "count" { p += $2; f += $3; s += $4 }
     END { printf "p=%d f=%d s=%d", p, f, s }' "$2")"
   # shellcheck disable=SC2154 # set by eval
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+# The cases that are named after a row of what was found (S1, U10) or of what is to
+# hold (FD-03), by row.
+print_rows() {
+  printf '\nrows of %s, in cases\n' "$1"
+  sort "$rows" | awk '
+    { tag = $3; sub(/:$/, "", tag); ++seen[tag "\t" $2]; all[tag] = 1 }
+    $2 == "skipped" { sub(/^.*[(]/, ""); sub(/[)][^)]*$/, ""); if (!index(why[tag], $0)) why[tag] = why[tag] "  " $0 }
+    END { for (tag in all)
+      printf "row %-8s %3d passed, %d failed, %d not run%s\n", tag, seen[tag "\tok"],
+        seen[tag "\tFAILED"], seen[tag "\tskipped"], why[tag] }' | sort -V
 }
 
 # run FOLDER USER SUITE: USER is `self` or `root`.
@@ -142,6 +159,7 @@ run() {
 
 run_suites() {
   folder=$1
+  : >"$rows"
   for name in ${suite:-build system security work vm faults fuzz bench}; do
     # What is measured under sanitizers says nothing, a fuzzer brings its own, and
     # the work of other people's programs is theirs.
@@ -160,6 +178,7 @@ run_suites() {
         ;;
     esac
   done
+  print_rows "$1"
 }
 
 if $plain; then
