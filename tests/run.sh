@@ -35,7 +35,7 @@ if [ "$(id -u)" = 0 ]; then
   as_root() { "$@"; }
 elif sudo -n true 2>/dev/null; then
   may_be_root=true
-  as_root() { sudo -n --preserve-env=CLOISTER_SOAK,CLOISTER_TEST_ALL "$@"; }
+  as_root() { sudo -n --preserve-env=CLOISTER_SOAK,CLOISTER_TEST_ALL,TMPDIR "$@"; }
 else
   may_be_root=false
 fi
@@ -88,6 +88,11 @@ configure() {
     meson setup "$folder" "$@"
   fi
 }
+
+# Copies of the programs run where temporary files are, which some mount noexec.
+case $(findmnt --noheadings --output OPTIONS --target "${TMPDIR:-/tmp}") in
+  *noexec*) export TMPDIR=/var/tmp ;;
+esac
 
 passed=0 failed=0 skipped=0
 rows=$(mktemp)

@@ -48,7 +48,7 @@ bool read_mount_line(char* line, MountLine& out) {
     if (tag[0] == '-' && !tag[1]) break;
   }
   out.type = field(at);
-  return out.id != 0 && out.root[0] == '/' && out.point[0] == '/' && *out.type;
+  return out.id != 0 && *out.root && out.point[0] == '/' && *out.type;
 }
 
 }  // namespace cloister::init

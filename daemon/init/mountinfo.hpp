@@ -13,7 +13,7 @@ namespace cloister::init {
 
 struct MountLine {
   uint32_t id = 0, parent = 0;
-  const char* root = "/";   // what of the file system is shown
+  const char* root = "/";   // what of the file system is shown; of nsfs no path: "net:[INODE]"
   const char* point = "/";  // where
   const char* options = "";
   const char* type = "";

@@ -5,14 +5,12 @@
 //
 // The list is all that is asked. A file system of the caller's may answer
 // nobody but the caller, fuse(4), so no path is walked for it and no file looked at.
-//
-// mountinfo, proc_pid_mountinfo(5): "id parent major:minor root at options ...".
-// White space in paths is escaped there, so fields are what spaces separate.
 #include <asm/errno.h>
 #include <linux/fcntl.h>
 #include <linux/mount.h>
 #include <linux/stat.h>
 
+#include "mountinfo.hpp"
 #include "plan/restrictions.hpp"
 #include "text.hpp"
 #include "verbs.hpp"
@@ -64,96 +62,45 @@ constexpr Word kWords[] = {{"ro", MOUNT_ATTR_RDONLY},
                            {"noexec", MOUNT_ATTR_NOEXEC},
                            {"noatime", MOUNT_ATTR_NOATIME}};
 
-// The words of `from`, up to a space.
 uint32_t flags_of(const char* from) {
   uint32_t flags = 0;
-  while (*from && *from != ' ') {
+  while (*from) {
     for (const Word& word : kWords) {
       const size_t size = length(word.text);
       const bool same = starts_with(from, word.text);
-      if (same && (from[size] == ',' || from[size] == ' ')) flags |= word.flag;
+      if (same && (from[size] == ',' || !from[size])) flags |= word.flag;
     }
-    while (*from && *from != ',' && *from != ' ') ++from;
+    while (*from && *from != ',') ++from;
     if (*from == ',') ++from;
   }
   return flags;
 }
 
-uint32_t number(const char*& text) {
-  uint32_t value = 0;
-  for (; *text >= '0' && *text <= '9'; ++text) value = value * 10 + static_cast<uint32_t>(*text - '0');
-  return value;
-}
-
-// Whether the word of the list is this path, or with `above` a directory on the way
-// to it: white space and backslashes are octal numbers there.
-bool is_path(const char* word, const char* path, bool above) {
-  for (; *path; ++path) {
-    if (above && *word == ' ' && *path == '/') return true;
-    char byte = *word++;
-    if (byte == '\\') {
-      byte = static_cast<char>((word[0] - '0') << 6 | (word[1] - '0') << 3 | (word[2] - '0'));
-      word += 3;
-    }
-    if (byte != *path) return false;
-  }
-  return *word == ' ';
-}
-
-const char* after_word(Job& job, const char* line) {
-  while (*line && *line != ' ') ++line;
-  if (*line++ != ' ') fail(job, kStep, EPROTO);
-  return line;
+// Whether `point` is this place, or with `above` a directory on the way to it.
+bool is_place(const char* point, const char* place, bool above) {
+  while (*point && *point == *place) ++point, ++place;
+  return !*point && (!*place || (above && *place == '/'));
 }
 
 // One of the plan's that is somewhere else got there by a link that nobody
 // planned, and may hide what lies there or be hidden.
-void read_line(Job& job, const char* line) {
-  const uint32_t id = number(line);
-  Seen* entry = find(id);
+void take(Job& job, const MountLine& line) {
+  Seen* entry = find(line.id);
   if (!entry) {
     if (count == kMaxSeen) fail(job, kStep, EOVERFLOW);
     entry = &seen[count];
     *entry = {};
-    entry->id = id;
+    entry->id = line.id;
     insert(count++);
   }
-  if (*line++ != ' ') fail(job, kStep, EPROTO);
-  entry->parent = number(line);
-  for (int field = 2; field < 5; ++field) line = after_word(job, line);
+  entry->parent = line.parent;
   if (entry->known) {
     const plan::Mount& mount = job.plan().at(job.header().mounts, entry->index);
-    if (!is_path(line, job.plan().c_str(mount.at), job.over_closed[entry->index]))
+    if (!is_place(line.point, job.plan().c_str(mount.at), job.over_closed[entry->index]))
       fail(job, kStep, EXDEV, entry->index);
   }
   entry->listed = true;
-  entry->flags = flags_of(after_word(job, line));
-}
-
-void read_list(Job& job) {
-  static char text[64 * 1024];
-  const int file = must_fd(job, kStep,
-                           call(Call::openat, job.proc, "self/mountinfo", O_RDONLY | O_CLOEXEC));
-  size_t have = 0;
-  for (;;) {
-    const long got =
-        must(job, kStep, call(Call::read, file, text + have, sizeof text - 1 - have));
-    have += static_cast<size_t>(got);
-    text[have] = 0;
-    size_t begin = 0;
-    for (size_t i = 0; i < have; ++i) {
-      if (text[i] != '\n') continue;
-      text[i] = 0;
-      read_line(job, text + begin);
-      begin = i + 1;
-    }
-    for (size_t i = begin; i < have; ++i) text[i - begin] = text[i];
-    have -= begin;
-    if (got == 0) break;
-    if (have == sizeof text - 1) fail(job, kStep, E2BIG);  // one line; paths are shorter
-  }
-  if (have != 0) fail(job, kStep, EPROTO);
-  close(file);
+  entry->flags = flags_of(line.options);
 }
 
 // What is mounted on one that was cloned with all below it came with it; on the
@@ -239,7 +186,7 @@ uint32_t mount_id(Job& job, uint32_t index, int tree) {
 void verify_mounts(Job& job) {
   job.step = kStep;
   expect(job);
-  read_list(job);
+  each_mount(job, kStep, [&](const MountLine& line) { take(job, line); });
   inherit(job);
   look_for_locks(job);
   uint32_t roots = 0;

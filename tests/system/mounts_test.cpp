@@ -1,9 +1,12 @@
 // The mounts that the payload sees, kind by kind, read from inside; and each kind
 // refused where it cannot be had.
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#include <filesystem>
 
 #include "mounts.hpp"
 
@@ -195,6 +198,32 @@ mode_t mode_of(const char* path) {
   struct stat status;
   check(stat(path, &status), path);
   return status.st_mode;
+}
+
+TEST_CASE("a namespace that is mounted below a bind, as ip-netns(8) does, comes along") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  const std::string tree = world.directory() + "/netns", file = tree + "/name";
+  REQUIRE(mkdir(tree.c_str(), 0755) == 0);
+  write_file(file, "");
+  REQUIRE(mount("/proc/self/ns/net", file.c_str(), nullptr, MS_BIND, nullptr) == 0);
+  struct Unmount {
+    const std::string& tree;
+    const std::string& file;
+    ~Unmount() {
+      umount2(file.c_str(), MNT_DETACH);
+      std::filesystem::remove_all(tree);
+    }
+  } unmount{tree, file};
+  for (const Way way : {Way::root, Way::user}) {
+    Client client = world.connect(way);
+    Json request = {{"profile", "default"}, {"argv", {"cat", "/proc/self/mountinfo"}}};
+    request["mounts"] = {{{"at", "/run/tree"}, {"bind", tree}}};
+    Outcome outcome = client.run(request);
+    INFO(outcome.told());
+    CHECK(outcome.verdict["ending"] == "exited");
+    CHECK(outcome.out.find("/run/tree/name") != std::string::npos);
+  }
 }
 
 TEST_CASE("devices are nodes of the host's /dev that the caller may open") {

@@ -240,10 +240,9 @@ World::World() {
   // hands that on.
   for (const int each : {SIGHUP, SIGINT, SIGQUIT}) signal(each, SIG_DFL);
 
-  char name[] = "/tmp/cloister-test-XXXXXX";
-  if (!mkdtemp(name)) fail("mkdtemp");
-  directory_ = name;
-  check(chmod(name, 0755), "chmod");
+  directory_ = fs::temp_directory_path() / "cloister-test-XXXXXX";
+  if (!mkdtemp(directory_.data())) fail("mkdtemp");
+  check(chmod(directory_.c_str(), 0755), "chmod");
   fs::create_directory(directory_ + "/bin");
   const std::map<std::string, std::string> programs = {{"cloisterd", CLOISTERD},
                                                        {"cloister-front", CLOISTER_FRONT},

@@ -9,7 +9,7 @@ for tool in socat jq; do
 done
 [ "$(id -u)" = 0 ] || { echo "needs root" && exit 77; }
 
-directory=$(mktemp -d /tmp/cloister-test-XXXXXX)
+directory=$(mktemp -d "${TMPDIR:-/tmp}/cloister-test-XXXXXX")
 service=
 finish() {
   [ -z "$service" ] || { kill "$service" && wait "$service" || true; }

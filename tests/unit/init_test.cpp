@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "init_driver.hpp"
 #include "outcome.hpp"
 
@@ -254,19 +256,19 @@ TEST_CASE("a name is searched as posix_spawnp does") {
 
 TEST_CASE("an executable may be a descriptor, a script too") {
   NEEDS_ROOT();
-  char path[] = "/tmp/cloister-script-XXXXXX";
-  const int script = ::mkstemp(path);
+  std::string path = std::filesystem::temp_directory_path() / "cloister-script-XXXXXX";
+  const int script = ::mkstemp(path.data());
   REQUIRE(script >= 0);
   REQUIRE(::write(script, "#!/bin/sh\nexit 11\n", 18) == 18);
   ::fchmod(script, 0755);
   ::close(script);
-  for (const char* program : {"/bin/false", static_cast<const char*>(path)}) {
+  for (const std::string& program : {std::string("/bin/false"), path}) {
     Driver job;
-    const sys::UniqueFd fd(::open(program, O_PATH | O_CLOEXEC));
+    const sys::UniqueFd fd(::open(program.c_str(), O_PATH | O_CLOEXEC));
     job.plan->executable_descriptor = job.pass(fd.borrow(), plan::Use::executable);
     job.argv = {"name"};
     job.run();
     CHECK(job.exit_code() == (program == path ? 11 : 1));
   }
-  ::unlink(path);
+  ::unlink(path.c_str());
 }

@@ -19,7 +19,7 @@ needs() {
 needs useradd setpriv jq
 
 user=cloister-test-w
-directory=$(mktemp -d /tmp/cloister-work-XXXXXX)
+directory=$(mktemp -d "${TMPDIR:-/tmp}/cloister-work-XXXXXX")
 service=
 finish() {
   [ -z "$service" ] || { kill "$service" && wait "$service" || true; }
