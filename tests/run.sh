@@ -7,6 +7,8 @@
 #   --sanitize    the build with AddressSanitizer and UBSan only
 #   --soak        the long runs at full length
 #   --suite NAME  one suite: build, system, security, work, vm, faults, fuzz or bench
+#   --without FEATURE  as if this machine lacked it (tests/without.py)
+#   --mutants     what is to be noticed when it is taken away (tests/mutants.py), and nothing else
 #
 # For Debian 12 and 13, as root or as a user who may sudo. Without either it runs what
 # an unprivileged user can run, and the rest counts as skipped.
@@ -16,12 +18,16 @@ cd "$(dirname "$0")/.."
 all=false
 sanitize=false
 plain=true
+mutants=false
+lacking=
 suite=
 while [ $# -gt 0 ]; do
   case $1 in
     --all) all=true sanitize=true ;;
     --sanitize) sanitize=true plain=false ;;
     --soak) export CLOISTER_SOAK=1 ;;
+    --without) lacking="${2:?--without needs a feature}" && shift ;;
+    --mutants) mutants=true ;;
     --suite) suite=${2:?--suite needs a name} && shift ;;
     *) echo "run.sh: unknown option $1" >&2 && exit 2 ;;
   esac
@@ -147,7 +153,7 @@ print_rows() {
 run() {
   log=$1/meson-logs/$3-$2
   status=0
-  set -- "$1" "$2" "$3" meson test -C "$1" --no-rebuild --suite "$3" --logbase "$3-$2" \
+  set -- "$1" "$2" "$3" ${lacking:+"$PWD/tests/without.py" "$lacking"} meson test -C "$1" --no-rebuild --suite "$3" --logbase "$3-$2" \
     --num-processes 1 --timeout-multiplier "$patience"
   folder=$1 user=$2 name=$3
   shift 3
@@ -186,6 +192,10 @@ run_suites() {
   print_rows "$1"
 }
 
+if $mutants; then
+  as_root tests/mutants.py
+  exit
+fi
 if $plain; then
   # For /usr, as what is packaged of it in a test.
   configure build -Dbuildtype=release -Doptimization=2 -Dwerror=true -Dtests=true -Dprefix=/usr

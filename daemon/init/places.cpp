@@ -11,7 +11,6 @@
 #include "verbs.hpp"
 
 namespace cloister::init {
-
 namespace {
 
 constexpr uint64_t kAnyFile = uint64_t{1} << CAP_DAC_OVERRIDE | uint64_t{1} << CAP_DAC_READ_SEARCH;
