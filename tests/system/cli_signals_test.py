@@ -163,7 +163,7 @@ WAITING = {
     # bash itself ignores SIGQUIT, so the child says that it is there.
     "a shell with a sleeping child": ["bash", "-c", "sh -c 'echo ready; exec sleep 1000'; exit 3"],
     "make with a sleeping child": ["make", "-f", "-", "--no-print-directory"],
-    "python": ["python3", "-c", "print('ready', flush=True); import time; time.sleep(1000)"],
+    "python": ["python3", "-c", "import time; print('ready', flush=True); time.sleep(1000)"],
     "a pipeline": ["sh", "-c", "echo ready; sleep 1000 | cat"],
 }
 MAKEFILE = "all:\n\t@echo ready; sleep 1000; true\n"

@@ -68,8 +68,9 @@ bool asks_to_end(int signal) {
   return signal == SIGHUP || signal == SIGINT || signal == SIGQUIT || signal == SIGTERM;
 }
 
-// What the verdict has to say when these things happen in this order.
-std::string expected(const Answers& answers, std::vector<Act> acts) {
+// What the verdict has to say when these things happen in this order, and what ends
+// the payload at once takes that long to.
+std::string expected(const Answers& answers, std::vector<Act> acts, int64_t at_once = 0) {
   std::set<int> sent;
   int asked = 0, last = 0;  // signals of ours: to end, of any kind
   int64_t asked_at = 0;
@@ -111,8 +112,8 @@ std::string expected(const Answers& answers, std::vector<Act> acts) {
     if (cleaning && !answer.empty()) continue;
     cleaning |= answer == "again";
     const Act end = answer.empty() || answer == "again"
-                        ? Act{act.at + (answer.empty() ? 0 : kCleaningUp), By::itself, act.signal}
-                        : Act{act.at, By::itself, 0, std::atoi(answer.c_str())};
+                        ? Act{act.at + (answer.empty() ? at_once : kCleaningUp), By::itself, act.signal}
+                        : Act{act.at + at_once, By::itself, 0, std::atoi(answer.c_str())};
     // What comes while it cleans up comes before its end.
     const auto after = std::find_if(acts.begin() + static_cast<long>(i) + 1, acts.end(),
                                     [&](const Act& other) { return other.at > end.at; });
@@ -126,7 +127,8 @@ std::string expected(const Answers& answers, std::vector<Act> acts) {
 std::set<std::string> allowed(const Played& played) {
   std::vector<Act> acts = played.acts;
   std::stable_sort(acts.begin(), acts.end(), [](const Act& a, const Act& b) { return a.at < b.at; });
-  std::set<std::string> all = {expected(played.answers, acts)};
+  std::set<std::string> all = {expected(played.answers, acts),
+                               expected(played.answers, acts, kClose)};
   // A cleaning up ends between two others.
   for (size_t i = 0; i + 1 < acts.size(); ++i)
     for (size_t j = i + 1; j < acts.size(); ++j) {
