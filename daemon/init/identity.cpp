@@ -89,7 +89,7 @@ void take_payloads_groups(Job& job) {
     groups_now[count] = group_outside(job, job.plan().at(groups, i));
     if (groups_now[count] != kNone) ++count;
   }
-  must(job, job.step, call(Call::setgroups, count, groups_now));
+  must(job, Step::setgroups, call(Call::setgroups, count, groups_now));
 }
 
 // The change of a file system id from and to 0 changes what may be done with

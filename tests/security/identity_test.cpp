@@ -153,14 +153,17 @@ TEST_CASE("ID-05 uid 0, system users, other clients and their groups are refused
   NEEDS_ROOT();
   World& world = World::get();
   Client client = world.connect(Way::user);
-  for (const unsigned id : {0u, 1u, 2u, 33u, 65534u, 100000u, world.bob().uid}) {
-    for (const char* name : {"ruid", "euid", "suid", "rgid", "egid", "sgid"}) {
-      CAPTURE(id);
-      CAPTURE(name);
-      for (const Json& base : {world.probe_request(), world.boxed_request()}) {
-        CHECK(client.run(with(base, {{"identity", {{name, id}}}})).error == "Denied");
-      }
-    }
+  const auto check_denied = [&](const std::string& name, unsigned id) {
+    CAPTURE(id);
+    CAPTURE(name);
+    for (const Json& base : {world.probe_request(), world.boxed_request()})
+      CHECK(client.run(with(base, {{"identity", {{name, id}}}})).error == "Denied");
+  };
+  // A user and a group of one number need not be the same person's.
+  for (const unsigned id : {0u, 1u, 2u, 33u, 65534u, 100000u, world.bob().uid})
+    for (const char* name : {"ruid", "euid", "suid"}) check_denied(name, id);
+  for (const unsigned id : {0u, 1u, 2u, 33u, 65534u, 100000u, world.bob().gid}) {
+    for (const char* name : {"rgid", "egid", "sgid"}) check_denied(name, id);
     CHECK(client.run(with(world.probe_request(), {{"identity", {{"groups", Json::array({id})}}}}))
               .error == "Denied");
   }
@@ -273,23 +276,26 @@ TEST_CASE("ID-06 maps that overlap, wrap, are empty, too long or foreign are ref
   };
   Json long_map = Json::array();
   for (unsigned i = 0; i < 341; ++i) long_map.push_back(line(i, own, 1));
-  const std::vector<Json> maps = {{line(0, own, 1), line(0, own, 1)},
-                                  {line(0, own, 1), line(1, own, 1)},
-                                  {line(4294967290u, own, 100)},
-                                  {line(0, 4294967290u, 100)},
-                                  {line(0, own, 4294967295u)},
-                                  {line(1, own, 4294967295u)},
-                                  {line(0, own, 0)},
-                                  {line(0, 0, 1)},
-                                  {line(0, 0, 4294967294u)},
-                                  {line(0, own, 2)},
-                                  {line(0, own, 1), line(1, 0, 1)},
-                                  {line(0, world.bob().uid, 1)},
-                                  {line(0, 4294967294u, 1)},
-                                  long_map};
-  for (const Json& map : maps) {
-    CAPTURE(map.dump().substr(0, 200));
-    for (const char* which : {"uid_map", "gid_map"}) {
+  const auto wrong = [&](unsigned mine, unsigned bobs) -> std::vector<Json> {
+    return {{line(0, mine, 1), line(0, mine, 1)},
+            {line(0, mine, 1), line(1, mine, 1)},
+            {line(4294967290u, mine, 100)},
+            {line(0, 4294967290u, 100)},
+            {line(0, mine, 4294967295u)},
+            {line(1, mine, 4294967295u)},
+            {line(0, mine, 0)},
+            {line(0, 0, 1)},
+            {line(0, 0, 4294967294u)},
+            {line(0, mine, 2)},
+            {line(0, mine, 1), line(1, 0, 1)},
+            {line(0, bobs, 1)},
+            {line(0, 4294967294u, 1)},
+            long_map};
+  };
+  for (const std::string which : {"uid_map", "gid_map"}) {
+    const bool users = which == "uid_map";
+    for (const Json& map : wrong(users ? own : own_group, users ? world.bob().uid : world.bob().gid)) {
+      CAPTURE(map.dump().substr(0, 200));
       Json request = world.probe_request({"noop"});
       request["namespaces"] = {{"user", "new"}};
       request["identity"] = {{"ruid", 0}, {"rgid", 0}};
