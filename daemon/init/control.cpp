@@ -19,6 +19,12 @@ void cancel(Job& job) {
   kill_everything(job);
 }
 
+// Everybody who could ask is gone with it.
+void lose_monitor(Job& job) {
+  job.orphaned = true;
+  cancel(job);
+}
+
 void deliver(Job& job, int signal, plan::Scope scope) {
   if (signal < 1 || signal > kSignals) return;  // the monitor checks; 0 would be a probe
   if (!job.started) {
@@ -45,9 +51,7 @@ void serve(Job& job) {
       call(Call::recvmsg, plan::kControlFd, &message, kMsgDontWait | kMsgCmsgCloexec);
   if (got == -EAGAIN || got == -EINTR) return;
   if (got != sizeof command) {
-    // 0 or an error: the monitor is gone, and with it everybody who could ask.
-    job.orphaned = true;
-    return cancel(job);
+    return lose_monitor(job);  // 0 or an error
   }
   switch (command.kind) {
     case plan::CommandKind::proceed: job.proceed = true; return;
@@ -68,6 +72,11 @@ void serve(Job& job) {
 void heed_monitors_death(Job& job, Step step) {
   const int signal = call(Call::getpid) == 1 ? kSigKill : kSigCont;
   must(job, step, call(Call::prctl, PR_SET_PDEATHSIG, signal));
+  // It may have died just before.
+  PollFd control{plan::kControlFd, 0, 0};
+  const __kernel_timespec at_once{};
+  call(Call::ppoll, &control, 1, &at_once, nullptr);
+  if (control.revents & kPollHup) lose_monitor(job);
 }
 
 // A spare waits here. The descriptors that come along need no look: the kernel

@@ -101,6 +101,8 @@ FilesOfPayload::FilesOfPayload(Job& job, uint64_t without)
   uid_ = call(Call::setfsuid, payload.uid);
   must(job, job.step,
        set_sets({before_.effective & ~without, before_.permitted, before_.inheritable}));
+  // Each change clears it, prctl(2), and a file system may take its time to answer.
+  heed_monitors_death(job, job.step);
 }
 
 FilesOfPayload::~FilesOfPayload() {

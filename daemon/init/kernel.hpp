@@ -23,7 +23,7 @@ struct PollFd {
   short events;
   short revents;
 };
-inline constexpr short kPollIn = 1;
+inline constexpr short kPollIn = 1, kPollHup = 16;
 
 struct IoVec {
   void* base;

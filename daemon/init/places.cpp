@@ -19,6 +19,12 @@ open_how in_root(uint64_t flags) {
   return {O_PATH | O_CLOEXEC | flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
 }
 
+bool shows(Job::Lines map, uint32_t outside) {
+  for (uint32_t i = 0; i < map.count; ++i)
+    if (outside - map.begin[i].outside < map.begin[i].count) return true;
+  return false;
+}
+
 }  // namespace
 
 long Places::open_as_init(const char* path) const {
@@ -45,11 +51,15 @@ long Places::open_closed(const char* path) const {
 }
 
 // A directory of the payload's own may be opened by it at any time, so what is to
-// be hidden in there has to be. One that was made for this job tells nothing.
+// be hidden in there has to be; so may those of all ids of its user namespace, with
+// powers there. One that was made for this job tells nothing.
 bool Places::lets_in(int directory) const {
+  if (is_ours(directory)) return true;
   struct stat status {};
-  return is_ours(directory) || (call(Call::fstat, directory, &status) == 0 &&
-                                status.st_uid == payload_outside(job_).uid);
+  if (call(Call::fstat, directory, &status) < 0) return false;
+  if (status.st_uid == payload_outside(job_).uid) return true;
+  return job_.fresh(Namespace::user) && (job_.order.capabilities.effective & kAnyFile) != 0 &&
+         shows(job_.uid_map(), status.st_uid) && shows(job_.gid_map(), status.st_gid);
 }
 
 // Name by name. Links are not followed: where they lead is another question.

@@ -140,6 +140,9 @@ class Judge {
   }
   Join join(Namespace which) const { return h_.namespaces[static_cast<uint32_t>(which)].join; }
   bool fresh(Namespace which) const { return join(which) == Join::fresh; }
+  bool joined(Namespace which) const {
+    return join(which) == Join::descriptor || join(which) == Join::job;
+  }
   bool rootless() const { return setting_.mode != plan::Mode::system && !setting_.root; }
 
   // Init runs as root: what changes a namespace may only change a new one.
@@ -394,9 +397,8 @@ class Judge {
     const bool root = apart && is_hosts_root(peer_, rule_, plan_, approved_.ids_);
     const bool rules = root || (apart && has_host_powers(plan_, order.capabilities));
     if (rules && h_.mounts.count) order.flags |= plan::kCoverKernel;
-    // Powers of its own it has on the host as well.
-    const bool lent = rules && !rules_host_itself(peer_) &&
-                      (root || (any_of_sets(order.capabilities) & ~peer_.permitted) != 0);
+    const bool lent = rules && !rules_host_itself(peer_) && (root || lends_powers());
+    if (!may_join_mounts()) return deny("namespaces.mnt", "joined-with-own-ids");
     refusal_ = authorise_mounts(peer_, rule_, plan_, approved_.ids_, lent);
     if (refusal_.kind != RefusalKind::none) return false;
     if (searches_all(peer_.permitted) ||
@@ -409,6 +411,19 @@ class Judge {
       order.client_powers = client_powers(peer_, approved_.ids_.client);
     }
     return true;
+  }
+
+  // Powers of its own it has on the host as well.
+  bool lends_powers() const {
+    return (any_of_sets(approved_.order().capabilities) & ~peer_.permitted) != 0;
+  }
+
+  // What was mounted for another job was judged for the ids and powers of that one.
+  // In a user namespace that is joined too, the peer has what it has there by itself.
+  bool may_join_mounts() const {
+    if (rootless() || !joined(Namespace::mnt) || joined(Namespace::user)) return true;
+    return rules_host_itself(peer_) || (!fresh(Namespace::user) && !lends_powers() &&
+                                        has_own_ids(peer_, rule_, plan_, approved_.ids()));
   }
 
   // Both sides of a map lie within the client's ids, or root has given them.
@@ -454,9 +469,7 @@ class Judge {
     order.caller_uid = peer_.uid;
     order.caller_gid = peer_.gid;
     // The pid namespace of a joined user namespace is made inside it, by init.
-    const bool user_joined =
-        join(Namespace::user) == Join::descriptor || join(Namespace::user) == Join::job;
-    if (fresh(Namespace::pid) && !user_joined) {
+    if (fresh(Namespace::pid) && !joined(Namespace::user)) {
       order.flags |= plan::kFreshPid;
       approved_.clone_flags_ |= CLONE_NEWPID;
     }

@@ -94,7 +94,8 @@ class Ids {
       for (const plan::IdMap& line : out_.job.gids)
         if (out_.lease || subordinate(kGids, line)) out_.fixed_groups = false;
     }
-    out_.apart = join(Namespace::user) == Join::fresh && apart();
+    out_.apart = join(Namespace::user) == Join::fresh && join(Namespace::mnt) == Join::fresh &&
+                 h_.mounts.count > 0 && apart();
     if (rootless_ && !birth()) return refusal_;
     return {};
   }
@@ -135,6 +136,9 @@ class Ids {
   }
 
   bool apart() const {
+    // Other jobs can be made that show files of those ids as this one's, and lend it
+    // a directory.
+    if (!rule_.uids.empty() || !rule_.gids.empty()) return false;
     for (const plan::IdMap& line : out_.job.uids) {
       const auto holds = [&](uint32_t id) { return id - line.outside < line.count; };
       if (holds(peer_.uid) || holds(0)) return false;

@@ -26,8 +26,9 @@ struct IdDecision {
   bool fixed_groups = false;
   Leases::Held lease;      // kept as long as a process of the job lives
   uint32_t leased_id = 0;  // what the payload runs as, uid and gid
-  // All uids of the job are subordinate or leased ones, and no mount that can be
-  // written shows a file of others as theirs.
+  // All uids of the job are subordinate or leased ones, and nothing that can be
+  // written shows a file of others as theirs: no mount of its own, and it has no
+  // others'.
   bool apart = false;
 };
 

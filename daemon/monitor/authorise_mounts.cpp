@@ -63,7 +63,8 @@ bool hides(plan::View plan) {
   return false;
 }
 
-// The payload is nobody but the peer itself, and opens what the peer could open.
+}  // namespace
+
 bool has_own_ids(const Peer& peer, const Rule& rule, plan::View plan, const IdDecision& ids) {
   const plan::Header& h = plan.header();
   const auto own_uid = [&](uint32_t uid) { return uid == peer.uid; };
@@ -90,8 +91,6 @@ bool has_own_ids(const Peer& peer, const Rule& rule, plan::View plan, const IdDe
          own_gid(id.egid) && own_gid(id.sgid) &&
          std::all_of(groups, groups + id.groups.count, own_gid);
 }
-
-}  // namespace
 
 bool may_be_user(const Peer& peer, const Rule& rule, uint32_t low, uint32_t high) {
   return (low == peer.uid && high == peer.uid) || peer.holds(CAP_SETUID) ||

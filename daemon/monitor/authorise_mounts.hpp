@@ -15,6 +15,9 @@ using MayBe = bool (*)(const Peer& peer, const Rule& rule, uint32_t low, uint32_
 bool may_be_user(const Peer& peer, const Rule& rule, uint32_t low, uint32_t high);
 bool may_be_group(const Peer& peer, const Rule& rule, uint32_t low, uint32_t high);
 
+// The payload is nobody but the peer itself, and opens what the peer could open.
+bool has_own_ids(const Peer& peer, const Rule& rule, plan::View plan, const IdDecision& ids);
+
 // Who rules the host is covered by init from what the kernel shows of itself: a
 // payload that is, or can come to be, uid 0 of the host,
 bool is_hosts_root(const Peer& peer, const Rule& rule, plan::View plan, const IdDecision& ids);

@@ -2,6 +2,7 @@
 
 #include <linux/capability.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "authorise.hpp"
@@ -26,6 +27,15 @@ bool user_namespaces_are_restricted() {
 // caller from ever having again what its bounding set still names.
 uint64_t held_by(const Peer& peer) { return peer.permitted & peer.bounding; }
 
+// By which a job could take what the rule bounds.
+uint64_t withheld_by(const Rule& rule) {
+  const bool bounds_priority = rule.nice || rule.real_time == false;
+  const bool bounds_limits = std::any_of(rule.rlimits.begin(), rule.rlimits.end(),
+                                         [](const auto& ceiling) { return ceiling.has_value(); });
+  return (bounds_priority ? uint64_t{1} << CAP_SYS_NICE : 0) |
+         (bounds_limits ? uint64_t{1} << CAP_SYS_RESOURCE : 0);
+}
+
 }  // namespace
 
 plan::Refusal authorise_capabilities(const Peer& peer, const Rule& rule, plan::View plan,
@@ -35,8 +45,8 @@ plan::Refusal authorise_capabilities(const Peer& peer, const Rule& rule, plan::V
   out = {};
   if (!asked.set) {
     if (h.flags & plan::kKeepCapabilities) {
-      out.permitted = out.effective = peer.permitted;
-      out.bounding = held_by(peer);
+      out.permitted = out.effective = peer.permitted & ~withheld_by(rule);
+      out.bounding = held_by(peer) & ~withheld_by(rule);
     }
     return {};
   }
@@ -47,7 +57,7 @@ plan::Refusal authorise_capabilities(const Peer& peer, const Rule& rule, plan::V
   const uint64_t most = asked.bounding | asked.effective | asked.permitted | asked.inheritable |
                         asked.ambient;
   const plan::Join user = h.namespaces[static_cast<uint32_t>(plan::Namespace::user)].join;
-  const uint64_t held = held_by(peer) | rule.capabilities;
+  const uint64_t held = (held_by(peer) | rule.capabilities) & ~withheld_by(rule);
   if (user == plan::Join::fresh) {
     const bool own = rootless || peer.holds(CAP_SYS_ADMIN) || (most & ~rule.capabilities) == 0;
     if (!own && user_namespaces_are_restricted())

@@ -369,11 +369,11 @@ void Job::finish() {
     if (state_.lost)
       std::fprintf(stderr, "cloisterd: init %d ended without a record (%s %d)\n", init_,
                    init_end_.code == CLD_EXITED ? "exit" : "signal", init_end_.status);
-    if (!state_.lost) {
-      record.ending = plan::Ending::not_started;
-      record.failure = failure_;
-    }
+    if (!state_.lost) record.ending = plan::Ending::not_started;
   }
+  // What init saw of our ending it is not why.
+  if (!state_.lost && record.ending == plan::Ending::not_started && failure_.error)
+    record.failure = failure_;
   const bool killed = WIFSIGNALED(record.wait_status) && WTERMSIG(record.wait_status) == SIGKILL;
   if (network_lost_ && !ending() && (killed || !whole)) {
     acts_.intent = Cause::cloister;

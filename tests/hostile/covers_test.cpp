@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <sstream>
 
+#include "boxes.hpp"
 #include "hostile.hpp"
 #include "mountinfo.hpp"
 
@@ -191,6 +192,30 @@ TEST_CASE("S18: no descriptor leads around the covers") {
   outcome = client.run(cwd.in(opening({})));
   INFO(outcome.told());
   CHECK(outcome.parameters["rule"] == "covers-hold-for-descriptors");
+}
+
+TEST_CASE("S18: what a job without powers has mounted lends nothing to one that joins it") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  Ruled ruled(granted(), hostile_front());
+  Client client = ruled.connect(world.alice());
+  Json held = world.boxed_request({"hold"});
+  held["mounts"].push_back(
+      {{"at", "/run/kernel"}, {"bind", "/proc/sys/kernel"}, {"access", "rw"}});
+  const Held job(client, held);
+  Json joining = world.probe_request({"noop"});
+  joining["namespaces"] = {{"mnt", {{"job", job.id()}}}, {"pid", {{"job", job.id()}}}};
+  joining["no_new_privs"] = true;
+  joining["executable"] = "/run/test/probe";
+  CHECK(client.run(joining).verdict["ok"] == true);
+  Json powers = joining;
+  for (const char* set : {"bounding", "effective", "permitted", "inheritable", "ambient"})
+    powers["capabilities"][set] = Json::array({"CAP_NET_ADMIN"});
+  for (const Json& other : {with(joining, {{"identity", kRoot}}), powers}) {
+    Outcome outcome = client.run(other);
+    INFO(outcome.told());
+    CHECK(outcome.parameters["rule"] == "joined-with-own-ids");
+  }
 }
 
 TEST_CASE("S18: a mount namespace without mounts is not covered, and so refused") {

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 
+#include "boxes.hpp"
 #include "fuse.hpp"
 #include "people.hpp"
 
@@ -221,6 +222,72 @@ TEST_CASE("S10: a payload that cannot die does not hold up the end of the servic
   }
   files.abort();
   not_run("no payload could be made that does not die");
+}
+
+// A bind of the files, in which init looks up the place of a mask.
+Json looking_up(const SilentFiles& files, const std::string& mounted, const std::string& canary) {
+  Json request = World::get().boxed_request({"file-write", "/run/own/" + canary, "ran"});
+  request["mounts"].push_back({{"at", "/run/silent"}, {"bind", mounted}});
+  request["masked_paths"] = {"/run/silent" + files.dim().substr(mounted.size())};
+  return request;
+}
+
+TEST_CASE("S7: a monitor that is killed while init looks a place up leaves nothing that goes on") {
+  NEEDS_ROOT();
+  if (access("/dev/fuse", R_OK | W_OK) != 0) SKIP("no /dev/fuse");
+  World& world = World::get();
+  const std::string directory = world.directory_of(world.root()), mounted = directory + "/silent";
+  check(chmod(directory.c_str(), 0755), "chmod");
+  check(mkdir(mounted.c_str(), 0755), "mkdir");
+  const std::string own = world.directory_of(world.alice());
+  const PrivateMounts mounts;
+  for (const bool pid_namespace : {true, false}) {
+    CAPTURE(pid_namespace);
+    Service service(world.root(), directory);
+    SilentFiles files(mounted);
+    Client client = connect_as(world.alice(), service.socket());
+    Json request = looking_up(files, mounted, "canary");
+    request["mounts"].push_back({{"at", "/run/own"}, {"bind", own}, {"access", "rw"}});
+    request["lifetime"] = {{"setup_timeout", "60s"}};
+    if (!pid_namespace) {
+      request["namespaces"]["pid"] = "host";
+      request["unset"].push_back("mounts./proc");
+    }
+    client.post("Run", {{"request", request}}, {}, {{"more", true}});
+    std::vector<pid_t> inits;
+    REQUIRE(eventually([&] { return !(inits = inits_of(service)).empty(); }, 5'000));
+    usleep(300'000);
+    const pid_t monitor = service.pid();
+    check(kill(monitor, SIGKILL), "kill");
+    usleep(500'000);
+    files.abort();  // and everybody who waits has an answer
+    for (const pid_t init : inits)
+      CHECK(eventually([&] { return !alive(init); }, 5'000));
+    CHECK(access((own + "/canary").c_str(), F_OK) != 0);
+    remove_cgroups_of(monitor);
+  }
+}
+
+TEST_CASE("S7: a set-up that a file system holds up ends at its time") {
+  NEEDS_ROOT();
+  if (access("/dev/fuse", R_OK | W_OK) != 0) SKIP("no /dev/fuse");
+  World& world = World::get();
+  const std::string directory = world.directory_of(world.root()), mounted = directory + "/silent";
+  check(chmod(directory.c_str(), 0755), "chmod");
+  check(mkdir(mounted.c_str(), 0755), "mkdir");
+  const PrivateMounts mounts;
+  Service service(world.root(), directory);
+  SilentFiles files(mounted);
+  Client client = connect_as(world.alice(), service.socket());
+  Json request = looking_up(files, mounted, "canary");
+  request["lifetime"] = {{"setup_timeout", "500ms"}};
+  client.post("Run", {{"request", request}});
+  const auto reply = client.receive(10'000);
+  REQUIRE(reply);
+  INFO(reply->parameters.dump());
+  CHECK(reply->parameters["verdict"]["failure"]["step"] == "setup_timeout");
+  files.abort();
+  CHECK(eventually([&] { return inits_of(service).empty(); }, 10'000));
 }
 
 pid_t front_of(const Service& service, const Who& who) {

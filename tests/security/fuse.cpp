@@ -48,6 +48,10 @@ void answer(int device, uint64_t unique, int error, const void* body = nullptr, 
   if (writev(device, parts, size ? 2 : 1) < 0 && errno != ENOENT) system_test::fail("writev");
 }
 
+bool is_front(uint32_t pid) {
+  return system_test::read_file("/proc/" + std::to_string(pid) + "/comm") == "cloister-front\n";
+}
+
 int serve(int device) {
   std::vector<char> request(1 << 20);
   for (;;) {
@@ -70,6 +74,7 @@ int serve(int device) {
       }
       case FUSE_LOOKUP: {
         if (std::strcmp(body, "dark") == 0) break;
+        if (std::strcmp(body, "dim") == 0 && !is_front(in.pid)) break;
         const bool slow = std::strncmp(body, "slow", 4) == 0;
         const bool plain = std::strcmp(body, "plain") == 0, tree = std::strcmp(body, "tree") == 0;
         if (!slow && !plain && !tree) {

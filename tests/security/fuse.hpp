@@ -3,6 +3,7 @@
 //
 //   slowN  opens; reading, writing and closing it never ends
 //   dark   looking it up never ends
+//   dim    the same, but for a front, for which it is not there
 //   plain  a file that can be read and written
 //   tree   a directory with the same in it
 #pragma once
@@ -32,6 +33,7 @@ class SilentFiles {
   std::string slow() { return directory_ + "/slow" + std::to_string(next_++); }
   std::string plain() const { return directory_ + "/plain"; }
   std::string dark() const { return directory_ + "/dark"; }
+  std::string dim() const { return directory_ + "/dim"; }
 
  private:
   void serve_as(const std::string& options);

@@ -229,6 +229,7 @@ TEST_CASE("ID-05 no default mapping holds the host's uid 0") {
 
 TEST_CASE("ID-05 no chosen id is the host's root, a system user or another client's") {
   NEEDS_ROOT();
+  NEEDS_LANDLOCK(2);
   World& world = World::get();
   const auto check_chosen = [&](unsigned first, unsigned count) {
     CHECK(first >= 65536);

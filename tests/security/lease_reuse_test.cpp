@@ -229,7 +229,7 @@ TEST_CASE("S4: a leased id has no keyring that the next one would find") {
     }
     // As itself the caller has keyrings.
     const Json own = act(client, with(world.boxed_request({"key-find", name}), {{"seccomp", "none"}}));
-    CHECK(own.value("process", Json()) == "ENOKEY");
+    CHECK(own.value("process", Json()) == (has_keyrings() ? "ENOKEY" : "ENOSYS"));
   }
 }
 

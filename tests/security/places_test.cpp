@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <sstream>
 
+#include "boxes.hpp"
+#include "ids.hpp"
 #include "ruled.hpp"
 
 namespace cloister::security_test {
@@ -103,17 +105,22 @@ TEST_CASE("S11: a mask in a closed directory covers the whole of it, whatever is
   NEEDS_ROOT();
   World& world = World::get();
   const Closed closed;
+  for (const Way way : {Way::user, Way::rootless, Way::alone}) {
+    CAPTURE(name_of(way));
+    Client client = world.connect(way);
+    for (const char* field : {"masked_paths", "readonly_paths"})
+      for (const char* name : kNames) {
+        CAPTURE(std::string(field));
+        CAPTURE(std::string(name));
+        Json request = box(closed, {"cat", "/proc/self/mountinfo"});
+        request[field] = {closed.inside + name};
+        Outcome outcome = run(client, request);
+        INFO(outcome.told());
+        CHECK(points(outcome.out, closed) == ";");
+        CHECK(outcome.verdict["ending"] == "exited");
+      }
+  }
   Client client = world.connect(Way::user);
-  for (const char* field : {"masked_paths", "readonly_paths"})
-    for (const char* name : kNames) {
-      CAPTURE(std::string(field));
-      CAPTURE(std::string(name));
-      Json request = box(closed, {"cat", "/proc/self/mountinfo"});
-      request[field] = {closed.inside + name};
-      Outcome outcome = run(client, request);
-      CHECK(points(outcome.out, closed) == ";");
-      CHECK(outcome.verdict["ending"] == "exited");
-    }
   // Several, and one in which another mount has its place.
   Json request = box(closed, {"cat", "/proc/self/mountinfo"});
   request["masked_paths"] = {closed.inside + "/file", closed.inside + "/nothing"};
@@ -147,6 +154,32 @@ TEST_CASE("S11: where payload or client may enter, a mask is where it was asked 
   CHECK(masked(root, closed,
                {{"identity", {{"ruid", world.alice().uid}, {"rgid", world.alice().gid}}}}) ==
         "/file;");
+}
+
+TEST_CASE("S11: a user namespace's powers reach into the directories of all its ids") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  Client client = world.connect(Way::user);
+  Json request = subordinate_request({"hold"});
+  request["identity"] = {{"ruid", 0}, {"rgid", 0}};
+  unsigned uid = 0, gid = 0;
+  {
+    const Held job(client, request);
+    for (const auto& [file, id] : {std::pair{"/uid_map", &uid}, std::pair{"/gid_map", &gid}})
+      REQUIRE(std::sscanf(read_file("/proc/" + std::to_string(job.pid()) + file).c_str(), "%*u %u",
+                          id) == 1);
+  }
+  const Closed closed;
+  check(chown(closed.path.c_str(), uid + 1000, gid + 1000), "chown");
+  request["executable"] = "/bin/cat";
+  request["argv"] = {"cat", "/proc/self/mountinfo"};
+  request["mounts"].push_back({{"at", kTree}, {"bind", closed.top}, {"access", "ro"}});
+  request["masked_paths"] = {closed.inside + "/file"};
+  const auto where = [&] { return points(run(client, request).out, closed); };
+  CHECK(where() == ";");  // closed to one id without powers
+  for (const char* set : {"bounding", "permitted", "effective"})
+    request["capabilities"][set] = "all";
+  CHECK(where() == "/file;");
 }
 
 TEST_CASE("S11: what the payload could open to itself is masked all the same") {

@@ -6,15 +6,13 @@
 
 #include "boxes.hpp"
 #include "listener.hpp"
-#include "sys/landlock.hpp"
 
 namespace cloister::security_test {
 namespace {
 
-#define NEEDS_SCOPES()                                                               \
-  NEEDS_ROOT();                                                                      \
-  if (sys::landlock_abi() < 6)                                                       \
-  SKIP("Landlock has no scopes here: ABI " + std::to_string(sys::landlock_abi()))
+#define NEEDS_SCOPES() \
+  NEEDS_ROOT();        \
+  NEEDS_LANDLOCK(6)
 
 std::string canary() { return "cloister-scope-" + std::to_string(getpid()); }
 

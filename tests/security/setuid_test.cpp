@@ -222,6 +222,34 @@ TEST_CASE("S3: ids that are apart make set-uid files of their own, and none of t
   }
 }
 
+TEST_CASE("S3: ids that are apart are so in mounts of their own, and where no rule grants others") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  Client client = world.connect(Way::user);
+  const std::string directory = open_directory_of(world.alice());
+  Json holding = subordinate_request({"hold"});
+  holding["identity"] = {{"ruid", 0}, {"rgid", 0}};
+  holding["workspace"] = {{"path", directory}, {"owner", "caller"}};
+  const Held job(client, holding);
+  Json joined = subordinate_request({"set-ids", directory, "4755"});
+  joined["identity"] = {{"ruid", 0}, {"rgid", 0}};
+  joined.erase("mounts");
+  joined["profile"] = "none";
+  joined["no_new_privs"] = true;
+  joined["namespaces"] = {{"user", "new"}, {"pid", "new"}, {"mnt", {{"job", job.id()}}}};
+  Outcome outcome = client.run(joined);
+  INFO(outcome.told());
+  CHECK(outcome.parameters["rule"] == "joined-with-own-ids");
+  // One who could show files of bob's to a job, and hand their directory to another.
+  Ruled ruled(rules({{{"name", "lent"}, {"allow", {{"uids", {world.bob().uid}}}}}}));
+  Client lent = ruled.connect(world.alice());
+  Json machine = subordinate_request({"set-ids", "/tmp", "4755"});
+  machine["identity"] = {{"ruid", 0}, {"rgid", 0}};
+  machine["seccomp"] = "none";
+  check_refused_all(act(lent, machine));
+  CHECK(files_with(directory, S_ISUID).empty());
+}
+
 TEST_CASE("S3: set_uid_files is root's to grant, and nobody's with a leased id") {
   NEEDS_ROOT();
   World& world = World::get();

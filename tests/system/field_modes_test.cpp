@@ -231,6 +231,17 @@ TEST_CASE("the table names every field of the published schema, and no other") {
   }
 }
 
+// The ABI that a field of the table needs; 0: none.
+int landlock_of(const std::string& field, Way way) {
+  if (field.starts_with("landlock.scopes")) return 6;
+  if (field.ends_with("_tcp[]")) return 4;
+  if (field.starts_with("landlock")) return 1;
+  // Leased ids, which are what root has as subordinate ones.
+  const bool system = way == Way::root || way == Way::user;
+  const bool map = field == "uid_map" || field == "gid_map";
+  return (system && field == "identity (dynamic)") || (way == Way::root && map) ? 2 : 0;
+}
+
 void drive(Way way) {
   Json rows = table();
   for (const auto& [field, row] : rows.items()) {
@@ -243,7 +254,9 @@ void drive(Way way) {
       outcome = std::string("threw: ") + error.what();
     }
     INFO(trial.told());
-    CHECK(outcome == row[name_of(way)].get<std::string>());
+    const bool there = landlock_of(field, way) <= sys::landlock_abi();
+    if (field == "keyring" && !has_keyrings()) continue;  // nor a way to see that there is one
+    CHECK(outcome == (there ? row[name_of(way)].get<std::string>() : "Unsupported"));
   }
 }
 

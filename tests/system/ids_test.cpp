@@ -54,6 +54,7 @@ void reload(pid_t service) {
 
 TEST_CASE("a subordinate map has the ids of subuid and subgid from 0 on, or leased ones") {
   NEEDS_ROOT();
+  NEEDS_LANDLOCK(2);
   World& world = World::get();
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
@@ -103,6 +104,7 @@ TEST_CASE("a subordinate map has the ids of subuid and subgid from 0 on, or leas
 
 TEST_CASE("files of a subordinate job belong to its own ids") {
   NEEDS_ROOT();
+  NEEDS_LANDLOCK(2);
   World& world = World::get();
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
@@ -120,6 +122,7 @@ TEST_CASE("files of a subordinate job belong to its own ids") {
 
 TEST_CASE("an id outside of the map cannot be taken on") {
   NEEDS_ROOT();
+  NEEDS_LANDLOCK(2);
   World& world = World::get();
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
@@ -264,6 +267,7 @@ TEST_CASE("newuidmap and newgidmap may lie where administrators install programs
 
 TEST_CASE("ids that are nobody's to give, or somebody else's, are refused by name") {
   NEEDS_ROOT();
+  NEEDS_LANDLOCK(2);
   World& world = World::get();
   const Who& alice = world.alice();
   const Span u = uids_of(alice), g = gids_of(alice), bobs = uids_of(world.bob());

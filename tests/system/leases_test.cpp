@@ -12,6 +12,7 @@ constexpr unsigned kPool = 1'900'000'000;
 
 TEST_CASE("a leased block belongs to one job at a time, and all out is an answer") {
   NEEDS_ROOT();
+  NEEDS_LANDLOCK(2);
   World& world = World::get();
   // Two blocks, and the last one for single ids.
   const Service pool =
@@ -40,6 +41,7 @@ TEST_CASE("a leased block belongs to one job at a time, and all out is an answer
 
 TEST_CASE("a job with leased ids writes nothing that outlasts them") {
   NEEDS_ROOT();
+  NEEDS_LANDLOCK(2);
   World& world = World::get();
   const std::string directory = world.directory_of(world.root());
   const Fd folder(check(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open"));
@@ -79,6 +81,7 @@ TEST_CASE("a job with leased ids writes nothing that outlasts them") {
 
 TEST_CASE("a dynamic identity is one leased id, uid and gid, without groups") {
   NEEDS_ROOT();
+  NEEDS_LANDLOCK(2);
   World& world = World::get();
   for (const Way way : {Way::root, Way::user}) {
     CAPTURE(name_of(way));
@@ -122,6 +125,7 @@ TEST_CASE("a dynamic identity is one leased id, uid and gid, without groups") {
 
 TEST_CASE("two dynamic jobs of one user cannot signal, trace or read each other") {
   NEEDS_ROOT();
+  NEEDS_LANDLOCK(2);
   World& world = World::get();
   Client client = world.connect(Way::user), second = world.connect(Way::user);
   // They see each other: what keeps them apart is who they are.
@@ -160,6 +164,7 @@ TEST_CASE("two dynamic jobs of one user cannot signal, trace or read each other"
 
 TEST_CASE("an id is not leased again while a process of its job lives") {
   NEEDS_ROOT();
+  NEEDS_LANDLOCK(2);
   World& world = World::get();
   // One id, in one block.
   const Service pool =

@@ -268,6 +268,7 @@ TEST_CASE("devices are nodes of the host's /dev that the caller may open") {
 
 TEST_CASE("an idmapped bind shows the ids that it is to show, both of them the caller's") {
   NEEDS_ROOT();
+  NEEDS_LANDLOCK(2);
   World& world = World::get();
   const Who& alice = world.alice();
   const std::string tree = world.directory_of(alice);

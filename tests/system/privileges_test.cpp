@@ -216,8 +216,7 @@ TEST_CASE("securebits are set, locked, and refused where they could lead others 
 
 TEST_CASE("Landlock's ports are the only ones, and its scopes shut in") {
   NEEDS_ROOT();
-  if (syscall(SYS_landlock_create_ruleset, nullptr, 0, 1) < 6)
-    SKIP("Landlock has no ABI 6 here");
+  NEEDS_LANDLOCK(6);
   World& world = World::get();
   // A listener of the host's that a payload without a network namespace finds.
   const std::string name = "cloister-privileges-" + std::to_string(getpid());
@@ -249,6 +248,7 @@ TEST_CASE("Landlock's ports are the only ones, and its scopes shut in") {
 
 TEST_CASE("Landlock needs no_new_privs, an exec that it allows, and no descriptor of the payload's") {
   NEEDS_ROOT();
+  NEEDS_LANDLOCK(1);
   World& world = World::get();
   Client client = world.connect(Way::user);
   const Json bin = {{{"path", world.directory() + "/bin"}, {"access", {"read", "execute"}}}};

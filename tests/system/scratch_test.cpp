@@ -154,6 +154,7 @@ TEST_CASE("two in one job, and two jobs at once, have nothing in common") {
 
 TEST_CASE("files of all ids that a job has are removed") {
   NEEDS_DISK();
+  NEEDS_LANDLOCK(2);
   World& world = World::get();
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
@@ -170,6 +171,7 @@ TEST_CASE("files of all ids that a job has are removed") {
 
 TEST_CASE("a job whose ids are leased may have one") {
   NEEDS_DISK();
+  NEEDS_LANDLOCK(2);
   World& world = World::get();
   for (const Way way : {Way::root, Way::user}) {
     CAPTURE(name_of(way));

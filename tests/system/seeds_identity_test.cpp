@@ -210,10 +210,11 @@ TEST_CASE("a payload has a session keyring of its own") {
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    Json request = with(world.boxed_request(), {{"keyring", "new"}});
+    // The baseline refuses the calls that would tell.
+    Json request = with(world.boxed_request(), {{"keyring", "new"}, {"seccomp", "none"}});
     Json first = report_of(client, request)["keyring"];
     Json second = report_of(client, request)["keyring"];
-    if (first["serial"].is_null()) SKIP("this kernel has no keyrings");
+    if (!has_keyrings()) SKIP("this kernel has no keyrings");
     CHECK(first["serial"] != second["serial"]);
     CHECK(first["description"].get<std::string>().find("_ses") != std::string::npos);
   }

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -370,6 +371,11 @@ std::string World::directory_of(const Who& who) {
   check(mkdir(path.c_str(), 0700), "mkdir");
   check(chown(path.c_str(), who.uid, who.gid), "chown");
   return path;
+}
+
+bool has_keyrings() {
+  constexpr long kGetKeyringId = 0, kOfThread = -1;
+  return syscall(SYS_keyctl, kGetKeyringId, kOfThread, 0) >= 0 || errno != ENOSYS;
 }
 
 std::string why_not() {

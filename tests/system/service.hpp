@@ -6,6 +6,7 @@
 // gone when the program ends.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -14,6 +15,7 @@
 #include "client.hpp"
 #include "outcome.hpp"
 #include "process.hpp"
+#include "sys/landlock.hpp"
 
 namespace cloister::system_test {
 
@@ -108,10 +110,20 @@ class World {
   int directories_ = 0;
 };
 
+bool has_keyrings();  // of this kernel, keyrings(7)
+
 // Why the system tests cannot run here; empty when they can.
 std::string why_not();
 
 }  // namespace cloister::system_test
+
+// For what needs this ABI of Landlock; leased ids need 2.
+#define NEEDS_LANDLOCK(abi)                                                            \
+  do {                                                                                 \
+    if (::cloister::sys::landlock_abi() < (abi))                                       \
+      SKIP("needs Landlock, ABI " + std::to_string(abi) + "; this kernel has " +       \
+           std::to_string(std::max(::cloister::sys::landlock_abi(), 0)));              \
+  } while (false)
 
 // First line of every case of the system suite.
 #define NEEDS_ROOT()                                                                    \

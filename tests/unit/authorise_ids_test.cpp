@@ -249,6 +249,7 @@ TEST_CASE("S3: ids are apart when none is the caller's or 0, and no mount shows 
     Asking asking;
     asking.in_user_namespace().ranges(uids, ranges);
     asking.plan->id_choices = kBothMaps;
+    asking.mount(MountKind::tmpfs);
     prepare(asking);
     REQUIRE(asking.decide().kind == RefusalKind::none);
     return asking.decision.apart;
@@ -259,6 +260,13 @@ TEST_CASE("S3: ids are apart when none is the caller's or 0, and no mount shows 
   CHECK(!apart(nothing, ranges + "1000:1000:10\n"));
   CHECK(!apart(nothing, ranges + "1000:991:10\n"));
   CHECK(apart([](Asking& a) { a.rootless = true; }, ranges));
+  // Another's mounts, or the host's, may show files of others as these.
+  CHECK(!apart([](Asking& a) { a.mounts.clear(); }, ranges));
+  for (const Join join : {Join::host, Join::job, Join::descriptor})
+    CHECK(!apart([=](Asking& a) { a.fresh(Namespace::mnt, join); }, ranges));
+  // So may another job of a peer whom a rule grants ids, which hands a directory on.
+  CHECK(!apart([](Asking& a) { a.rule.uids = {{4000, 4000}}; }, ranges));
+  CHECK(!apart([](Asking& a) { a.rule.gids = {{4000, 4000}}; }, ranges));
   // A group that a rule grants stays when the job has ended.
   const auto group = [](uint32_t outside) {
     return [=](Asking& a) {
@@ -271,6 +279,7 @@ TEST_CASE("S3: ids are apart when none is the caller's or 0, and no mount shows 
   // Leased blocks, of a caller without ranges.
   Asking block;
   block.in_user_namespace().plan->id_choices = kBothMaps;
+  block.mount(MountKind::tmpfs);
   REQUIRE(block.decide().kind == RefusalKind::none);
   CHECK(block.decision.apart);
   // In the host's user namespace nothing is.

@@ -75,6 +75,35 @@ TEST_CASE("capabilities: not-beyond-own-capabilities, in each of the five sets")
   }
 }
 
+TEST_CASE("capabilities: none by which a job takes what root bounds: priorities, limits") {
+  const std::string rule = "not-beyond-own-capabilities";
+  const auto bounded = [](int capability, const Spoil& bound) {
+    return [=](Judged& j) {
+      asks(&plan::Capabilities::effective, bit_of(capability))(j);
+      j.holds(capability).rule.capabilities = bit_of(capability);
+      bound(j);
+    };
+  };
+  const Spoil nothing = [](Judged&) {}, nice = [](Judged& j) { j.rule.nice = -3; },
+              real_time = [](Judged& j) { j.rule.real_time = false; },
+              allowed = [](Judged& j) { j.rule.real_time = true; },
+              files = [](Judged& j) { j.rule.rlimits[RLIMIT_NOFILE] = 100; };
+  for (const Spoil& bound : {nice, real_time})
+    is_refused("CAP_SYS_NICE", bounded(CAP_SYS_NICE, bound), "capabilities", rule);
+  is_refused("CAP_SYS_RESOURCE", bounded(CAP_SYS_RESOURCE, files), "capabilities", rule);
+  for (const Spoil& bound : {nothing, allowed, files})
+    is_allowed("CAP_SYS_NICE", bounded(CAP_SYS_NICE, bound));
+  for (const Spoil& bound : {nothing, nice, real_time})
+    is_allowed("CAP_SYS_RESOURCE", bounded(CAP_SYS_RESOURCE, bound));
+  // Those that it keeps.
+  Judged kept;
+  kept.holds(CAP_SYS_NICE).holds(CAP_KILL).plan->flags |= plan::kKeepCapabilities;
+  nice(kept);
+  CHECK(kept.decide().kind == RefusalKind::none);
+  CHECK(kept.order().capabilities.permitted == kKill);
+  CHECK(kept.order().capabilities.bounding == kKill);
+}
+
 TEST_CASE("capabilities: none unless asked for, and the caller's own where it keeps them") {
   Judged none;
   none.holds(CAP_KILL);

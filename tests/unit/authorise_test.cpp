@@ -193,6 +193,39 @@ TEST_CASE("namespaces: own-jobs, and a floor is met by new ones or those of a jo
   }
 }
 
+TEST_CASE("namespaces: joined-with-own-ids, where others were judged for what is mounted") {
+  for (const Join how : {Join::job, Join::descriptor}) {
+    const auto joins = [=](const Spoil& spoil) {
+      return [=](Judged& j) {
+        j.jobs_have(kAllNamespaces).unboxed().join(Namespace::mnt, how);
+        spoil(j);
+      };
+    };
+    const auto refused = [&](const char* what, const Spoil& spoil) {
+      is_refused(what, joins(spoil), "namespaces.mnt", "joined-with-own-ids");
+    };
+    is_allowed("as oneself", joins([](Judged&) {}));
+    for (const auto which : {&plan::Identity::ruid, &plan::Identity::euid, &plan::Identity::suid})
+      refused("as uid 0, by a grant", [=](Judged& j) {
+        j.rule.uids = {{0, 0}};
+        j.plan->identity.*which = 0;
+      });
+    refused("with a group by a grant", [](Judged& j) {
+      j.rule.gids = {{kOutcasts + 1, kOutcasts + 1}};
+      j.groups.push_back(kOutcasts + 1);
+    });
+    refused("with powers by a grant", [](Judged& j) {
+      j.rule.capabilities = 1;
+      j.plan->capabilities = {1, 1, 1, 0, 0, 0, 1};
+    });
+    refused("in a user namespace of its own", [](Judged& j) { j.fresh(Namespace::user); });
+    is_allowed("who may be anybody", joins([](Judged& j) {
+                 j.holds(CAP_SETUID).holds(CAP_SETGID);
+                 j.plan->identity.ruid = 0;
+               }));
+  }
+}
+
 TEST_CASE("namespaces: one that the rule does not leave is not shared, by no choice and by no job") {
   for (const Namespace which : kEach) {
     CAPTURE(std::string(field_of(which)));

@@ -258,12 +258,12 @@ request::Lacks lacks_of(const Caller& caller, const std::vector<request::Layer>&
     gids |= is_subordinate(layer.request.gid_map);
   }
   const bool of_root = caller.mode == plan::Mode::system;
+  const std::string no_lease =
+      sys::landlock_abi() < 2
+          ? "leased ids need Landlock, which this host lacks or has switched off (lsm= at boot)"
+          : "no ids are set aside to be leased, see lease in cloisterd.json(5)";
   if (dynamic && !(caller.ids & plan::kLeasedIds))
-    lacks.leased_ids =
-        !of_root ? "only the system service has ids that it can lease"
-        : sys::landlock_abi() < 2
-            ? "leased ids need Landlock, which this host lacks or has switched off (lsm= at boot)"
-            : "no ids are set aside to be leased, see lease in cloisterd.json(5)";
+    lacks.leased_ids = of_root ? no_lease : "only the system service has ids that it can lease";
   const bool rootless = !of_root && !sys::is_root();
   const auto subordinate = [&](uint32_t own, const char* file, const char* option,
                                const char* program) -> std::string {
@@ -272,7 +272,7 @@ request::Lacks lacks_of(const Caller& caller, const std::vector<request::Layer>&
       const passwd* entry = ::getpwuid(caller.uid);
       const std::string name = entry ? entry->pw_name : std::to_string(caller.uid);
       return std::string(file) + " had no entry for " + name + " when the service read it" +
-             (of_root ? ", and no ids are set aside to be leased" : "") + "; see " + option +
+             (of_root ? ", and " + no_lease : "") + "; see " + option +
              " of usermod(8), and reload the service";
     }
     if (rootless && !sys::open_program(program))
