@@ -243,6 +243,16 @@ TEST_CASE("setgroups is denied unless root has given the group ids") {
   }
 }
 
+TEST_CASE("without root no user namespace is made around one that is joined") {
+  for (const Join how : {Join::fresh, Join::descriptor, Join::job}) {
+    Asking asking;
+    asking.rootless = true;
+    asking.fresh(Namespace::user, how);
+    CHECK(asking.decide().kind == RefusalKind::none);
+    CHECK(asking.decision.birth.uids.empty() == (how != Join::fresh));
+  }
+}
+
 TEST_CASE("S3: ids are apart when none is the caller's or 0, and no mount shows others as theirs") {
   const std::string ranges = "1000:100000:65536\n";
   const auto apart = [&](const auto& prepare, const std::string& uids) {

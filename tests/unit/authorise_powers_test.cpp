@@ -272,6 +272,41 @@ TEST_CASE("mounts: covers-need-mounts, and who rules the host is covered") {
     j.plan->capabilities.bounding = 1;
   }));
   CHECK_FALSE(covered([](Judged& j) { j.rule.uids = {{0, 0}}; }));
+  // In a user namespace that is joined nobody knows who is who.
+  for (const bool grant : {true, false})
+    CHECK(covered([=](Judged& j) {
+            if (grant) j.rule.uids = {{0, 0}};
+            j.join(Namespace::user, Join::descriptor);
+          }) == grant);
+}
+
+TEST_CASE("S11: places are looked up with init's rights for who may search each directory") {
+  const auto searches = [](const Spoil& spoil) {
+    Judged j;
+    spoil(j);
+    j.mount(MountKind::tmpfs);
+    CHECK(told(j.decide()) == told({}));
+    return (j.order().flags & plan::kSearchesAll) != 0;
+  };
+  const auto given = [](int capability) {
+    return [=](Judged& j) {
+      const uint64_t bit = bit_of(capability);
+      j.rule.capabilities = bit;
+      j.plan->capabilities = {bit, bit, bit, 0, 0, 0, 1};
+    };
+  };
+  CHECK_FALSE(searches([](Judged&) {}));
+  CHECK_FALSE(searches([](Judged& j) { j.holds(CAP_KILL); }));
+  CHECK_FALSE(searches(given(CAP_KILL)));
+  for (const int either : {CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH}) {
+    CHECK(searches([=](Judged& j) { j.holds(either); }));
+    CHECK(searches(given(either)));
+    // In a user namespace of its own it is for files of that one's ids.
+    CHECK_FALSE(searches([=](Judged& j) {
+      given(either)(j);
+      j.fresh(Namespace::user);
+    }));
+  }
 }
 
 TEST_CASE("mounts: own-uid and own-groups hold for both sides of what a mount shows") {

@@ -42,6 +42,9 @@ void dynamic(Judged& job) {
 }  // namespace
 
 TEST_CASE("S3: each box is restrained by what its ids could lend") {
+  CHECK(order_of("its own group in a user namespace", [](Judged& j) {
+          j.fresh(Namespace::user).gid_map = {{0, kAlice, 1}};
+        }).restraint == Restraint::set_uid);
   CHECK(order_of("a user's box", [](Judged&) {}).restraint == Restraint::set_uid);
   CHECK(order_of("no box", [](Judged& j) { j.unboxed(); }).restraint == Restraint::none);
   for (const Namespace which : {Namespace::net, Namespace::uts, Namespace::cgroup, Namespace::time})

@@ -129,6 +129,12 @@ TEST_CASE("outbound: needs-outbound, outbound-not-in-a-joined-user-namespace, an
     outbound(j);
     j.fresh(Namespace::user);
   });
+  is_refused("of one who lives in another network",
+             [&](Judged& j) {
+               outbound(j);
+               j.peer.elsewhere = bit(Namespace::net);
+             },
+             "network.outbound", "confined-caller");
   is_refused("where the rule does not leave it",
              [&](Judged& j) {
                outbound(j);

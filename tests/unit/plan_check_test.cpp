@@ -384,6 +384,9 @@ TEST_CASE("check: nothing points outside of the block, into its header, or at te
     CHECK(flaw_after([&](std::string& b) { b[(header(b).*field).offset + 3] = 'x'; }, named) ==
           Flaw::text);
   }
+  CHECK(flaw_after([](std::string& b) {
+          header(b).identity.groups = {static_cast<uint32_t>(sizeof(Header)), 1};
+        }) == Flaw::none);
   const auto span = [](auto field) {
     CHECK(flaw_after([&](std::string& b) {
             (header(b).*field).offset = sizeof(Header) - 8;
