@@ -73,14 +73,16 @@ void be_odd() {
   };
   soft(RLIMIT_CPU, 1000);
   soft(RLIMIT_FSIZE, 1 << 16);
-  soft(RLIMIT_DATA, 1ul << 32);
   soft(RLIMIT_STACK, 1 << 22);
   soft(RLIMIT_CORE, 0);
   soft(RLIMIT_RSS, 1ul << 32);
   soft(RLIMIT_NPROC, 5000);
   soft(RLIMIT_NOFILE, 300);
   soft(RLIMIT_MEMLOCK, 4096);
-  soft(RLIMIT_AS, 1ul << 40);
+  if (kSanitizerFactor == 1) {  // whose shadow is larger
+    soft(RLIMIT_DATA, 1ul << 32);
+    soft(RLIMIT_AS, 1ul << 40);
+  }
   soft(RLIMIT_LOCKS, 77);
   soft(RLIMIT_SIGPENDING, 77);
   soft(RLIMIT_MSGQUEUE, 4096);
