@@ -14,11 +14,10 @@ import sys
 
 libc = ctypes.CDLL(None, use_errno=True)
 
-CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
+CLONE_NEWNS = 0x00020000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
 MNT_DETACH = 2
 # x86_64, unistd_64.h
-CLONE, UNSHARE, CLONE3 = 56, 272, 435
 KEYRINGS = 248, 249, 250
 LANDLOCK = 444, 445, 446
 
@@ -55,15 +54,6 @@ def refuse(calls):
     load_filter(body + [ALLOW])
 
 
-def refuse_user_namespaces():
-    body = [load(0), (0x15, 0, 1, CLONE3), fails(errno.ENOSYS)]
-    for number in CLONE, UNSHARE:
-        # args[0], its low half; BPF_JSET
-        body += [(0x15, 0, 4, number), load(16), (0x45, 0, 1, CLONE_NEWUSER), fails(errno.EPERM),
-                 load(0)]
-    load_filter(body + [ALLOW])
-
-
 def own_mounts():
     must(libc.unshare(CLONE_NEWNS))
     must(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
@@ -86,7 +76,6 @@ def no_programs_in_tmp():
 FEATURES = {
     "landlock": lambda: refuse(LANDLOCK),
     "keyrings": lambda: refuse(KEYRINGS),
-    "user-namespaces": refuse_user_namespaces,
     "cgroup-v1": lambda: unmount("cgroup"),
     "cgroup-v2": lambda: unmount("cgroup2"),
     "programs-in-tmp": no_programs_in_tmp,
