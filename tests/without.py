@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import platform
+import signal
 import struct
 import sys
 
@@ -86,5 +87,7 @@ if len(sys.argv) < 3 or sys.argv[1] not in FEATURES:
     sys.exit("without.py " + "|".join(FEATURES) + " COMMAND [ARGUMENT...]")
 if platform.machine() != "x86_64":
     sys.exit("without.py: the numbers are those of x86_64")
+for number in signal.SIGPIPE, signal.SIGXFSZ:  # which Python ignores
+    signal.signal(number, signal.SIG_DFL)
 FEATURES[sys.argv[1]]()
 os.execvp(sys.argv[2], sys.argv[2:])

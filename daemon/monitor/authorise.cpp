@@ -422,8 +422,21 @@ class Judge {
   // In a user namespace that is joined too, the peer has what it has there by itself.
   bool may_join_mounts() const {
     if (rootless() || !joined(Namespace::mnt) || joined(Namespace::user)) return true;
-    return rules_host_itself(peer_) || (!fresh(Namespace::user) && !lends_powers() &&
-                                        has_own_ids(peer_, rule_, plan_, approved_.ids()));
+    if (rules_host_itself(peer_)) return true;
+    return fresh(Namespace::user) ? maps_itself_alone()
+                                  : !lends_powers() &&
+                                        has_own_ids(peer_, rule_, plan_, approved_.ids());
+  }
+  bool maps_itself_alone() const {
+    const IdMaps& job = approved_.ids().job;
+    const auto own_user = [&](const plan::IdMap& line) {
+      return line.count == 1 && line.outside == peer_.uid;
+    };
+    const auto own_group = [&](const plan::IdMap& line) {
+      return line.count == 1 && peer_.in_group(line.outside);
+    };
+    return std::all_of(job.uids.begin(), job.uids.end(), own_user) &&
+           std::all_of(job.gids.begin(), job.gids.end(), own_group);
   }
 
   // Both sides of a map lie within the client's ids, or root has given them.

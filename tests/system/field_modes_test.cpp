@@ -254,7 +254,7 @@ void drive(Way way) {
       outcome = std::string("threw: ") + error.what();
     }
     INFO(trial.told());
-    const bool there = landlock_of(field, way) <= sys::landlock_abi();
+    const bool there = landlock_of(field, way) <= std::max(sys::landlock_abi(), 0);
     if (field == "keyring" && !has_keyrings()) continue;  // nor a way to see that there is one
     CHECK(outcome == (there ? row[name_of(way)].get<std::string>() : "Unsupported"));
   }

@@ -224,7 +224,24 @@ TEST_CASE("namespaces: joined-with-own-ids, where others were judged for what is
       j.rule.capabilities = 1;
       j.plan->capabilities = {1, 1, 1, 0, 0, 0, 1};
     });
-    refused("in a user namespace of its own", [](Judged& j) { j.fresh(Namespace::user); });
+    is_allowed("in a user namespace of its own ids",
+               joins([](Judged& j) { j.fresh(Namespace::user); }));
+    const auto with_maps = [](plan::IdMap uids, plan::IdMap gids) {
+      return [=](Judged& j) {
+        std::vector<std::string> complaints;
+        const auto nobody = [](const std::string&) { return std::optional<uid_t>(); };
+        j.subordinate.uids.read("1000:100000:65536\n", nobody, complaints);
+        j.subordinate.gids.read("1000:100000:65536\n", nobody, complaints);
+        j.fresh(Namespace::user).uid_map = {uids};
+        j.gid_map = {gids};
+        j.plan->identity = {0, 0, 0, 0, 0, 0, {}, 0, 0};
+        j.groups.clear();
+      };
+    };
+    const plan::IdMap user{0, kAlice, 1}, other{0, 100000, 1};
+    is_allowed("as uid 0 of it", joins(with_maps(user, user)));
+    refused("with subordinate users", with_maps(other, user));
+    refused("with subordinate groups", with_maps(user, other));
     is_allowed("who may be anybody", joins([](Judged& j) {
                  j.holds(CAP_SETUID).holds(CAP_SETGID);
                  j.plan->identity.ruid = 0;
