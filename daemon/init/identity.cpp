@@ -69,10 +69,9 @@ void become_mapped(Job& job, uint32_t uid, uint32_t gid) {
 // where that has no mapping, it stays as it is.
 void become_nobodys(Job& job) {
   constexpr Step step = Step::fork;
-  constexpr uint32_t kNobodys = 0xffff'fffd;
   if (payload_outside(job).uid != 0) return;
   must(job, step, call(Call::prctl, PR_SET_KEEPCAPS, 1));
-  const long changed = call(Call::setresuid, kNobodys, kNobodys, kNobodys);
+  const long changed = call(Call::setresuid, plan::kNobodysUid, plan::kNobodysUid, plan::kNobodysUid);
   if (changed == -EINVAL) return;
   must(job, step, changed);
   const Sets now = sets_now(job, step);

@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "plan/order.hpp"
+
 namespace cloister::monitor {
 namespace {
 
@@ -76,9 +78,11 @@ void Leases::configure(const Pool& pool) {
 void Leases::find_living() {
   living_.clear();
   if (!has_ids()) return;
-  for_each_living_id([&](uint32_t id) {
+  const auto lives = [&](uint32_t id) {
     if (id >= pool_.first && id - pool_.first < pool_.count) living_[id] = 1;
-  });
+  };
+  for_each_living_id(lives);
+  lives(plan::kNobodysUid);  // in inits that are still to come
 }
 
 Leases::Held Leases::take_block() {

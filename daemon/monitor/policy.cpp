@@ -33,7 +33,10 @@ bool Rule::speaks_of(const Peer& peer) const {
                                [&](gid_t group) { return peer.in_group(group); });
 }
 
-bool Rule::grants_uids(uint32_t low, uint32_t high) const { return any_holds(uids, low, high); }
+bool Rule::grants_uids(uint32_t low, uint32_t high) const {
+  const bool inits = low <= plan::kNobodysUid && plan::kNobodysUid <= high;
+  return !inits && any_holds(uids, low, high);
+}
 
 bool Rule::grants_gids(uint32_t low, uint32_t high) const { return any_holds(gids, low, high); }
 

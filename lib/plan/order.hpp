@@ -29,6 +29,10 @@ inline constexpr uint32_t kMaxOrderFds = 1 + kNamespaces + kMaxTasksFds + 1;
 
 inline constexpr uint32_t kOrderVersion = 3;
 
+// What init runs as where the payload is uid 0. It is leased to nobody, and granted
+// by no rule.
+inline constexpr uint32_t kNobodysUid = 0xffff'fffd;
+
 inline constexpr uint32_t kPayloadCgroup = 1;  // kPayloadCgroupFd is open: clone the payload into it, unless it enters by tasks_count
 inline constexpr uint32_t kCgroupKill = 2;     // kCgroupKillFd is open
 inline constexpr uint32_t kFreshPid = 4;       // init is PID 1 of a new pid namespace

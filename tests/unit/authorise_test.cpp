@@ -368,6 +368,15 @@ TEST_CASE("identity: own-uid and own-groups hold for each of the three, and each
     is_allowed("the last granted", granted(2002));
     for (const uint32_t uid : {1999u, 2003u})
       is_refused("past what is granted", granted(uid), "identity.uid", "own-uid");
+    const auto wide = [&](uint32_t uid) {
+      return [=](Judged& j) {
+        granted(uid)(j);
+        j.rule.uids = {{2000, UINT32_MAX - 1}};
+      };
+    };
+    is_allowed("granted, the id next to that of inits", wide(plan::kNobodysUid + 1));
+    is_refused("that of inits, whatever is granted", wide(plan::kNobodysUid), "identity.uid",
+               "own-uid");
     is_allowed("with CAP_SETUID", [&](Judged& j) {
       j.holds(CAP_SETUID);
       is(0)(j);
