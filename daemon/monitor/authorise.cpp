@@ -102,14 +102,15 @@ Refusal refusal(RefusalKind kind, std::string_view field, std::string_view rule,
   return refusal;
 }
 
-// One request before the judge; each method is one rule of docs/security.md
-// and returns true when the rule is kept.
+// Each directory, whatever its mode.
 bool searches_all(uint64_t capabilities) {
   constexpr uint64_t kEither =
       uint64_t{1} << CAP_DAC_OVERRIDE | uint64_t{1} << CAP_DAC_READ_SEARCH;
   return (capabilities & kEither) != 0;
 }
 
+// One request before the judge; each method is one rule of docs/security.md
+// and returns true when the rule is kept.
 class Judge {
  public:
   Judge(const Peer& peer, plan::View plan, const Setting& setting)

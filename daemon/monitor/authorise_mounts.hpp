@@ -22,8 +22,8 @@ bool has_own_ids(const Peer& peer, const Rule& rule, plan::View plan, const IdDe
 // payload that is, or can come to be, uid 0 of the host,
 bool is_hosts_root(const Peer& peer, const Rule& rule, plan::View plan, const IdDecision& ids);
 // or that has powers in the host's user namespace.
-uint64_t any_of_sets(const plan::Capabilities& sets);
 bool has_host_powers(plan::View plan, const plan::Capabilities& sets);
+uint64_t any_of_sets(const plan::Capabilities& sets);
 // A peer that rules it is lent nothing, and has nothing open that it could not open.
 bool rules_host_itself(const Peer& peer);
 // `kind == none`: allowed. `lent`: it rules the host and its peer does not, in a
