@@ -36,7 +36,7 @@ class Closed {
 };
 
 const char* const kNames[] = {"/file",         "/nothing",      "/directory",    "/nothing/below",
-                              "/directory/file", "/link",        "/link/hostname", "/file/below"};
+                              "/directory/file", "/link",        "/link/passwd", "/file/below"};
 
 Json box(const Closed& closed, const std::vector<std::string>& argv) {
   Json request = {{"profile", "default"}, {"argv", argv}};
@@ -70,7 +70,7 @@ TEST_CASE("S11: a mount in a closed directory is refused alike, whatever is ther
   const Closed closed;
   Client client = world.connect(Way::user);
   const std::pair<const char*, Json> kKinds[] = {
-      {"bind of a file", {{"bind", "/etc/hostname"}}},
+      {"bind of a file", {{"bind", "/etc/passwd"}}},
       {"bind of a directory", {{"bind", "/etc"}}},
       {"tmpfs", {{"tmpfs", Json::object()}}},
       {"scratch", {{"scratch", Json::object()}}},
