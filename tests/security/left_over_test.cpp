@@ -40,7 +40,8 @@ void be_odd() {
   prctl(PR_SET_TIMERSLACK, 123456, 0, 0, 0);
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
-  prctl(67 /* PR_SET_MEMORY_MERGE */, 1, 0, 0, 0);
+  if (kSanitizerFactor == 1)  // whose shadow would be merged, all 16 TiB of it
+    prctl(67 /* PR_SET_MEMORY_MERGE */, 1, 0, 0, 0);
   prctl(57 /* PR_SET_IO_FLUSHER */, 1, 0, 0, 0);
   prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
   prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, PR_SPEC_DISABLE, 0, 0);
