@@ -52,9 +52,17 @@ bool is_front(uint32_t pid) {
   return system_test::read_file("/proc/" + std::to_string(pid) + "/comm") == "cloister-front\n";
 }
 
+volatile sig_atomic_t to_answer = 0;
+
 int serve(int device) {
   std::vector<char> request(1 << 20);
+  std::vector<uint64_t> held;
+  struct sigaction act {};
+  act.sa_handler = [](int) { to_answer = 1; };
+  sigaction(SIGUSR1, &act, nullptr);  // read(2) is interrupted
   for (;;) {
+    if (std::exchange(to_answer, 0))
+      for (const uint64_t unique : std::exchange(held, {})) answer(device, unique, ENOENT);
     const ssize_t size = read(device, request.data(), request.size());
     if (size < 0 && (errno == EINTR || errno == ENOENT)) continue;
     if (size < static_cast<ssize_t>(sizeof(fuse_in_header))) return 0;  // unmounted
@@ -74,7 +82,10 @@ int serve(int device) {
       }
       case FUSE_LOOKUP: {
         if (std::strcmp(body, "dark") == 0) break;
-        if (std::strcmp(body, "dim") == 0 && !is_front(in.pid)) break;
+        if (std::strcmp(body, "dim") == 0 && !is_front(in.pid)) {
+          held.push_back(in.unique);
+          break;
+        }
         const bool slow = std::strncmp(body, "slow", 4) == 0;
         const bool plain = std::strcmp(body, "plain") == 0, tree = std::strcmp(body, "tree") == 0;
         if (!slow && !plain && !tree) {
@@ -160,6 +171,8 @@ void SilentFiles::serve_as(const std::string& owner) {
         "mount fuse");
   server_ = system_test::child([&] { return serve(device.get()); });
 }
+
+void SilentFiles::answer() { kill(server_, SIGUSR1); }
 
 void SilentFiles::abort() {
   if (server_ < 0) return;

@@ -3,7 +3,7 @@
 //
 //   slowN  opens; reading, writing and closing it never ends
 //   dark   looking it up never ends
-//   dim    the same, but for a front, for which it is not there
+//   dim    looking it up ends with answer(), but for a front at once
 //   plain  a file that can be read and written
 //   tree   a directory with the same in it
 #pragma once
@@ -28,6 +28,8 @@ class SilentFiles {
   SilentFiles& operator=(const SilentFiles&) = delete;
 
   void abort();
+  // Who looks `dim` up learns that it is not there.
+  void answer();
 
   // Another one each time.
   std::string slow() { return directory_ + "/slow" + std::to_string(next_++); }

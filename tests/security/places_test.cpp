@@ -149,6 +149,18 @@ TEST_CASE("S11: where payload or client may enter, a mask is where it was asked 
     const Closed of_group(0710, world.alice().gid);
     CHECK(masked(alice, of_group) == "/file;");
   }
+  // A supplementary group of the payload's alone.
+  constexpr gid_t kLent = 54321;
+  Ruled ruled(rules({{{"name", "lent"}, {"allow", {{"gids", {kLent}}}}}}));
+  Client lent = ruled.connect(world.alice());
+  {
+    const Closed of_group(0710, kLent);
+    CHECK(masked(lent, of_group) == ";");
+    Json identity = {{"ruid", world.alice().uid}, {"rgid", world.alice().gid}};
+    identity["groups"] = world.alice().groups;
+    identity["groups"].push_back(kLent);
+    CHECK(masked(lent, of_group, {{"identity", identity}}) == "/file;");
+  }
   const Closed closed;
   CHECK(masked(root, closed) == "/file;");
   CHECK(masked(root, closed,
@@ -188,19 +200,20 @@ TEST_CASE("S11: what the payload could open to itself is masked all the same") {
   const std::string tree = world.directory_of(world.alice()), own = tree + "/own";
   check(mkdir(own.c_str(), 0700), "mkdir");
   write_file(own + "/secret", "secret");
-  for (const std::string& path : {own, own + "/secret"})
+  write_file(own + "/other", "other");
+  for (const std::string& path : {own, own + "/secret", own + "/other"})
     check(chown(path.c_str(), world.alice().uid, world.alice().gid), "chown");
   check(chmod(own.c_str(), 0), "chmod");
   Client client = world.connect(Way::user);
   Json request = {{"profile", "default"},
-                  {"argv", {"sh", "-c", "chmod 700 /run/tree/own && cat /run/tree/own/secret; echo end"}}};
+                  {"argv", {"sh", "-c", "chmod 700 /run/tree/own; cd /run/tree/own; cat secret; cat other"}}};
   request["mounts"] = {{{"at", kTree}, {"bind", tree}, {"access", "rw"}}};
   Outcome open = run(client, request);
-  CHECK(open.out == "secretend\n");
+  CHECK(open.out == "secretother");
   check(chmod(own.c_str(), 0), "chmod");
   request["masked_paths"] = {"/run/tree/own/secret"};
   Outcome masked = run(client, request);
-  CHECK(masked.out == "end\n");
+  CHECK(masked.out == "other");
 }
 
 }  // namespace
