@@ -153,7 +153,8 @@ print_rows() {
 run() {
   log=$1/meson-logs/$3-$2
   status=0
-  set -- "$1" "$2" "$3" ${lacking:+"$PWD/tests/without.py" "$lacking"} meson test -C "$1" --no-rebuild --suite "$3" --logbase "$3-$2" \
+  set -- "$1" "$2" "$3" ${lacking:+"$PWD/tests/without.py" "$lacking"} \
+    meson test -C "$1" --no-rebuild --suite "$3" --logbase "$3-$2" \
     --num-processes 1 --timeout-multiplier "$patience"
   folder=$1 user=$2 name=$3
   shift 3
@@ -193,6 +194,7 @@ run_suites() {
 }
 
 if $mutants; then
+  $may_be_root || { echo 'run.sh: --mutants needs root, or sudo' >&2 && exit 1; }
   as_root tests/mutants.py
   exit
 fi
