@@ -101,8 +101,8 @@ case $(findmnt --noheadings --output OPTIONS --target "${TMPDIR:-/tmp}") in
 esac
 
 passed=0 failed=0 skipped=0
-rows=$(mktemp)
-trap 'rm -f "$rows"' EXIT
+rows=$(mktemp) failures=$(mktemp)
+trap 'rm -f "$rows" "$failures"' EXIT
 trap 'exit 130' INT TERM
 patience=2  # a machine may be slower than the one that the limits were written on
 
@@ -131,6 +131,7 @@ count() {
       end' "$1" >"$2"
   grep -vE '^(count|row) ' "$2" || true
   grep '^row ' "$2" >>"$rows" || true
+  grep '^FAILED ' "$2" | sed "s|$| in $folder|" >>"$failures" || true
   eval "$(awk '$1 == "count" { p += $2; f += $3; s += $4 }
     END { printf "p=%d f=%d s=%d", p, f, s }' "$2")"
   # shellcheck disable=SC2154 # set by eval
@@ -164,7 +165,7 @@ run() {
   if [ -s "$log.json" ]; then
     count "$log.json" "$folder/meson-logs/$name.outcome"
   elif [ "$status" != 0 ]; then
-    echo "FAILED suite $name: meson ended with $status and left no record"
+    echo "FAILED suite $name: meson ended with $status and left no record" | tee -a "$failures"
     failed=$((failed + 1))
   fi
 }
@@ -215,5 +216,6 @@ if $sanitize; then
   run_suites build-sanitize
 fi
 
+[ ! -s "$failures" ] || { printf '\nwhat failed\n' && cat "$failures"; }
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

@@ -158,23 +158,35 @@ def _(t):
 
 # --- what a terminal means by its signals --------------------------------------------
 
-# Programs of which the main process waits for another one, and for its own.
+# Programs of which the main process waits for another one, and for its own. MARK names
+# those that are waited for: a signal that finds dash(1) between the fork of its child
+# and the exec is lost for the child, and dash waits for it, at any terminal.
+MARK = f"1000.{os.getpid()}"
 WAITING = {
-    # bash itself ignores SIGQUIT, so the child says that it is there.
-    "a shell with a sleeping child": ["bash", "-c", "sh -c 'echo ready; exec sleep 1000'; exit 3"],
-    "make with a sleeping child": ["make", "-f", "-", "--no-print-directory"],
-    "python": ["python3", "-c", "import time; print('ready', flush=True); time.sleep(1000)"],
-    "a pipeline": ["sh", "-c", "echo ready; sleep 1000 | cat"],
+    "a shell with a sleeping child": (["bash", "-c", f"sh -c 'exec sleep {MARK}'; exit 3"], 1),
+    "make with a sleeping child": (["make", "-f", "-", "--no-print-directory"], 1),
+    "python": (["python3", "-c", "import time; time.sleep(1000)", MARK], 1),
+    "a pipeline": (["sh", "-c", f"sleep {MARK} | grep {MARK}"], 2),
 }
-MAKEFILE = "all:\n\t@echo ready; sleep 1000; true\n"
+MAKEFILE = f"all:\n\t@sleep {MARK}; true\n"
 
 
 def waiting_programs(t):
-    for name, argv in WAITING.items():
+    for name, (argv, count) in WAITING.items():
         if not shutil.which(argv[0], path="/usr/bin:/bin"):
             print(f"skipped {name}: no {argv[0]} here ({t.label})", flush=True)
             continue
-        yield name, argv
+        yield name, argv, count
+
+
+def wait_for_marked(count):
+    """Until what a program waits for has been executed, all of it."""
+    deadline = time.monotonic() + 20
+    pattern = f"^(sleep|grep|python3 .*) {MARK}$"
+    while (seen := subprocess.run(["pgrep", "-fc", pattern], stdout=subprocess.PIPE,
+                                  text=True).stdout.strip()) != str(count):
+        expect(time.monotonic() < deadline, seen, count)
+        time.sleep(0.01)
 
 
 def verdict_of(path):
@@ -190,15 +202,15 @@ def expect_canceled(t, verdict, name, *facts):
 @case("U2: without a terminal, a signal ends the job's whole process group")
 def _(t):
     path = os.path.join(t.work, "verdict.json")
-    for name, argv in waiting_programs(t):
+    for name, argv, count in waiting_programs(t):
         for number in signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP:
             process = t.popen("run", "-q", "--verdict-file", path, *argv, stdin=subprocess.PIPE)
             if argv[0] == "make":
                 process.stdin.write(MAKEFILE)
             process.stdin.close()
-            wait_for_line(process, "ready")
-            process.send_signal(number)
             process.stdin = None
+            wait_for_marked(count)
+            process.send_signal(number)
             process.communicate(timeout=20)
             expect_canceled(t, verdict_of(path), number.name, name)
 
@@ -210,11 +222,11 @@ def _(t):
     with open(makefile, "w") as file:
         file.write(MAKEFILE)
     os.chmod(makefile, 0o644)
-    for name, argv in waiting_programs(t):
+    for name, argv, count in waiting_programs(t):
         for key, number in (b"\x03", signal.SIGINT), (b"\x1c", signal.SIGQUIT):
             argv = ["make", "--no-print-directory"] if argv[0] == "make" else argv
             terminal = Terminal(t, "run", "--verdict-file", path, *argv)
-            terminal.read_until(b"ready")
+            wait_for_marked(count)
             os.write(terminal.fd, key)
             terminal.end()
             expect_canceled(t, verdict_of(path), number.name, name, terminal.out)
@@ -269,10 +281,10 @@ def _(t):
 @case("U2: a terminal that hangs up ends the job")
 def _(t):
     path = os.path.join(t.work, "verdict.json")
-    for name, argv in waiting_programs(t):
+    for name, argv, count in waiting_programs(t):
         argv = ["make", "--no-print-directory"] if argv[0] == "make" else argv
         terminal = Terminal(t, "run", "--verdict-file", path, *argv)
-        terminal.read_until(b"ready")
+        wait_for_marked(count)
         os.close(terminal.fd)
         os.waitpid(terminal.pid, 0)
         expect_canceled(t, verdict_of(path), "SIGHUP", name)
