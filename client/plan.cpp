@@ -55,7 +55,8 @@ std::string for_people(const DryRun& dry, const Job& job) {
   for (const auto& [name, value] : job.request.env)
     if (effective.contains("env") && effective["env"].contains(name))
       effective["env"][name] = value;
-  std::string text = values_of(effective, origins_of(dry, job)).text() + mounts_of(dry) + "\nSTEPS\n";
+  std::string text =
+      values_of(effective, origins_of(dry, job)).text() + mounts_of(dry) + "\nSTEPS\n";
   Table steps({});
   for (size_t i = 0; i < dry.steps.size(); i++) steps.add({std::to_string(i + 1), dry.steps[i]});
   text += steps.text();
@@ -83,12 +84,9 @@ int plan(const CommandLine& line) {
     print(for_people(*dry, job));
     return 0;
   }
-  const Json object = {{"effective", parsed(dry->effective)},
-                       {"origins", origins_of(*dry, job)},
-                       {"mounts", parsed(dry->mounts)},
-                       {"steps", dry->steps},
-                       {"degraded", dry->degraded},
-                       {"policy", dry->policy},
+  const Json object = {{"effective", parsed(dry->effective)}, {"origins", origins_of(*dry, job)},
+                       {"mounts", parsed(dry->mounts)},       {"steps", dry->steps},
+                       {"degraded", dry->degraded},           {"policy", dry->policy},
                        {"notes", notes_of(*dry, job)}};
   print(object.dump() + "\n");
   return 0;

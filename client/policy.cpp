@@ -94,8 +94,8 @@ std::vector<uint32_t> ids_of(const std::string& user, const char* which) {
 
   if (::dup2(request.borrow(), STDIN_FILENO) < 0) fail("dup2");
   const UniqueFd self(::open("/proc/self/exe", O_PATH | O_CLOEXEC));
-  if (::setgroups(groups.size(), groups.data()) < 0 ||
-      ::setresgid(gid[0], gid[0], gid[0]) < 0 || ::setresuid(uid[0], uid[0], uid[0]) < 0)
+  if (::setgroups(groups.size(), groups.data()) < 0 || ::setresgid(gid[0], gid[0], gid[0]) < 0 ||
+      ::setresuid(uid[0], uid[0], uid[0]) < 0)
     fail("cannot become " + user);
   ::fexecve(self.borrow(), argv.data(), environment.data());
   fail("cannot run this command as " + user);

@@ -57,8 +57,6 @@ Client connect_to_jobs(const CommandLine& line) {
   return *std::move(client);
 }
 
-void give_up(const Error& error) {
-  throw Trouble{error.message()};
-}
+void give_up(const Error& error) { throw Trouble{error.message()}; }
 
 }  // namespace cloister::command

@@ -55,7 +55,7 @@ class Session {
   Clock::time_point patience_;
   std::optional<Clock::time_point> pressed_;  // the last SIGINT
   std::optional<Clock::time_point> hint_at_;  // when to tell of the second
-  bool stop_asked_ = false;  // SIGTSTP came: when the job has stopped, so do we
+  bool stop_asked_ = false;                   // SIGTSTP came: when the job has stopped, so do we
   std::optional<Relay> relay_;
   std::optional<Verdict> verdict_;
 };

@@ -39,9 +39,7 @@ Signals::Signals() {
   throw Trouble{"signalfd: " + std::string(sys::errno_text(error))};
 }
 
-Signals::~Signals() {
-  ::sigprocmask(SIG_SETMASK, &before_, nullptr);
-}
+Signals::~Signals() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
 
 std::optional<int> Signals::next() {
   signalfd_siginfo info;
@@ -55,9 +53,7 @@ std::optional<int> Signals::next() {
 
 // SIGSTOP and not SIGTSTP, which the kernel ignores in an orphaned process
 // group (setpgid(2)): a job that is stopped waits for somebody's SIGCONT anyway.
-void Signals::stop_self() {
-  ::raise(SIGSTOP);
-}
+void Signals::stop_self() { ::raise(SIGSTOP); }
 
 void die_of(int signal) {
   const rlimit none{};

@@ -22,13 +22,9 @@ constexpr int kDrainMs = 1000;
 
 }  // namespace
 
-RawMode::RawMode(int fd) : fd_(fd) {
-  resume();
-}
+RawMode::RawMode(int fd) : fd_(fd) { resume(); }
 
-RawMode::~RawMode() {
-  suspend();
-}
+RawMode::~RawMode() { suspend(); }
 
 void RawMode::suspend() {
   if (raw_) ::tcsetattr(fd_, TCSADRAIN, &before_);
@@ -57,9 +53,7 @@ short Relay::wanted_of_stdin() const {
   return stdin_open_ && master_open_ && to_job_.empty() ? POLLIN : 0;
 }
 
-short Relay::wanted_of_stdout() const {
-  return to_us_.empty() ? 0 : POLLOUT;
-}
+short Relay::wanted_of_stdout() const { return to_us_.empty() ? 0 : POLLOUT; }
 
 short Relay::wanted_of_master() const {
   if (!master_open_) return 0;

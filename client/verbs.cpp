@@ -157,9 +157,7 @@ constexpr VerbInfo kVerbs[] = {
 
 const Group kServiceOptions = {"The service", kService};
 
-std::span<const VerbInfo> verbs() {
-  return kVerbs;
-}
+std::span<const VerbInfo> verbs() { return kVerbs; }
 
 std::vector<Group> groups_of(const VerbInfo& verb) {
   std::vector<Group> groups = {verb.own};

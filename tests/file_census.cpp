@@ -33,16 +33,16 @@ void take(Files& files, const std::string& path, dev_t device) {
   const dev_t here = makedev(status.stx_dev_major, status.stx_dev_minor);
   if (device != 0 && here != device) return;
   const bool regular = S_ISREG(status.stx_mode);
-  files[path] = {.mode = status.stx_mode,
-                 .uid = status.stx_uid,
-                 .gid = status.stx_gid,
-                 .device = makedev(status.stx_rdev_major, status.stx_rdev_minor),
-                 .size = regular ? status.stx_size : 0,
-                 .attributes = status.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND),
-                 .modified_ns = regular ? status.stx_mtime.tv_sec * 1'000'000'000 +
-                                              status.stx_mtime.tv_nsec
-                                        : 0,
-                 .xattrs = xattrs_of(path)};
+  files[path] = {
+      .mode = status.stx_mode,
+      .uid = status.stx_uid,
+      .gid = status.stx_gid,
+      .device = makedev(status.stx_rdev_major, status.stx_rdev_minor),
+      .size = regular ? status.stx_size : 0,
+      .attributes = status.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND),
+      .modified_ns =
+          regular ? status.stx_mtime.tv_sec * 1'000'000'000 + status.stx_mtime.tv_nsec : 0,
+      .xattrs = xattrs_of(path)};
   if (!S_ISDIR(status.stx_mode)) return;
   DIR* const directory = opendir(path.c_str());
   if (!directory) return;
@@ -70,10 +70,9 @@ std::string why(const People& people, const Files& after, const std::string& pat
                 const File& file) {
   if (!is_in(people.uids, file.uid)) return "is uid " + std::to_string(file.uid) + "'s";
   const auto parent = after.find(path.substr(0, path.rfind('/')));
-  const bool inherited = parent != after.end() && (parent->second.mode & S_ISGID) &&
-                         parent->second.gid == file.gid;
-  if (!is_in(people.gids, file.gid) && !inherited)
-    return "is of group " + std::to_string(file.gid);
+  const bool inherited =
+      parent != after.end() && (parent->second.mode & S_ISGID) && parent->second.gid == file.gid;
+  if (!is_in(people.gids, file.gid) && !inherited) return "is of group " + std::to_string(file.gid);
   // overlayfs marks what is removed with one that nobody can open, as anybody may.
   const bool whiteout = S_ISCHR(file.mode) && file.device == 0;
   if ((S_ISCHR(file.mode) && !whiteout) || S_ISBLK(file.mode)) return "is a device";

@@ -18,7 +18,7 @@ struct File {
   mode_t mode = 0;
   uid_t uid = 0;
   gid_t gid = 0;
-  dev_t device = 0;  // of a node
+  dev_t device = 0;                   // of a node
   uint64_t size = 0, attributes = 0;  // STATX_ATTR_IMMUTABLE and the like
   int64_t modified_ns = 0;
   std::map<std::string, std::string> xattrs;  // POSIX ACLs and file capabilities as well

@@ -61,9 +61,7 @@ REGISTER_LISTENER("outcome", 1, Lines);
 
 }  // namespace
 
-void skip(std::string reason) {
-  skip_reason = std::move(reason);
-}
+void skip(std::string reason) { skip_reason = std::move(reason); }
 
 }  // namespace cloister::outcome
 

@@ -20,8 +20,8 @@ void skip(std::string reason);
 
 // Leaves the case. To be used in the body of a case, before its first check:
 // a case that failed anywhere counts as failed, skipped or not.
-#define SKIP(reason)                   \
-  do {                                 \
+#define SKIP(reason) \
+  do { \
     ::cloister::outcome::skip(reason); \
-    return;                            \
+    return; \
   } while (false)

@@ -535,6 +535,4 @@ int main(int argc, char** argv) {
 }  // namespace
 }  // namespace cloister::probe
 
-int main(int argc, char** argv) {
-  return cloister::probe::main(argc, argv);
-}
+int main(int argc, char** argv) { return cloister::probe::main(argc, argv); }

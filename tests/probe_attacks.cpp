@@ -373,7 +373,8 @@ int do_litter(const Arguments& a) {
   attempt("open", top);
   for (const char* name : {"-rf", "two\nlines", "\xff\xfe", " ", "*", "...", longest.c_str()}) {
     attempt("file", mknodat(top, name, S_IFREG | 0000, 0));
-    attempt("link", symlinkat(target.c_str(), top, (std::string("l") + name).substr(0, 255).c_str()));
+    attempt("link",
+            symlinkat(target.c_str(), top, (std::string("l") + name).substr(0, 255).c_str()));
   }
   attempt("fifo", mknodat(top, "fifo", S_IFIFO | 0666, 0));
   attempt("socket", mknodat(top, "socket", S_IFSOCK | 0666, 0));
@@ -433,8 +434,6 @@ constexpr Act kAttacks[] = {{"open", do_open},
 
 }  // namespace
 
-std::span<const Act> attacks() {
-  return kAttacks;
-}
+std::span<const Act> attacks() { return kAttacks; }
 
 }  // namespace cloister::probe

@@ -35,8 +35,8 @@ std::vector<std::string> names_in(const std::string& path) {
 // cap_setuid+ep, as setcap(8) writes it.
 std::string capability(bool of_a_namespace) {
   vfs_ns_cap_data data{};
-  data.magic_etc = (of_a_namespace ? VFS_CAP_REVISION_3 : VFS_CAP_REVISION_2) |
-                   VFS_CAP_FLAGS_EFFECTIVE;
+  data.magic_etc =
+      (of_a_namespace ? VFS_CAP_REVISION_3 : VFS_CAP_REVISION_2) | VFS_CAP_FLAGS_EFFECTIVE;
   data.data[0].permitted = 1u << CAP_SETUID;
   return std::string(reinterpret_cast<const char*>(&data),
                      of_a_namespace ? XATTR_CAPS_SZ_3 : XATTR_CAPS_SZ_2);
@@ -85,21 +85,25 @@ class Random {
       case 12: return lchown(path.c_str(), some_id(), some_id()) == 0;
       case 13: return link(path.c_str(), other.c_str()) == 0;
       case 14: return symlink("/root", path.c_str()) == 0;
-      case 15: return syscall(SYS_renameat2, AT_FDCWD, path.c_str(), AT_FDCWD, other.c_str(),
-                              below(8)) == 0;
+      case 15:
+        return syscall(SYS_renameat2, AT_FDCWD, path.c_str(), AT_FDCWD, other.c_str(), below(8)) ==
+               0;
       case 16: return utimensat(AT_FDCWD, path.c_str(), nullptr, AT_SYMLINK_NOFOLLOW) == 0;
-      case 17: return with_file(path, O_WRONLY | O_CREAT, [&](int fd) {
-        return write(fd, "x", 1) == 1 && fchmod(fd, some_mode()) == 0;
-      });
-      case 18: return with_file(path, O_RDONLY, [&](int fd) {
-        int flags = below(2) ? FS_IMMUTABLE_FL : FS_APPEND_FL;
-        return ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0;
-      });
-      default: return with_file(parent_of(path), O_TMPFILE | O_RDWR, [&](int fd) {
-        const std::string self = "/proc/self/fd/" + std::to_string(fd);
-        return fchmod(fd, 06777) == 0 &&
-               linkat(AT_FDCWD, self.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0;
-      });
+      case 17:
+        return with_file(path, O_WRONLY | O_CREAT, [&](int fd) {
+          return write(fd, "x", 1) == 1 && fchmod(fd, some_mode()) == 0;
+        });
+      case 18:
+        return with_file(path, O_RDONLY, [&](int fd) {
+          int flags = below(2) ? FS_IMMUTABLE_FL : FS_APPEND_FL;
+          return ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0;
+        });
+      default:
+        return with_file(parent_of(path), O_TMPFILE | O_RDWR, [&](int fd) {
+          const std::string self = "/proc/self/fd/" + std::to_string(fd);
+          return fchmod(fd, 06777) == 0 &&
+                 linkat(AT_FDCWD, self.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0;
+        });
     }
   }
 
@@ -174,8 +178,6 @@ constexpr Act kActs[] = {{"copy-up", do_copy_up}, {"random-acts", do_random_acts
 
 }  // namespace
 
-std::span<const Act> leavings() {
-  return kActs;
-}
+std::span<const Act> leavings() { return kActs; }
 
 }  // namespace cloister::probe

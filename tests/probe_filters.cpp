@@ -56,8 +56,8 @@ void answer(Json& json, const std::string& word) {
   if (pipe(ends) < 0) _exit(120);
   const pid_t child = fork();
   if (child == 0) {
-    const long result =
-        word.starts_with("int80:") ? by_int80(number, parts.data()) : natively(number, parts.data());
+    const long result = word.starts_with("int80:") ? by_int80(number, parts.data())
+                                                   : natively(number, parts.data());
     const long told = result < 0 ? result : 0;
     // A call that forks has two ends.
     _exit(write(ends[1], &told, sizeof told) == sizeof told ? 0 : 1);

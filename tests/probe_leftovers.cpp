@@ -43,21 +43,33 @@ struct Creation {
 // The i386 numbers are those of asm/unistd_32.h.
 constexpr Creation kCreations[] = {
     {"chmod", OLD(chmod, 15), false,
-     [](int i, Word mode, int) { return i == 0 ? at(path) : i == 1 ? mode : 0; }},
+     [](int i, Word mode, int) { return i == 0   ? at(path)
+                                        : i == 1 ? mode
+                                                 : 0; }},
     {"fchmod", __NR_fchmod, 94, false,
-     [](int i, Word mode, int fd) { return i == 0 ? static_cast<Word>(fd) : i == 1 ? mode : 0; }},
+     [](int i, Word mode, int fd) { return i == 0   ? static_cast<Word>(fd)
+                                           : i == 1 ? mode
+                                                    : 0; }},
     {"fchmodat", __NR_fchmodat, 306, false,
-     [](int i, Word mode, int) { return i == 0 ? kCwd : i == 1 ? at(path) : i == 2 ? mode : 0; }},
+     [](int i, Word mode, int) {
+       return i == 0 ? kCwd : i == 1 ? at(path) : i == 2 ? mode : 0;
+     }},
     {"fchmodat2", 452, 452, false,
-     [](int i, Word mode, int) { return i == 0 ? kCwd : i == 1 ? at(path) : i == 2 ? mode : 0; }},
+     [](int i, Word mode, int) {
+       return i == 0 ? kCwd : i == 1 ? at(path) : i == 2 ? mode : 0;
+     }},
     {"mknod", OLD(mknod, 14), true,
-     [](int i, Word mode, int) { return i == 0 ? at(path) : i == 1 ? S_IFREG | mode : 0; }},
+     [](int i, Word mode, int) { return i == 0   ? at(path)
+                                        : i == 1 ? S_IFREG | mode
+                                                 : 0; }},
     {"mknodat", __NR_mknodat, 297, true,
      [](int i, Word mode, int) {
        return i == 0 ? kCwd : i == 1 ? at(path) : i == 2 ? S_IFREG | mode : 0;
      }},
     {"creat", OLD(creat, 8), true,
-     [](int i, Word mode, int) { return i == 0 ? at(path) : i == 1 ? mode : 0; }},
+     [](int i, Word mode, int) { return i == 0   ? at(path)
+                                        : i == 1 ? mode
+                                                 : 0; }},
     {"open", OLD(open, 5), true,
      [](int i, Word mode, int) {
        return i == 0 ? at(path) : i == 1 ? Word{O_CREAT | O_WRONLY} : i == 2 ? mode : 0;
@@ -76,8 +88,9 @@ constexpr Creation kCreations[] = {
        how.mode = mode;
        return i == 0 ? kCwd : i == 1 ? at(path) : i == 2 ? at(&how) : sizeof how;
      }},
-    {"io_uring_setup", __NR_io_uring_setup, 425, true,
-     [](int i, Word, int) { return i == 0 ? Word{1} : i == 1 ? at(&ring) : 0; }}};
+    {"io_uring_setup", __NR_io_uring_setup, 425, true, [](int i, Word, int) {
+       return i == 0 ? Word{1} : i == 1 ? at(&ring) : 0;
+     }}};
 
 long by_number(const char* abi, const Creation& call, Word mode, int fd) {
   Word a[4];
@@ -209,9 +222,9 @@ int do_connect_passed(const Arguments& a) {
   address.sun_family = AF_UNIX;
   strncpy(address.sun_path + 1, a[1], sizeof address.sun_path - 2);
   Attempts attempt;
-  attempt("connect", connect(atoi(a[0]), reinterpret_cast<sockaddr*>(&address),
-                             static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 +
-                                                    strlen(a[1]))));
+  attempt("connect",
+          connect(atoi(a[0]), reinterpret_cast<sockaddr*>(&address),
+                  static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + strlen(a[1]))));
   return attempt.done();
 }
 

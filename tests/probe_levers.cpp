@@ -60,9 +60,9 @@ class Levers {
 
   int pull() {
     // Last, because they stop or end it.
-    constexpr const char* kLimits[] = {"CPU",     "FSIZE",  "DATA",       "STACK",  "CORE", "RSS",
-                                       "NPROC",   "NOFILE", "MEMLOCK",    "AS",     "LOCKS",
-                                       "SIGPENDING", "MSGQUEUE", "NICE",  "RTPRIO", "RTTIME"};
+    constexpr const char* kLimits[] = {
+        "CPU",     "FSIZE", "DATA",  "STACK",      "CORE",     "RSS",  "NPROC",  "NOFILE",
+        "MEMLOCK", "AS",    "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"};
     for (int i = 0; i < 16; ++i) {
       const rlimit none{0, 0};
       lever("limit " + std::string(kLimits[i]),
@@ -93,17 +93,27 @@ class Levers {
     lever("process_madvise",
           [&] { return syscall(SYS_process_madvise, pidfd, &local, 1, 21 /* MADV_PAGEOUT */, 0); });
     lever("setns", [&] { return syscall(SYS_setns, pidfd, CLONE_NEWUTS); });
-    constexpr const char* kWritten[][2] = {
-        {"oom_score_adj", "1000"}, {"oom_adj", "15"},       {"timerslack_ns", "1000000000"},
-        {"coredump_filter", "ff"}, {"clear_refs", "1"},     {"comm", "mine"},
-        {"sched", "0"},            {"autogroup", "19"},     {"loginuid", "0"},
-        {"uid_map", "0 0 1"},      {"gid_map", "0 0 1"},    {"setgroups", "deny"},
-        {"projid_map", "0 0 1"},   {"attr/current", "x"},   {"timens_offsets", "monotonic 1 0"},
-        {"make-it-fail", "1"},     {"mem", "x"}};
+    constexpr const char* kWritten[][2] = {{"oom_score_adj", "1000"},
+                                           {"oom_adj", "15"},
+                                           {"timerslack_ns", "1000000000"},
+                                           {"coredump_filter", "ff"},
+                                           {"clear_refs", "1"},
+                                           {"comm", "mine"},
+                                           {"sched", "0"},
+                                           {"autogroup", "19"},
+                                           {"loginuid", "0"},
+                                           {"uid_map", "0 0 1"},
+                                           {"gid_map", "0 0 1"},
+                                           {"setgroups", "deny"},
+                                           {"projid_map", "0 0 1"},
+                                           {"attr/current", "x"},
+                                           {"timens_offsets", "monotonic 1 0"},
+                                           {"make-it-fail", "1"},
+                                           {"mem", "x"}};
     for (const auto& [file, text] : kWritten)
       lever(file, [&, file = file, text = text] { return put(pid_, file, text); });
-    constexpr const char* kRead[] = {"mem", "environ", "maps", "auxv", "fd/3", "exe", "cwd", "root",
-                                     "ns/mnt", "pagemap", "syscall", "stack"};
+    constexpr const char* kRead[] = {"mem", "environ", "maps",   "auxv",    "fd/3",    "exe",
+                                     "cwd", "root",    "ns/mnt", "pagemap", "syscall", "stack"};
     for (const char* file : kRead)
       lever("read " + std::string(file), [&] { return get(pid_, file); });
     for (int signal = 1; signal <= SIGRTMAX; ++signal)
@@ -146,8 +156,6 @@ constexpr Act kLevers[] = {{"levers", do_levers}};
 
 }  // namespace
 
-std::span<const Act> levers() {
-  return kLevers;
-}
+std::span<const Act> levers() { return kLevers; }
 
 }  // namespace cloister::probe

@@ -101,8 +101,8 @@ int do_react(const Arguments& a) {
   sigprocmask(SIG_BLOCK, &heard, nullptr);
   timespec end{};
   clock_gettime(CLOCK_MONOTONIC, &end);
-  const int64_t end_ns = int64_t{end.tv_sec} * 1'000'000'000 + end.tv_nsec +
-                         int64_t{number(a, 0, 0)} * 1'000'000;
+  const int64_t end_ns =
+      int64_t{end.tv_sec} * 1'000'000'000 + end.tv_nsec + int64_t{number(a, 0, 0)} * 1'000'000;
   say("ready\n");
   for (;;) {
     timespec now{};
@@ -122,9 +122,7 @@ int do_react(const Arguments& a) {
   return 99;
 }
 
-int do_exit(const Arguments& a) {
-  _exit(number(a, 0, 0));
-}
+int do_exit(const Arguments& a) { _exit(number(a, 0, 0)); }
 
 // Ends by that signal, as if its default action had been there all along.
 int do_signal(const Arguments& a) {
@@ -222,8 +220,8 @@ int do_read(const Arguments& a) {
 // PATH TEXT [FD]: the same.
 int do_file_write(const Arguments& a) {
   if (a.size() < 2) return 121;
-  const int fd = openat(number(a, 2, AT_FDCWD), a[0],
-                        O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  const int fd =
+      openat(number(a, 2, AT_FDCWD), a[0], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   return outcome(fd < 0 ? -1 : write(fd, a[1], strlen(a[1])));
 }
 
@@ -393,41 +391,25 @@ int do_mqueue(const Arguments& a) {
   return outcome(stat(a[1], &status));
 }
 
-int do_noop(const Arguments&) {
-  return 0;
-}
+int do_noop(const Arguments&) { return 0; }
 
-constexpr Act kActs[] = {{"noop", do_noop},
-                         {"exit", do_exit},
-                         {"signal", do_signal},
-                         {"write", do_write},
-                         {"sleep", do_sleep},
-                         {"hold", do_hold},
-                         {"orphan", do_orphan},
-                         {"brood", do_brood},
-                         {"stop", do_stop},
-                         {"connect", do_connect},
-                         {"read", do_read},
-                         {"file-write", do_file_write},
-                         {"create", do_create},
-                         {"stat", do_stat},
-                         {"mount", do_mount},
-                         {"mqueue", do_mqueue},
-                         {"regain", do_regain},
-                         {"ignore-term", do_ignore_term},
-                         {"react", do_react},
-                         {"cat", do_cat},
-                         {"name-signals", do_name_signals},
-                         {"window", do_window},
-                         {"burn", do_burn},
-                         {"junk", do_junk},
-                         {"kill", do_kill}};
+constexpr Act kActs[] = {
+    {"noop", do_noop},       {"exit", do_exit},     {"signal", do_signal},
+    {"write", do_write},     {"sleep", do_sleep},   {"hold", do_hold},
+    {"orphan", do_orphan},   {"brood", do_brood},   {"stop", do_stop},
+    {"connect", do_connect}, {"read", do_read},     {"file-write", do_file_write},
+    {"create", do_create},   {"stat", do_stat},     {"mount", do_mount},
+    {"mqueue", do_mqueue},   {"regain", do_regain}, {"ignore-term", do_ignore_term},
+    {"react", do_react},     {"cat", do_cat},       {"name-signals", do_name_signals},
+    {"window", do_window},   {"burn", do_burn},     {"junk", do_junk},
+    {"kill", do_kill}};
 
 }  // namespace
 
 int act(int argc, char** argv) {
-  for (const std::span<const Act> acts : {std::span<const Act>(kActs), attacks(), levers(),
-                                          neighbours(), networks(), filters(), leftovers(), leavings()}) {
+  for (const std::span<const Act> acts :
+       {std::span<const Act>(kActs), attacks(), levers(), neighbours(), networks(), filters(),
+        leftovers(), leavings()}) {
     for (const Act& entry : acts) {
       if (entry.word == argv[1]) return entry.act(Arguments(argv + 2, argv + argc));
     }

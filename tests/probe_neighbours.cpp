@@ -428,8 +428,6 @@ constexpr Act kNeighbours[] = {{"pids", do_pids},         {"assault", do_assault
 
 }  // namespace
 
-std::span<const Act> neighbours() {
-  return kNeighbours;
-}
+std::span<const Act> neighbours() { return kNeighbours; }
 
 }  // namespace cloister::probe

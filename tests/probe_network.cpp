@@ -98,8 +98,6 @@ constexpr Act kNetworks[] = {{"exchange", do_exchange}, {"answer", do_answer}};
 
 }  // namespace
 
-std::span<const Act> networks() {
-  return kNetworks;
-}
+std::span<const Act> networks() { return kNetworks; }
 
 }  // namespace cloister::probe

@@ -28,7 +28,7 @@ namespace {
 int say(const Json& json) {
   const std::string text = json.text() + "\n";
   return write(STDOUT_FILENO, text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0
-                                                                                              : 120;
+                                                                                             : 120;
 }
 
 // null, or the name of errno.

@@ -51,15 +51,16 @@ int main() {
   const int file = ::memfd_create("baseline", 0);
   if (file < 0 || (error = seccomp_export_bpf(filter, file)) < 0)
     return failed("export", file < 0 ? errno : -error);
-  std::vector<plan::Instruction> program(
-      static_cast<size_t>(::lseek(file, 0, SEEK_END)) / sizeof(plan::Instruction));
+  std::vector<plan::Instruction> program(static_cast<size_t>(::lseek(file, 0, SEEK_END)) /
+                                         sizeof(plan::Instruction));
   const size_t bytes = program.size() * sizeof(plan::Instruction);
   if (program.empty() || program.size() > plan::kMaxInstructions ||
       ::pread(file, program.data(), bytes, 0) != static_cast<ssize_t>(bytes))
     return failed("the program", EIO);
-  std::printf("// Made by daemon/baseline.\n"
-              "#pragma once\n#include \"plan/plan.hpp\"\n"
-              "namespace cloister::init {\n");
+  std::printf(
+      "// Made by daemon/baseline.\n"
+      "#pragma once\n#include \"plan/plan.hpp\"\n"
+      "namespace cloister::init {\n");
   write_program("kBaselineProgram", program);
   write_program("kNoSetUid", baseline::restraint_program(plan::Restraint::set_uid));
   write_program("kNoSetIds", baseline::restraint_program(plan::Restraint::set_ids));

@@ -33,15 +33,20 @@ constexpr int kNone = -1;
 
 struct Creator {
   const char* name;
-  int mode;   // which argument
-  int flags;  // which says whether the mode counts, or kNone: always
+  int mode;            // which argument
+  int flags;           // which says whether the mode counts, or kNone: always
   int number = kNone;  // where the library has no name for it
 };
 constexpr Creator kCreators[] = {
-    {"chmod", 1, kNone},    {"fchmod", 1, kNone}, {"fchmodat", 2, kNone},
+    {"chmod", 1, kNone},
+    {"fchmod", 1, kNone},
+    {"fchmodat", 2, kNone},
     {"fchmodat2", 2, kNone, 452},  // Linux 6.6, one number for every architecture
-    {"mknod", 1, kNone},    {"mknodat", 2, kNone}, {"creat", 1, kNone},
-    {"open", 2, 1},         {"openat", 3, 2}};
+    {"mknod", 1, kNone},
+    {"mknodat", 2, kNone},
+    {"creat", 1, kNone},
+    {"open", 2, 1},
+    {"openat", 3, 2}};
 constexpr const char* kBlind[] = {"openat2", "io_uring_setup", "io_uring_enter",
                                   "io_uring_register"};
 constexpr const char* kKeys[] = {"add_key", "request_key", "keyctl"};

@@ -16,8 +16,8 @@
 #include <cerrno>
 #include <memory>
 
-#include "sys/unique_fd.hpp"
 #include "sys/root.hpp"
+#include "sys/unique_fd.hpp"
 
 namespace cloister::front {
 namespace {
@@ -40,12 +40,12 @@ constexpr int kForbidden[] = {
     SCMP_SYS(open_by_handle_at), SCMP_SYS(name_to_handle_at),
     // the kernel's large interfaces
     SCMP_SYS(bpf), SCMP_SYS(perf_event_open), SCMP_SYS(userfaultfd), SCMP_SYS(io_uring_setup),
-    SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register), SCMP_SYS(add_key),
-    SCMP_SYS(request_key), SCMP_SYS(init_module), SCMP_SYS(finit_module),
-    SCMP_SYS(delete_module), SCMP_SYS(kexec_load), SCMP_SYS(kexec_file_load), SCMP_SYS(reboot),
-    SCMP_SYS(swapon), SCMP_SYS(swapoff), SCMP_SYS(acct), SCMP_SYS(quotactl), SCMP_SYS(syslog),
-    SCMP_SYS(settimeofday), SCMP_SYS(clock_settime), SCMP_SYS(clock_adjtime), SCMP_SYS(adjtimex),
-    SCMP_SYS(personality), SCMP_SYS(modify_ldt), SCMP_SYS(mknod), SCMP_SYS(mknodat)};
+    SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register), SCMP_SYS(add_key), SCMP_SYS(request_key),
+    SCMP_SYS(init_module), SCMP_SYS(finit_module), SCMP_SYS(delete_module), SCMP_SYS(kexec_load),
+    SCMP_SYS(kexec_file_load), SCMP_SYS(reboot), SCMP_SYS(swapon), SCMP_SYS(swapoff),
+    SCMP_SYS(acct), SCMP_SYS(quotactl), SCMP_SYS(syslog), SCMP_SYS(settimeofday),
+    SCMP_SYS(clock_settime), SCMP_SYS(clock_adjtime), SCMP_SYS(adjtimex), SCMP_SYS(personality),
+    SCMP_SYS(modify_ldt), SCMP_SYS(mknod), SCMP_SYS(mknodat)};
 
 // To this, or to what it is below already.
 bool limit(__rlimit_resource_t which, rlim_t value) {

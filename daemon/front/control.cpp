@@ -10,8 +10,8 @@
 #include "reply.hpp"
 #include "request/reader.hpp"
 #include "session.hpp"
-#include "verdict.hpp"
 #include "sys/names.hpp"
+#include "verdict.hpp"
 
 namespace cloister::front {
 

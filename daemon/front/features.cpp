@@ -140,7 +140,8 @@ class Features {
       add("landlock.scopes", kAvailable);
     else
       add("landlock.scopes", kAbsent,
-          "scopes need Landlock ABI 6, Linux 6.12; without them a job in the host's network reaches "
+          "scopes need Landlock ABI 6, Linux 6.12; without them a job in the host's network "
+          "reaches "
           "its abstract sockets, and one in the host's pid namespace signals its user's processes");
   }
 

@@ -17,9 +17,9 @@
 #include "request/reader.hpp"
 #include "seal.hpp"
 #include "session.hpp"
-#include "verdict.hpp"
 #include "sys/landlock.hpp"
 #include "sys/names.hpp"
+#include "verdict.hpp"
 
 namespace cloister::front {
 
@@ -67,12 +67,16 @@ varlink::Reply event_reply(Json event, bool continues) {
 }
 
 Json event_json(const char* event, const std::string& id) {
-  return {{"event", event}, {"id", id},  {"pid", nullptr}, {"signal", nullptr},
-          {"pty_passed_fd", nullptr}, {"verdict", nullptr}, {"warnings", nullptr}};
+  return {
+      {"event", event},           {"id", id},           {"pid", nullptr},     {"signal", nullptr},
+      {"pty_passed_fd", nullptr}, {"verdict", nullptr}, {"warnings", nullptr}};
 }
 
 Json start_json(const std::string& id) {
-  return {{"id", id}, {"pid", nullptr}, {"pidfd_passed_fd", nullptr}, {"pty_passed_fd", nullptr},
+  return {{"id", id},
+          {"pid", nullptr},
+          {"pidfd_passed_fd", nullptr},
+          {"pty_passed_fd", nullptr},
           {"warnings", nullptr}};
 }
 
@@ -100,7 +104,8 @@ std::vector<std::string> warnings_of(const request::Effective& effective,
 // What the service mounts beside the Plan.
 std::string covers_note() {
   std::string names;
-  for (const char* name : plan::kLockedInProc) names += std::string(names.empty() ? "" : ", ") + name;
+  for (const char* name : plan::kLockedInProc)
+    names += std::string(names.empty() ? "" : ", ") + name;
   return "the payload is root of the host: wherever a procfs is mounted, " + names +
          " are read-only, sysfs and the cgroup trees are read-only as a whole, and what shows or "
          "rules the kernel is hidden";
@@ -224,8 +229,7 @@ Task<std::optional<Session::Launched>> Session::launch(Pending& pending, plan::M
   Launched launched;
   launched.sequence = ask.sequence;
   if (method == plan::Method::plan_only) {
-    co_await reply(event_reply(planned_json(*effective, *resolved, answer->tell.refusal),
-                               false));
+    co_await reply(event_reply(planned_json(*effective, *resolved, answer->tell.refusal), false));
     co_return launched;
   }
   launched.id = varlink::job_name(answer->tell.state.job);
@@ -312,9 +316,7 @@ Task<void> Session::start_job(Pending pending) {
   }
 }
 
-Task<void> Session::plan_job(Pending pending) {
-  co_await launch(pending, plan::Method::plan_only);
-}
+Task<void> Session::plan_job(Pending pending) { co_await launch(pending, plan::Method::plan_only); }
 
 namespace {
 
@@ -333,13 +335,20 @@ Json steps_of(plan::View view) {
     using plan::Namespace;
     using plan::Step;
     switch (step) {
-      case Step::none: case Step::setup_timeout: case Step::start: return false;
-      case Step::id_map: case Step::user_namespace: case Step::become_mapped:
-        return fresh(Namespace::user);
-      case Step::descriptors: case Step::facts: return h.descriptors.count > 0;
+      case Step::none:
+      case Step::setup_timeout:
+      case Step::start: return false;
+      case Step::id_map:
+      case Step::user_namespace:
+      case Step::become_mapped: return fresh(Namespace::user);
+      case Step::descriptors:
+      case Step::facts: return h.descriptors.count > 0;
       case Step::join: return joins;
-      case Step::sources: case Step::mounts: case Step::pivot: return h.mounts.count > 0;
-      case Step::scratch_store: case Step::scratch: return plan::needs_disk(view);
+      case Step::sources:
+      case Step::mounts:
+      case Step::pivot: return h.mounts.count > 0;
+      case Step::scratch_store:
+      case Step::scratch: return plan::needs_disk(view);
       case Step::mount_namespace: return fresh(Namespace::mnt);
       case Step::net_namespace: return fresh(Namespace::net);
       case Step::ipc_namespace: return fresh(Namespace::ipc);
@@ -348,8 +357,10 @@ Json steps_of(plan::View view) {
       case Step::time_namespace: return fresh(Namespace::time);
       case Step::time_offsets: return (h.flags & plan::kTimeOffsets) != 0;
       case Step::publish: return h.published.count > 0;
-      case Step::network_owner: case Step::network_rules: case Step::tun: case Step::pasta:
-        return (h.flags & plan::kOutbound) != 0;
+      case Step::network_owner:
+      case Step::network_rules:
+      case Step::tun:
+      case Step::pasta: return (h.flags & plan::kOutbound) != 0;
       case Step::loopback: return (h.flags & plan::kLoopbackUp) != 0;
       case Step::hostname: return h.hostname.length > 0;
       case Step::domainname: return h.domainname.length > 0;
@@ -361,12 +372,14 @@ Json steps_of(plan::View view) {
       case Step::pty: return (h.flags & plan::kPty) != 0;
       case Step::file_action: return h.actions.count > 0;
       case Step::ioprio: return (h.flags & plan::kIoprio) != 0;
-      case Step::landlock_rules: case Step::landlock:
+      case Step::landlock_rules:
+      case Step::landlock:
         return h.landlock.any() || (h.id_choices & plan::kDynamicIds) ||
                (box && sys::landlock_abi() >= 6);
       case Step::ambient: return h.capabilities.ambient != 0;
       // Only the monitor knows whether the caller's differ from the service's.
-      case Step::loginuid: case Step::lsm_label: return false;
+      case Step::loginuid:
+      case Step::lsm_label: return false;
       case Step::seccomp: return h.seccomp.count > 0 || box;
       case Step::no_new_privs: return (h.flags & plan::kNoNewPrivs) != 0;
       default: return true;

@@ -5,9 +5,9 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -19,9 +19,9 @@
 #include "nursery.hpp"
 #include "reply.hpp"
 #include "session.hpp"
-#include "warm_up.hpp"
-#include "varlink/transfer.hpp"
 #include "sys/root.hpp"
+#include "varlink/transfer.hpp"
+#include "warm_up.hpp"
 
 // Under AddressSanitizer: the leak check traces its own process, which the
 // filter forbids, and a front ends with _exit(2) anyway.

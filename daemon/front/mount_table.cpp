@@ -42,10 +42,9 @@ Json bytes(plan::View plan, plan::Text text) {
 
 Json options_of(uint32_t restrictions) {
   Json options = Json::array();
-  for (const auto& [flag, name] : {std::pair(plan::kMountNoSuid, "nosuid"),
-                                   std::pair(plan::kMountNoDev, "nodev"),
-                                   std::pair(plan::kMountNoExec, "noexec"),
-                                   std::pair(plan::kMountNoAtime, "noatime")})
+  for (const auto& [flag, name] :
+       {std::pair(plan::kMountNoSuid, "nosuid"), std::pair(plan::kMountNoDev, "nodev"),
+        std::pair(plan::kMountNoExec, "noexec"), std::pair(plan::kMountNoAtime, "noatime")})
     if (restrictions & flag) options.push_back(name);
   return options;
 }

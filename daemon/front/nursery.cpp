@@ -61,8 +61,7 @@ int serve_nursery(int control, const std::function<int()>& front) {
       return front();
     }
     // Before its end can be taken above, so the pid is still its.
-    const sys::UniqueFd pidfd(
-        pid < 0 ? -1 : static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    const sys::UniqueFd pidfd(pid < 0 ? -1 : static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     // The byte alone where no process could be made: other fronts live on.
     sys::Rights answer;
     if (pidfd) answer.add(pidfd.borrow());

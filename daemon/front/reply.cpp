@@ -20,7 +20,8 @@ constexpr Hint kHints[] = {
     {"own-groups", "you may use your own groups; others need a grant in cloisterd.json"},
     {"a-lease-is-for-both-maps", "uid_map and gid_map are leased together: say both or neither"},
     {"leased-ids-leave-nothing",
-     "the next job gets these ids: new mnt, pid and ipc namespaces, and nothing writable of the host"},
+     "the next job gets these ids: new mnt, pid and ipc namespaces, and nothing writable of the "
+     "host"},
     {"leased-ids-are-the-hosts", "a dynamic identity has no user namespace of its own"},
     {"set-uid-files-need-a-grant",
      "root may grant set_uid_files in cloisterd.json; a machine makes them with ids of its own"},
@@ -36,7 +37,8 @@ constexpr Hint kHints[] = {
     {"not-below-own", "a job may be killed first, not last: raise oom_score_adj"},
     {"not-above-own-hard-limit", "the hard limit is above your own; see ulimit -H"},
     {"not-beyond-own-capabilities",
-     "you hold less; in a user namespace of the job's own (namespaces.user: \"new\") any set is fine"},
+     "you hold less; in a user namespace of the job's own (namespaces.user: \"new\") any set is "
+     "fine"},
     {"capabilities-need-new-user-namespace",
      "here capabilities count only in a user namespace of the job's own: namespaces.user: \"new\""},
     {"user-namespaces-are-restricted",
@@ -74,8 +76,7 @@ std::string hint_for(const char* rule) {
 
 varlink::Reply reply_to(const Problem& problem) {
   switch (problem.kind) {
-    case Problem::Kind::unsupported:
-      return varlink::unsupported(problem.field, problem.reason);
+    case Problem::Kind::unsupported: return varlink::unsupported(problem.field, problem.reason);
     case Problem::Kind::failed: {
       Failure failure;
       failure.stage = "front";
@@ -87,8 +88,7 @@ varlink::Reply reply_to(const Problem& problem) {
       failure.hint = problem.expected;
       return varlink::launch_failed(failure);
     }
-    case Problem::Kind::invalid:
-      break;
+    case Problem::Kind::invalid: break;
   }
   return varlink::invalid_request(problem.field, problem.reason, problem.expected, problem.got);
 }
@@ -108,17 +108,14 @@ varlink::Reply reply_to(const plan::Refusal& refusal, const std::string& id) {
     case RefusalKind::busy:
       return varlink::busy(refusal.detail ? refusal.detail : 100, refusal.requested, 0,
                            refusal.limit, refusal.rule);
-    case RefusalKind::shutting_down:
-      return varlink::busy(1000, {}, {}, {});
-    case RefusalKind::no_such_job:
-      return varlink::no_such_job(id);
+    case RefusalKind::shutting_down: return varlink::busy(1000, {}, {}, {});
+    case RefusalKind::no_such_job: return varlink::no_such_job(id);
     case RefusalKind::launch_failed:
       return varlink::launch_failed(varlink::make_failure(refusal.failure));
     case RefusalKind::key_reused:
       return varlink::invalid_request(refusal.field, "names another request already",
                                       "a new key for a new request", "");
-    case RefusalKind::unsupported:
-      return varlink::unsupported(refusal.field, refusal.rule);
+    case RefusalKind::unsupported: return varlink::unsupported(refusal.field, refusal.rule);
     case RefusalKind::none:
     case RefusalKind::invalid:
     case RefusalKind::misconfigured:  // said by main.cpp, which has the place
@@ -130,8 +127,8 @@ varlink::Reply reply_to(const plan::Refusal& refusal, const std::string& id) {
 JobPlan::JobPlan(const sys::UniqueFd& memfd) {
   struct stat info {};
   if (::fstat(memfd.borrow(), &info) < 0) return;
-  void* block = ::mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_SHARED,
-                       memfd.borrow(), 0);
+  void* block =
+      ::mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_SHARED, memfd.borrow(), 0);
   if (block == MAP_FAILED) return;
   block_ = block;
   bytes_ = static_cast<size_t>(info.st_size);

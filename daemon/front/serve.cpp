@@ -35,8 +35,8 @@ constexpr std::chrono::seconds kMessageDeadline{10};
 std::optional<varlink::Reply> refused_value(const varlink::Malformed& wrong) {
   constexpr std::string_view kRequest = "parameters.request.";
   if (!wrong.field.starts_with(kRequest)) return std::nullopt;
-  return varlink::invalid_request(wrong.field.substr(kRequest.size()), wrong.reason,
-                                  wrong.expected, wrong.got);
+  return varlink::invalid_request(wrong.field.substr(kRequest.size()), wrong.reason, wrong.expected,
+                                  wrong.got);
 }
 
 int64_t microseconds_since(std::chrono::steady_clock::time_point start) {
@@ -165,7 +165,8 @@ Task<void> Session::serve(Pending pending) {
   if (!method) co_return co_await reply(varlink::answer(pending.call));
   if (!launches && !pending.descriptors.empty())
     co_return co_await reply(varlink::invalid_request("", "carries descriptors that it cannot use",
-                                                      "none", std::to_string(pending.descriptors.size())));
+                                                      "none",
+                                                      std::to_string(pending.descriptors.size())));
   if (pending.call.upgrade) co_return co_await reply(varlink::invalid_parameter("upgrade"));
   if (pending.call.more && !varlink::may_stream(*method)) pending.call.more = false;
   if (pending.call.oneway && *method != Method::signal)

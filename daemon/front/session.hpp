@@ -38,7 +38,7 @@ class Session {
 
  private:
   struct Pending {
-    size_t bytes = 0;  // of the message
+    size_t bytes = 0;       // of the message
     std::string text = {};  // instead of `call`: taken apart when its turn comes
     varlink::Call call = {};
     std::vector<sys::UniqueFd> descriptors = {};
@@ -50,7 +50,7 @@ class Session {
   struct Launched {
     uint32_t sequence = 0;
     std::string id;
-    sys::UniqueFd channel;  // to its init; empty when the job was there already
+    sys::UniqueFd channel;              // to its init; empty when the job was there already
     std::vector<std::string> warnings;  // for people
   };
 
@@ -88,8 +88,8 @@ class Session {
   Task<void> describe(Pending pending);
   // Sends the Ask and returns its answer; a refusal was replied to already.
   Task<std::optional<Answer>> ask(plan::Ask ask, std::string id);
-  bool fill_signal(const varlink::Json& parameters, plan::Ask& ask,
-                   std::optional<Problem>& problem, std::string& id);
+  bool fill_signal(const varlink::Json& parameters, plan::Ask& ask, std::optional<Problem>& problem,
+                   std::string& id);
 
   boost::asio::io_context& io_;
   varlink::Connection connection_;

@@ -33,8 +33,8 @@ void warm_up(const Profiles& profiles) {
     if (!resolved) continue;
     plan::JobState state{};
     varlink::Reply reply;
-    reply.parameters["verdict"] = varlink::to_dom(
-        told_verdict(state, plan::View(resolved->plan_block.data())));
+    reply.parameters["verdict"] =
+        varlink::to_dom(told_verdict(state, plan::View(resolved->plan_block.data())));
     (void)varlink::to_text(reply);
   }
 }

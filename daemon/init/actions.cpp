@@ -62,8 +62,8 @@ class Actions {
     rlimit64 limit{};
     must(job_, Step::descriptors, call(Call::prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit));
     int highest = plan::kFirstJoinFd + static_cast<int>(plan::kMaxOrderFds);
-    const int ours[] = {job_.proc, job_.status_read, job_.status_write, job_.signals, job_.pidfd,
-                        job_.domain};
+    const int ours[] = {job_.proc,    job_.status_read, job_.status_write,
+                        job_.signals, job_.pidfd,       job_.domain};
     for (const int fd : ours)
       if (fd > highest) highest = fd;
     for (uint32_t i = 0; i < h_.descriptors.count; ++i)
@@ -176,12 +176,8 @@ class Actions {
 
 }  // namespace
 
-void hide_descriptors(Job& job) {
-  Actions(job).hide_ours();
-}
+void hide_descriptors(Job& job) { Actions(job).hide_ours(); }
 
-void perform_actions(Job& job) {
-  Actions(job).perform();
-}
+void perform_actions(Job& job) { Actions(job).perform(); }
 
 }  // namespace cloister::init

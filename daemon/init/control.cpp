@@ -47,8 +47,7 @@ void serve(Job& job) {
   PassedFds<1> passed{};
   IoVec bytes{&command, sizeof command};
   const Message message{nullptr, 0, &bytes, 1, &passed, sizeof passed, 0};
-  const long got =
-      call(Call::recvmsg, plan::kControlFd, &message, kMsgDontWait | kMsgCmsgCloexec);
+  const long got = call(Call::recvmsg, plan::kControlFd, &message, kMsgDontWait | kMsgCmsgCloexec);
   if (got == -EAGAIN || got == -EINTR) return;
   if (got != sizeof command) {
     return lose_monitor(job);  // 0 or an error
@@ -92,10 +91,10 @@ static void receive_one(Job& job) {
   const long got = call(Call::recvmsg, plan::kControlFd, &message, kMsgCmsgCloexec);
   const plan::Order& order = job.order;
   if (got < long{sizeof order} || (message.flags & kMsgCtrunc) ||
-      order.version != plan::kOrderVersion || order.restraint >= plan::Restraint::count_ || order.join_count > plan::kNamespaces ||
-      order.tasks_count > plan::kMaxTasksFds || order.uid_lines > plan::kMaxMapLines ||
-      order.gid_lines > plan::kMaxMapLines || order.client_uid_lines > plan::kMaxMapLines ||
-      order.client_gid_lines > plan::kMaxMapLines ||
+      order.version != plan::kOrderVersion || order.restraint >= plan::Restraint::count_ ||
+      order.join_count > plan::kNamespaces || order.tasks_count > plan::kMaxTasksFds ||
+      order.uid_lines > plan::kMaxMapLines || order.gid_lines > plan::kMaxMapLines ||
+      order.client_uid_lines > plan::kMaxMapLines || order.client_gid_lines > plan::kMaxMapLines ||
       got != long{sizeof order} + long{order.uid_lines + order.gid_lines + order.client_uid_lines +
                                        order.client_gid_lines} *
                                       long{sizeof(plan::IdMap)})
@@ -118,7 +117,8 @@ void report(Job& job, plan::ReportKind kind, uint32_t detail) {
 void report_payload(Job& job) {
   plan::Report message{plan::ReportKind::payload, 0, 0, job.payload};
   IoVec bytes{&message, sizeof message};
-  PassedFds<1> passed{offsetof(PassedFds<1>, fds) + sizeof(int), kSolSocket, kScmRights, {job.pidfd}};
+  PassedFds<1> passed{
+      offsetof(PassedFds<1>, fds) + sizeof(int), kSolSocket, kScmRights, {job.pidfd}};
   const Message carrier{nullptr, 0, &bytes, 1, &passed, sizeof passed, 0};
   call(Call::sendmsg, plan::kControlFd, &carrier, kMsgNoSignal);
 }
@@ -161,9 +161,9 @@ bool await(Job& job, int fd, int ms) {
     if (fd == kUntilNetwork && job.network) return true;
     // Negative descriptors are skipped by the kernel, poll(2).
     PollFd set[kWaitedFor] = {{job.orphaned ? -1 : plan::kControlFd, kPollIn, 0},
-                    {job.signals > 0 ? job.signals : -1, kPollIn, 0},
-                    {fd, kPollIn, 0},
-                    {job.listener > 0 ? job.listener : -1, kPollIn, 0}};
+                              {job.signals > 0 ? job.signals : -1, kPollIn, 0},
+                              {fd, kPollIn, 0},
+                              {job.listener > 0 ? job.listener : -1, kPollIn, 0}};
     // The kernel writes the time that is left into what it is given, ppoll(2).
     __kernel_timespec left = limit;
     const long ready = wait_for_any(job, set, kWaitedFor, ms < 0 ? nullptr : &left);

@@ -173,9 +173,7 @@ static void examine_all(Job& job, int root, bool act) {
   each_mount(job, job.step, [&](const MountLine& line) { covers.examine(line); });
 }
 
-void cover_kernel(Job& job, int root) {
-  examine_all(job, root, true);
-}
+void cover_kernel(Job& job, int root) { examine_all(job, root, true); }
 
 void verify_covers(Job& job) {
   const int root = must_fd(job, Step::verify_mounts,

@@ -79,7 +79,8 @@ long search_and_execute(const char* search, const char* name, const Vectors& wit
 }  // namespace
 
 void reset_signals(Job& job) {
-  const SignalAction defaults{}, ignored{.handler = reinterpret_cast<void (*)(int)>(1) /* SIG_IGN */};
+  const SignalAction defaults{},
+      ignored{.handler = reinterpret_cast<void (*)(int)>(1) /* SIG_IGN */};
   for (int signal = 1; signal <= kSignals; ++signal) {
     if (signal == kSigKill || signal == kSigStop) continue;
     const bool by_default = job.header().signal_default >> (signal - 1) & 1;

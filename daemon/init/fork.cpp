@@ -45,9 +45,8 @@ void prepare_fork(Job& job, Step step) {
   job.status_read = ends[0];
   job.status_write = ends[1];
   const uint64_t child_changes = uint64_t{1} << (kSigChld - 1);
-  job.signals =
-      must_fd(job, step,
-              call(Call::signalfd4, -1, &child_changes, kSigSetBytes, O_CLOEXEC | O_NONBLOCK));
+  job.signals = must_fd(
+      job, step, call(Call::signalfd4, -1, &child_changes, kSigSetBytes, O_CLOEXEC | O_NONBLOCK));
   job.epoll = must_fd(job, step, call(Call::epoll_create1, O_CLOEXEC));
   share_words(job, step);
 }
@@ -143,7 +142,10 @@ void tell_from_death(Job& job) {
   siginfo_t info{};
   must(job, Step::fork, call(Call::waitid, P_PID, job.payload, &info, WEXITED | WNOWAIT, nullptr));
   const bool filter = info.si_status == kSigSys;
-  fail(job, {Step::exec, kNone, job.cancelled ? ECANCELED : filter ? EPERM : EINTR,
+  fail(job, {Step::exec, kNone,
+             job.cancelled ? ECANCELED
+             : filter      ? EPERM
+                           : EINTR,
              static_cast<uint32_t>(info.si_status)});
 }
 

@@ -71,7 +71,8 @@ void become_nobodys(Job& job) {
   constexpr Step step = Step::fork;
   if (payload_outside(job).uid != 0) return;
   must(job, step, call(Call::prctl, PR_SET_KEEPCAPS, 1));
-  const long changed = call(Call::setresuid, plan::kNobodysUid, plan::kNobodysUid, plan::kNobodysUid);
+  const long changed =
+      call(Call::setresuid, plan::kNobodysUid, plan::kNobodysUid, plan::kNobodysUid);
   if (changed == -EINVAL) return;
   must(job, step, changed);
   const Sets now = sets_now(job, step);
@@ -107,7 +108,8 @@ FilesOfPayload::FilesOfPayload(Job& job, uint64_t without)
 FilesOfPayload::~FilesOfPayload() {
   const Owner payload = payload_outside(job_);
   // What they were is all that these calls tell.
-  if (call(Call::setfsuid, uid_) != long{payload.uid} || call(Call::setfsgid, gid_) != long{payload.gid})
+  if (call(Call::setfsuid, uid_) != long{payload.uid} ||
+      call(Call::setfsgid, gid_) != long{payload.gid})
     fail(job_, job_.step, EPERM);
   must(job_, job_.step, set_sets(before_));
   // Cleared like by any change of ids, prctl(2).
@@ -147,7 +149,8 @@ void drop_groups_and_ids(Job& job) {
   // Inheritable goes to nothing, and ambient with it, capabilities(7).
   const plan::Capabilities& given = job.order.capabilities;
   must(job, Step::capabilities,
-       set_sets({given.effective, given.permitted | (now.permitted & (kLate | power_to_filter(job))), 0}));
+       set_sets({given.effective,
+                 given.permitted | (now.permitted & (kLate | power_to_filter(job))), 0}));
   if (job.header().flags & plan::kResetIds) {
     must(job, Step::resetids, call(Call::setresgid, -1, want.rgid, -1));
     must(job, Step::resetids, call(Call::setresuid, -1, want.ruid, -1));

@@ -27,8 +27,8 @@ struct Words {
 struct Job {
   plan::Order order;
   plan::IdMap map_lines[4 * plan::kMaxMapLines];  // came with the Order, in its order
-  const void* block;  // the Plan's pages, accepted by plan::check()
-  plan::Identity identity;  // the Plan's, or the leased one
+  const void* block;                              // the Plan's pages, accepted by plan::check()
+  plan::Identity identity;                        // the Plan's, or the leased one
   plan::ExitRecord record;
   plan::ExitRecord* published;  // the record's file, mapped
 

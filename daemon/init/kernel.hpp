@@ -7,7 +7,8 @@
 
 namespace cloister::init {
 
-inline constexpr int kSigKill = 9, kSigChld = 17, kSigCont = 18, kSigStop = 19, kSigSys = 31, kSignals = 64;
+inline constexpr int kSigKill = 9, kSigChld = 17, kSigCont = 18, kSigStop = 19, kSigSys = 31,
+                     kSignals = 64;
 inline constexpr size_t kSigSetBytes = 8;
 
 // struct kernel_sigaction, as rt_sigaction(2) reads it.
@@ -53,7 +54,8 @@ inline constexpr int kSolSocket = 1, kScmRights = 1, kSoReuseAddr = 2, kSoDomain
 inline constexpr int kMsgDontWait = 0x40, kMsgNoSignal = 0x4000, kMsgCtrunc = 8, kMsgTrunc = 0x20;
 inline constexpr unsigned kMsgCmsgCloexec = 0x40000000;
 inline constexpr int kAfUnix = 1, kAfInet = 2, kAfNetlink = 16;
-inline constexpr int kSockStream = 1, kSockDgram = 2, kSockRaw = 3, kSockSeqpacket = 5, kSockCloexec = 02000000;
+inline constexpr int kSockStream = 1, kSockDgram = 2, kSockRaw = 3, kSockSeqpacket = 5,
+                     kSockCloexec = 02000000;
 
 // struct ifreq as SIOCSIFFLAGS reads it, netdevice(7); <linux/if.h> wants a C library.
 struct InterfaceFlags {

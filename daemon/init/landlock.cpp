@@ -30,7 +30,7 @@ struct __attribute__((packed)) PathBeneath {
 struct NetPort {
   uint64_t access, port;
 };
-constexpr int kRulePath = 1, kRulePort = 2;     // LANDLOCK_RULE_*
+constexpr int kRulePath = 1, kRulePort = 2;        // LANDLOCK_RULE_*
 constexpr uint64_t kBindTcp = 1, kConnectTcp = 2;  // LANDLOCK_ACCESS_NET_*
 
 // The others are about what is in a directory: on a file the kernel refuses
@@ -41,9 +41,9 @@ constexpr uint64_t kOfFiles = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WR
 
 void allow_path(Job& job, const plan::LandlockPath& path, uint32_t index) {
   constexpr Step step = Step::landlock_rules;
-  const int fd = must_fd(
-      job, step, call(Call::openat, AT_FDCWD, job.plan().c_str(path.path), O_PATH | O_CLOEXEC),
-      index);
+  const int fd =
+      must_fd(job, step,
+              call(Call::openat, AT_FDCWD, job.plan().c_str(path.path), O_PATH | O_CLOEXEC), index);
   struct stat status {};
   must(job, step, call(Call::fstat, fd, &status), index);
   const uint64_t access = S_ISDIR(status.st_mode) ? path.access : path.access & kOfFiles;
@@ -67,8 +67,8 @@ void prepare_landlock(Job& job) {
   if (!wanted.any()) return;
   constexpr Step step = Step::landlock_rules;
   const RulesetAttributes attributes{wanted.handled_fs, wanted.handled_net, wanted.scoped};
-  const int fd = must_fd(
-      job, step, call(Call::landlock_create_ruleset, &attributes, sizeof attributes, 0));
+  const int fd =
+      must_fd(job, step, call(Call::landlock_create_ruleset, &attributes, sizeof attributes, 0));
   // Out of the way of the payload's own numbers.
   job.landlock = must_fd(job, step, call(Call::fcntl, fd, F_DUPFD_CLOEXEC, job.first_hidden));
   close(fd);
@@ -93,8 +93,7 @@ void allow_changes_in(Job& job, int tree) {
   struct stat status {};
   must(job, Step::landlock_rules, call(Call::fstat, tree, &status));
   const PathBeneath rule{S_ISDIR(status.st_mode) ? confined : confined & kOfFiles, tree};
-  must(job, Step::landlock_rules,
-       call(Call::landlock_add_rule, job.domain, kRulePath, &rule, 0));
+  must(job, Step::landlock_rules, call(Call::landlock_add_rule, job.domain, kRulePath, &rule, 0));
 }
 
 void enter_landlock(Job& job) {

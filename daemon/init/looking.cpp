@@ -67,9 +67,8 @@ long look_as_caller(const Job& job, int fd, struct stat& status) {
 }
 
 long open_as_caller(const Job& job, int root, const char* path, const open_how& how) {
-  return ask(job, CLONE_FILES, [&](Answer& out) {
-           out.result = open_by_rules(root, path, how);
-         }).result;
+  return ask(job, CLONE_FILES, [&](Answer& out) { out.result = open_by_rules(root, path, how); })
+      .result;
 }
 
 }  // namespace cloister::init

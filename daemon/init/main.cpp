@@ -57,8 +57,7 @@ void begin(Job& job) {
   must(job, Step::start, call(Call::close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC));
   must(job, Step::start, call(Call::setsid));
   heed_monitors_death(job, Step::start);
-  if (call(Call::getpid) != 1)
-    must(job, Step::start, call(Call::prctl, PR_SET_CHILD_SUBREAPER, 1));
+  if (call(Call::getpid) != 1) must(job, Step::start, call(Call::prctl, PR_SET_CHILD_SUBREAPER, 1));
   receive_order(job);
   // Held from here, because the sandbox may have another /proc or none.
   job.proc = must_fd(job, Step::start,
@@ -157,8 +156,6 @@ void fail(Job& job, const plan::Failure& failure) {
   finish(job);
 }
 
-extern "C" [[noreturn]] void cloister_init() {
-  launch(the_job);
-}
+extern "C" [[noreturn]] void cloister_init() { launch(the_job); }
 
 }  // namespace cloister::init

@@ -21,8 +21,8 @@ constexpr uint64_t kDead =
 // One in which others are mounted turns read-only when they have their places.
 int new_mask(Job& job, uint32_t index, const plan::Mount& mount, int over) {
   if (mount.flags & plan::kMountHolds) {
-    constexpr plan::Mount kRoom{.kind = plan::MountKind::tmpfs, .flags = plan::kMountNoExec,
-                                .mode = 0755};
+    constexpr plan::Mount kRoom{
+        .kind = plan::MountKind::tmpfs, .flags = plan::kMountNoExec, .mode = 0755};
     return new_tmpfs(job, index, kRoom);
   }
   struct stat status {};
@@ -54,8 +54,8 @@ void cover(Job& job, const Places& places, uint32_t index, const plan::Mount& mo
   const bool mask = mount.kind == plan::MountKind::mask;
   const Step step = mask ? Step::mask : Step::lock;
   const char* const at = job.plan().c_str(mount.at);
-  long place = mount.flags & plan::kMountHolds ? places.open_or_make(at, false, 0755)
-                                               : places.open(at);
+  long place =
+      mount.flags & plan::kMountHolds ? places.open_or_make(at, false, 0755) : places.open(at);
   if (place == -EACCES) {
     place = places.open_closed(at);
     job.over_closed[index] = true;
@@ -63,7 +63,8 @@ void cover(Job& job, const Places& places, uint32_t index, const plan::Mount& mo
   if (place == -ENOENT || place == -ENOTDIR) return;
   must(job, step, place, index);
   const int over = static_cast<int>(place);
-  job.trees[index] = mask ? new_mask(job, index, mount, over) : new_lock(job, places, index, mount, over);
+  job.trees[index] =
+      mask ? new_mask(job, index, mount, over) : new_lock(job, places, index, mount, over);
   must(job, step,
        call(Call::move_mount, job.trees[index], "", over, "",
             MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH),

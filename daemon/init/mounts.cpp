@@ -43,8 +43,8 @@ class NewRoot {
     }
     // On top of the old root for now: Linux before 6.15 attaches nothing to a
     // mount that is not attached itself.
-    must(job_, Step::mounts, call(Call::move_mount, root_, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH),
-         0);
+    must(job_, Step::mounts,
+         call(Call::move_mount, root_, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), 0);
     for (uint32_t i = first; i < h_.mounts.count; ++i) attach(i, mount(i));
     places().forget();
     // An empty root of our own, which no mount of the plan's names.
@@ -153,7 +153,8 @@ class NewRoot {
   void attach(uint32_t i, const Mount& mount) {
     if (mount.kind == MountKind::mask || mount.kind == MountKind::lock)
       return cover(job_, places(), i, mount);
-    if (is_cloned(mount.kind) && job_.trees[i] == 0) return;  // optional, and its source is not there
+    if (is_cloned(mount.kind) && job_.trees[i] == 0)
+      return;  // optional, and its source is not there
     const long result = try_attach(i, mount);
     if (result >= 0) return;
     if (!(mount.flags & plan::kMountOptional)) fail(job_, step_of(mount.kind), -result, i);
@@ -197,7 +198,8 @@ class NewRoot {
   // the box, without the mount that makes it so. Where the mount point lies on what
   // is the job's own, the rule for that holds here too, and there is no need of one.
   bool is_lent(const Mount& mount, int tree) const {
-    const bool writable = (mount.flags & plan::kMountOwnerCaller) && !(mount.flags & plan::kMountReadOnly);
+    const bool writable =
+        (mount.flags & plan::kMountOwnerCaller) && !(mount.flags & plan::kMountReadOnly);
     if (mount.kind != MountKind::bind || !writable) return false;
     const long above = call(Call::openat, tree, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (above < 0) return false;

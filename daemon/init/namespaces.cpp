@@ -130,8 +130,7 @@ void join_namespaces(Job& job) {
   constexpr Namespace kOthers[] = {Namespace::cgroup, Namespace::ipc, Namespace::uts,
                                    Namespace::net,    Namespace::pid, Namespace::mnt};
   for (const Namespace which : kOthers) join_one(job, which);
-  if (job.joined(Namespace::user))
-    become_mapped(job, job.identity.ruid, job.identity.rgid);
+  if (job.joined(Namespace::user)) become_mapped(job, job.identity.ruid, job.identity.rgid);
 }
 
 // The pid namespace of a joined user namespace is made inside it: unshare(2)
@@ -246,8 +245,6 @@ void join_time_namespace(Job& job) {
   close(made);
 }
 
-void make_cgroup_namespace(Job& job) {
-  make_one(job, Namespace::cgroup, Step::cgroup_namespace);
-}
+void make_cgroup_namespace(Job& job) { make_one(job, Namespace::cgroup, Step::cgroup_namespace); }
 
 }  // namespace cloister::init

@@ -34,9 +34,12 @@ constexpr size_t kMaxOption = 256;  // of fsconfig(2), NUL included
 
 // Kernel-made trees decide on access by who opens a file, and below an overlay
 // that is always the client, also where the payload is not.
-constexpr long kNoLayers[] = {0x9fa0 /* proc */,        0x62656572 /* sysfs */,
-                              0x63677270 /* cgroup2 */, 0x27e0eb /* cgroup */,
-                              0x64626720 /* debugfs */, 0x74726163 /* tracefs */,
+constexpr long kNoLayers[] = {0x9fa0 /* proc */,
+                              0x62656572 /* sysfs */,
+                              0x63677270 /* cgroup2 */,
+                              0x27e0eb /* cgroup */,
+                              0x64626720 /* debugfs */,
+                              0x74726163 /* tracefs */,
                               0x73636673 /* securityfs */};
 
 class Overlay {
@@ -50,8 +53,7 @@ class Overlay {
     uint64_t attributes = (attributes_of(mount_) | kQuiet) & ~uint64_t{MOUNT_ATTR_RDONLY};
     for (uint32_t i = 0; i < mount_.layers.count; ++i) attributes |= inspect(i);
     const int changes = thrown_away ? new_changes() : -1;
-    const auto tree =
-        static_cast<int>(check(call(Call::fcntl, job_.proc, F_DUPFD_CLOEXEC, 3)));
+    const auto tree = static_cast<int>(check(call(Call::fcntl, job_.proc, F_DUPFD_CLOEXEC, 3)));
     const long child = check(fork_process(CLONE_FILES));
     if (child == 0) mount_as_client(changes, attributes, tree);
     check(result_of(child));
@@ -129,8 +131,8 @@ class Overlay {
   int again(plan::LayerRole role) {
     const plan::Layer* const layer = find(role);
     if (!layer) fail(job_, kStep, EINVAL, index_);
-    return static_cast<int>(check(open_again(job_, job_.descriptors[layer->descriptor],
-                                             job_.plan().c_str(layer->source))));
+    return static_cast<int>(check(
+        open_again(job_, job_.descriptors[layer->descriptor], job_.plan().c_str(layer->source))));
   }
 
   // --- init again ------------------------------------------------------------------
@@ -167,8 +169,8 @@ class Overlay {
   int new_changes() {
     const auto called = name("changes");
     check(call(Call::mkdirat, job_.staging, called.c_str(), 0755));
-    const auto changes = static_cast<int>(check(call(
-        Call::open_tree, job_.staging, called.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
+    const auto changes = static_cast<int>(check(
+        call(Call::open_tree, job_.staging, called.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
     struct stat top {};
     check(call(Call::fstat, fd_of(0), &top));
     check(call(Call::mkdirat, changes, "upper", 0700));
@@ -198,8 +200,7 @@ class Overlay {
   };
   Listing list(int at, const char* path) {
     open_how how{O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS};
-    const int directory =
-        static_cast<int>(check(open_by_rules(at, path, how)));
+    const int directory = static_cast<int>(check(open_by_rules(at, path, how)));
     Listing found{};
     alignas(8) char entries[1024];
     const long got = check(call(Call::getdents64, directory, entries, sizeof entries));
@@ -226,8 +227,7 @@ class Overlay {
 // the root, because then we would count as in a chroot(2), where there are none.
 void make_client_space(Job& job, uint32_t index) {
   if (job.client_space > 0 || job.is_inside()) return;
-  job.client_space =
-      new_user_namespace(job, kStep, index, job.client_uids(), job.client_gids());
+  job.client_space = new_user_namespace(job, kStep, index, job.client_uids(), job.client_gids());
 }
 
 int new_overlay(Job& job, uint32_t index, const plan::Mount& mount) {

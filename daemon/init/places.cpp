@@ -27,9 +27,7 @@ bool shows(Job::Lines map, uint32_t outside) {
 
 }  // namespace
 
-long Places::open_as_init(const char* path) const {
-  return open_by_rules(root_, path, in_root(0));
-}
+long Places::open_as_init(const char* path) const { return open_by_rules(root_, path, in_root(0)); }
 
 // Its groups are init's by then, take_payloads_groups().
 long Places::open_as_payload(int at, const char* path, const open_how& how) const {
@@ -46,9 +44,7 @@ long Places::open(const char* path, uint64_t flags) const {
   return found == -EACCES ? walk(path, flags, Want::place) : found;
 }
 
-long Places::open_closed(const char* path) const {
-  return walk(path, 0, Want::closed_directory);
-}
+long Places::open_closed(const char* path) const { return walk(path, 0, Want::closed_directory); }
 
 // A directory of the payload's own may be opened by it at any time, so what is to
 // be hidden in there has to be; so may those of all ids of its user namespace, with

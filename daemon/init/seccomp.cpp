@@ -94,8 +94,7 @@ void kill_caller(Job& job, const seccomp_notif& call_made) {
   // It still waits for our answer, so the number is still its own.
   uint64_t id = call_made.id;
   const bool waits = call(Call::ioctl, job.listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
-  const bool of_payload =
-      job.payload_alive && call(Call::tgkill, job.payload, thread, 0) == 0;
+  const bool of_payload = job.payload_alive && call(Call::tgkill, job.payload, thread, 0) == 0;
   const auto strike = [&](int signal) {
     if (caller >= 0)
       call(Call::pidfd_send_signal, caller, signal, nullptr, 0);
@@ -139,8 +138,7 @@ void stand_by_for_listener(Job& job) {
   // of a namespace can have no sibling, clone(2).
   clone_args args{};
   args.flags = CLONE_FILES | (self == 1 ? 0 : CLONE_PARENT);
-  const long pid =
-      must(job, Step::seccomp, call(Call::clone3, &args, sizeof args), kClientsIndex);
+  const long pid = must(job, Step::seccomp, call(Call::clone3, &args, sizeof args), kClientsIndex);
   if (pid == 0) send_listener(job, payload);
 }
 
@@ -155,8 +153,8 @@ void load_filters(Job& job) {
   if (h.seccomp_flags & plan::kFilterLog) flags |= SECCOMP_FILTER_FLAG_LOG;
   if (h.seccomp_flags & plan::kFilterSpecAllow) flags |= SECCOMP_FILTER_FLAG_SPEC_ALLOW;
   if (h.seccomp_flags & plan::kFilterWatched) flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
-  const long loaded = must(job, Step::seccomp,
-                           load(job.plan().begin(h.seccomp), h.seccomp.count, flags), kClientsIndex);
+  const long loaded = must(
+      job, Step::seccomp, load(job.plan().begin(h.seccomp), h.seccomp.count, flags), kClientsIndex);
   if (loaded > 0)
     __atomic_store_n(&job.words->listener, static_cast<int32_t>(loaded), __ATOMIC_RELEASE);
 }

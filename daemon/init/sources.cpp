@@ -118,7 +118,8 @@ int new_scratch_on_disk(Job& job, uint32_t index) {
   must(job, step, call(Call::mkdirat, store, name.c_str(), 0700), index);
   const int made = must_fd(
       job, step,
-      call(Call::openat, store, name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), index);
+      call(Call::openat, store, name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC),
+      index);
   const Owner owner = payload_outside(job);
   must(job, step, call(Call::fchownat, made, "", owner.uid, owner.gid, AT_EMPTY_PATH), index);
   const int from = must_fd(job, step, reach(job, made, nullptr), index);

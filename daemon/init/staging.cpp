@@ -32,8 +32,8 @@ void make_staging(Job& job) {
   for (uint32_t i = 0; i < h.mounts.count; ++i) {
     // A mask that hides a part of the kernel's lies there, too.
     if (!job.has(plan::kCoverKernel) && !needs_staging(job.plan().at(h.mounts, i).kind)) continue;
-    job.staging = must_fd(job, Step::mounts,
-                          Filesystem("tmpfs").octal("mode", 0700).mount(kQuiet), i);
+    job.staging =
+        must_fd(job, Step::mounts, Filesystem("tmpfs").octal("mode", 0700).mount(kQuiet), i);
     must(job, Step::mounts,
          call(Call::move_mount, job.staging, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), i);
     return;

@@ -114,24 +114,12 @@ enum class Call : long {
   umount2 = __NR_umount2,
 };
 
-inline long word(long value) {
-  return value;
-}
-inline long word(unsigned long value) {
-  return static_cast<long>(value);
-}
-inline long word(int value) {
-  return value;
-}
-inline long word(unsigned value) {
-  return static_cast<long>(value);
-}
-inline long word(const volatile void* pointer) {
-  return reinterpret_cast<long>(pointer);
-}
-inline long word(decltype(nullptr)) {
-  return 0;
-}
+inline long word(long value) { return value; }
+inline long word(unsigned long value) { return static_cast<long>(value); }
+inline long word(int value) { return value; }
+inline long word(unsigned value) { return static_cast<long>(value); }
+inline long word(const volatile void* pointer) { return reinterpret_cast<long>(pointer); }
+inline long word(decltype(nullptr)) { return 0; }
 
 long raw(Call number, long a, long b, long c, long d, long e, long f);
 
@@ -146,8 +134,6 @@ long call(Call number, A a = 0, B b = 0, C c = 0, D d = 0, E e = 0, F f = 0) {
 }
 
 // Never retried: Linux has released the number even when close(2) says EINTR.
-inline void close(int fd) {
-  call(Call::close, fd);
-}
+inline void close(int fd) { call(Call::close, fd); }
 
 }  // namespace cloister::init

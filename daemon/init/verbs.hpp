@@ -40,8 +40,8 @@ void join_namespaces(Job& job);
 void make_pid_namespace(Job& job);
 void make_mount_namespace(Job& job);
 void enter_outbound_network(Job& job);
-void make_ipc_namespace(Job& job);  // before its turn, where a mount shows it
-void make_user_namespace(Job& job);    // payload
+void make_ipc_namespace(Job& job);   // before its turn, where a mount shows it
+void make_user_namespace(Job& job);  // payload
 // All that belongs to the job's user namespace, where it has one of its own; in
 // init where it has none.
 void make_inside(Job& job);
@@ -168,14 +168,14 @@ void perform_actions(Job& job);
 void raise_descriptor_limit(Job& job);  // init
 void set_limits(Job& job);
 // landlock.cpp
-void make_domain(Job& job);                // init
+void make_domain(Job& job);                 // init
 void allow_changes_in(Job& job, int tree);  // init
 void prepare_landlock(Job& job);
 void enter_landlock(Job& job);
 // seccomp.cpp
 void share_words(Job& job, Step step);          // init
 void answer_violation(Job& job, short events);  // init
-uint64_t power_to_filter(const Job& job);       // capabilities that loading takes, CAP_SYS_ADMIN or none
+uint64_t power_to_filter(const Job& job);  // capabilities that loading takes, CAP_SYS_ADMIN or none
 void stand_by_for_listener(Job& job);
 void load_filters(Job& job);
 // exec.cpp

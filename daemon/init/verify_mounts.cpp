@@ -24,12 +24,12 @@ constexpr uint32_t kMaxSeen = 1 << 17, kSlots = 1 << 18;
 
 struct Seen {
   uint32_t id, parent;
-  uint32_t flags;     // MOUNT_ATTR_* that it has
-  uint32_t wanted;    // and that it must have
-  uint32_t below;     // and that an unknown mount on it must have
-  uint32_t index;     // of the plan's mount, or that it belongs to
+  uint32_t flags;   // MOUNT_ATTR_* that it has
+  uint32_t wanted;  // and that it must have
+  uint32_t below;   // and that an unknown mount on it must have
+  uint32_t index;   // of the plan's mount, or that it belongs to
   bool known;
-  bool listed;        // by the kernel
+  bool listed;  // by the kernel
 };
 
 Seen seen[kMaxSeen];
@@ -151,8 +151,7 @@ void inherit(Job& job) {
 }
 
 bool is_lock(Job& job, uint32_t index) {
-  return index != kNone &&
-         job.plan().at(job.header().mounts, index).kind == plan::MountKind::lock;
+  return index != kNone && job.plan().at(job.header().mounts, index).kind == plan::MountKind::lock;
 }
 
 // What lies in a locked place, at whatever depth, must be read-only.
@@ -193,8 +192,7 @@ void verify_mounts(Job& job) {
   for (uint32_t i = 0; i < count; ++i) {
     if (!seen[i].listed) fail(job, kStep, ENOENT, seen[i].index);
     if (!find(seen[i].parent)) ++roots;
-    if ((seen[i].flags & seen[i].wanted) != seen[i].wanted)
-      fail(job, kStep, EPERM, seen[i].index);
+    if ((seen[i].flags & seen[i].wanted) != seen[i].wanted) fail(job, kStep, EPERM, seen[i].index);
   }
   // A second one would be the old root, or something on it.
   if (roots != 1) fail(job, kStep, EBUSY);

@@ -35,8 +35,8 @@ class Walk {
   long open(const char* path) {
     long result = put_before(path, "");
     if (result == 0)
-      result = enter(call(Call::openat, at_, at_ == AT_FDCWD && path[0] == '/' ? "/" : ".",
-                          kDirectory));
+      result =
+          enter(call(Call::openat, at_, at_ == AT_FDCWD && path[0] == '/' ? "/" : ".", kDirectory));
     while (result == 0) {
       if (!next()) return finish(".");
       if (is_dots(1)) continue;

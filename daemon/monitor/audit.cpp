@@ -49,8 +49,8 @@ void Audit::record(std::string_view decision, std::initializer_list<Field> field
   const bool good = decision == "accepted" || decision == "ended";
   std::optional<bool> taken;
   if (!journal_.empty())
-    taken = to_journal("MESSAGE=" + line + "\nSYSLOG_IDENTIFIER=cloisterd\nPRIORITY=" +
-                       (good ? "6\n" : "5\n") + named);
+    taken = to_journal("MESSAGE=" + line +
+                       "\nSYSLOG_IDENTIFIER=cloisterd\nPRIORITY=" + (good ? "6\n" : "5\n") + named);
   missing_ = taken ? (*taken ? 0 : missing_ + 1) : to_stderr(line) ? 0 : missing_ + 1;
 }
 

@@ -12,7 +12,7 @@ namespace {
 using plan::RefusalKind;
 
 constexpr const char* kCauses[] = {"payload",  "external", "canceled", "disconnected",
-                                   "shutdown", "cloister", "setup", "seccomp"};
+                                   "shutdown", "cloister", "setup",    "seccomp"};
 static_assert(std::size(kCauses) == static_cast<size_t>(plan::Cause::count_));
 
 std::string id_of(const uint8_t (&job)[16]) { return "j-" + sys::hex(job); }
@@ -65,16 +65,15 @@ void Audit::refused(uid_t user, plan::View plan, const plan::Refusal& refusal,
                ? std::string()
                : std::to_string(static_cast<int64_t>(value));
   };
-  record(decision_of(refusal.kind),
-         {{"job", about ? id_of(about->job) : std::string()},
-          {"uid", std::to_string(user)},
-          {"rule", refusal.policy},
-          {"field", refusal.field},
-          {"reason", refusal.rule},
-          {"limit", number(refusal.limit)},
-          {"requested", number(refusal.requested)},
-          {"profile", text_of(plan, plan->profile)},
-          {"name", text_of(plan, plan->name)}});
+  record(decision_of(refusal.kind), {{"job", about ? id_of(about->job) : std::string()},
+                                     {"uid", std::to_string(user)},
+                                     {"rule", refusal.policy},
+                                     {"field", refusal.field},
+                                     {"reason", refusal.rule},
+                                     {"limit", number(refusal.limit)},
+                                     {"requested", number(refusal.requested)},
+                                     {"profile", text_of(plan, plan->profile)},
+                                     {"name", text_of(plan, plan->name)}});
 }
 
 void Audit::refused(uid_t user, const plan::Refusal& refusal) {

@@ -30,8 +30,8 @@ using plan::RefusalKind;
 
 namespace {
 
-constexpr uint64_t kKernelFlags[plan::kNamespaces] = {CLONE_NEWNS,  CLONE_NEWPID,    CLONE_NEWNET,
-                                                      CLONE_NEWIPC, CLONE_NEWUTS,    CLONE_NEWCGROUP,
+constexpr uint64_t kKernelFlags[plan::kNamespaces] = {CLONE_NEWNS,   CLONE_NEWPID, CLONE_NEWNET,
+                                                      CLONE_NEWIPC,  CLONE_NEWUTS, CLONE_NEWCGROUP,
                                                       CLONE_NEWUSER, CLONE_NEWTIME};
 constexpr const char* kNamespaceFields[plan::kNamespaces] = {
     "namespaces.mnt", "namespaces.pid",    "namespaces.net",  "namespaces.ipc",
@@ -104,8 +104,7 @@ Refusal refusal(RefusalKind kind, std::string_view field, std::string_view rule,
 
 // Each directory, whatever its mode.
 bool searches_all(uint64_t capabilities) {
-  constexpr uint64_t kEither =
-      uint64_t{1} << CAP_DAC_OVERRIDE | uint64_t{1} << CAP_DAC_READ_SEARCH;
+  constexpr uint64_t kEither = uint64_t{1} << CAP_DAC_OVERRIDE | uint64_t{1} << CAP_DAC_READ_SEARCH;
   return (capabilities & kEither) != 0;
 }
 
@@ -123,8 +122,8 @@ class Judge {
 
   Decision<Approved> decide() {
     if (consistent() && outbound() && namespaces() && no_new_privs() && identity() &&
-        scheduling() && limits() && capabilities() && confinement() && id_maps() &&
-        restraint() && filters() && mounts() && lifetime())
+        scheduling() && limits() && capabilities() && confinement() && id_maps() && restraint() &&
+        filters() && mounts() && lifetime())
       return std::move(finish());
     return refusal_;
   }
@@ -202,8 +201,8 @@ class Judge {
       if (choice.join == Join::job) {
         const Joinable of = setting_.joinable(choice.job, peer_);
         if (of.init == 0) {
-          refusal_ = refusal(RefusalKind::no_such_job, kNamespaceFields[i], "own-jobs", 0, 0,
-                             rule_.name);
+          refusal_ =
+              refusal(RefusalKind::no_such_job, kNamespaceFields[i], "own-jobs", 0, 0, rule_.name);
           return false;
         }
         fresh = of.fresh & bit(which);
@@ -283,18 +282,16 @@ class Judge {
     const bool may_raise = peer_.holds(CAP_SYS_NICE);
     // setrlimit(2): what a limit of its own lets the caller do needs no privilege.
     const auto nice_limit = static_cast<int>(std::min<uint64_t>(own->hard_limits[RLIMIT_NICE], 40));
-    const int lowest =
-        rule_.nice.value_or(may_raise ? -20 : std::min(own->nice, 20 - nice_limit));
+    const int lowest = rule_.nice.value_or(may_raise ? -20 : std::min(own->nice, 20 - nice_limit));
     if (h_.nice < lowest)
       return deny("nice", rule_.nice ? rule_.member("nice") : "not-below-own-nice",
                   static_cast<uint64_t>(lowest), static_cast<uint64_t>(h_.nice));
     if (!rule_.real_time.value_or(may_raise)) {
       const std::string rule =
           rule_.real_time ? rule_.member("real_time") : "real-time-needs-CAP_SYS_NICE";
-      const bool real_time = (h_.scheduler.set & plan::kHasPolicy) &&
-                             h_.scheduler.policy != SCHED_OTHER &&
-                             h_.scheduler.policy != SCHED_BATCH &&
-                             h_.scheduler.policy != SCHED_IDLE;
+      const bool real_time =
+          (h_.scheduler.set & plan::kHasPolicy) && h_.scheduler.policy != SCHED_OTHER &&
+          h_.scheduler.policy != SCHED_BATCH && h_.scheduler.policy != SCHED_IDLE;
       const bool within_limit =
           !rule_.real_time &&
           (h_.scheduler.policy == SCHED_FIFO || h_.scheduler.policy == SCHED_RR) &&
@@ -424,9 +421,9 @@ class Judge {
   bool may_join_mounts() const {
     if (rootless() || !joined(Namespace::mnt) || joined(Namespace::user)) return true;
     if (rules_host_itself(peer_)) return true;
-    return fresh(Namespace::user) ? maps_itself_alone()
-                                  : !lends_powers() &&
-                                        has_own_ids(peer_, rule_, plan_, approved_.ids());
+    return fresh(Namespace::user)
+               ? maps_itself_alone()
+               : !lends_powers() && has_own_ids(peer_, rule_, plan_, approved_.ids());
   }
   bool maps_itself_alone() const {
     const IdMaps& job = approved_.ids().job;
@@ -467,9 +464,8 @@ class Judge {
     plan::Order& order = approved_.order_;
     if (rule_.requires_baseline() || (is_box(h_) && !rule_.allows_unfiltered_seccomp()))
       order.flags |= plan::kBaseline;
-    const bool ours = (order.flags & plan::kBaseline) ||
-                      order.restraint != plan::Restraint::none || order.scoped != 0 ||
-                      order.confined_fs != 0;
+    const bool ours = (order.flags & plan::kBaseline) || order.restraint != plan::Restraint::none ||
+                      order.scoped != 0 || order.confined_fs != 0;
     if (!ours && h_.seccomp.count == 0) return true;
     const bool powerful = peer_.holds(CAP_SYS_ADMIN) || join(Namespace::user) != Join::host ||
                           (order.flags & plan::kFreshUser) != 0;

@@ -25,7 +25,7 @@ namespace cloister::monitor {
 // A job whose namespaces another may join; `init` is 0 when there is none.
 struct Joinable {
   pid_t init = 0, payload = 0;
-  uint32_t fresh = 0;  // bits: the namespaces that it made
+  uint32_t fresh = 0;     // bits: the namespaces that it made
   bool outbound = false;  // its network leads out
 };
 using FindJob = std::function<Joinable(const uint8_t (&id)[16], const Peer& asking)>;

@@ -214,8 +214,7 @@ class Ids {
       return deny("namespaces.mnt", "leased-ids-leave-nothing");
     if (join(Namespace::ipc) != Join::fresh)
       return deny("namespaces.ipc", "leased-ids-leave-nothing");
-    if (join(Namespace::pid) != Join::fresh &&
-        (!sources_.jobs_have_cgroup || h_.caller_cgroup))
+    if (join(Namespace::pid) != Join::fresh && (!sources_.jobs_have_cgroup || h_.caller_cgroup))
       return deny("namespaces.pid", "leased-ids-leave-nothing");
     for (uint32_t i = 0; i < h_.mounts.count; ++i)
       if (!is_private(plan_.at(h_.mounts, i)))

@@ -18,8 +18,8 @@ struct IdMaps {
 };
 
 struct IdDecision {
-  IdMaps job;    // of the user namespace that the job asked for; empty: none
-  IdMaps birth;  // rootless: of the one that init is born in
+  IdMaps job;     // of the user namespace that the job asked for; empty: none
+  IdMaps birth;   // rootless: of the one that init is born in
   IdMaps client;  // of what acts for the client, client_ids.hpp; empty: nothing does
   // setgroups(2) is switched off in the new user namespace, so that nobody sheds
   // a group that is there to keep them out (user_namespaces(7)).

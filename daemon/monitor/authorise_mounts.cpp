@@ -30,7 +30,7 @@ bool outside(const std::vector<plan::IdMap>& map, plan::IdMap& line) {
 }
 
 struct Side {
-  plan::Span<plan::IdMap> lines;           // of the mount
+  plan::Span<plan::IdMap> lines;            // of the mount
   const std::vector<plan::IdMap>& renamed;  // by the job's user namespace
   uint32_t own;
   MayBe may_be;
@@ -131,8 +131,8 @@ bool has_host_powers(plan::View plan, const plan::Capabilities& sets) {
 
 // Who may be both ids could copy the files from the one to the other. Ids of the
 // job's own map were decided on with it.
-Refusal authorise_mounts(const Peer& peer, const Rule& rule, plan::View plan,
-                         const IdDecision& ids, bool lent) {
+Refusal authorise_mounts(const Peer& peer, const Rule& rule, plan::View plan, const IdDecision& ids,
+                         bool lent) {
   const plan::Header& h = plan.header();
   if (!is_ordered(plan) && hides(plan))
     return refusal(RefusalKind::invalid, "mounts", "a-mount-hides-another", 0, 0, rule.name);
@@ -140,11 +140,13 @@ Refusal authorise_mounts(const Peer& peer, const Rule& rule, plan::View plan,
   if (lent && h.mounts.count == 0)
     return refusal(RefusalKind::denied, "mounts", "covers-need-mounts", 0, 0, rule.name);
   // A copy of the host's mounts has all of its devices.
-  const bool copy = h.mounts.count == 0 &&
-                    h.namespaces[static_cast<uint32_t>(plan::Namespace::mnt)].join == plan::Join::fresh;
+  const bool copy =
+      h.mounts.count == 0 &&
+      h.namespaces[static_cast<uint32_t>(plan::Namespace::mnt)].join == plan::Join::fresh;
   if (copy && rule.devices)
     return refusal(RefusalKind::denied, "mounts", rule.member("devices"), 0, 0, rule.name);
-  const bool any_device = !rule.devices && (peer.holds(CAP_MKNOD) || has_own_ids(peer, rule, plan, ids));
+  const bool any_device =
+      !rule.devices && (peer.holds(CAP_MKNOD) || has_own_ids(peer, rule, plan, ids));
   const bool fresh =
       h.namespaces[static_cast<uint32_t>(plan::Namespace::user)].join == plan::Join::fresh;
   for (uint32_t i = 0; i < h.mounts.count; ++i) {
@@ -168,8 +170,7 @@ Refusal authorise_mounts(const Peer& peer, const Rule& rule, plan::View plan,
         if (!may(line.outside)) return refuse(RefusalKind::denied, side.rule, line.outside);
         if (fresh && !outside(side.renamed, line))
           return refuse(RefusalKind::invalid, "ids-of-the-job", line.inside);
-        if (!fresh && !may(line.inside))
-          return refuse(RefusalKind::denied, side.rule, line.inside);
+        if (!fresh && !may(line.inside)) return refuse(RefusalKind::denied, side.rule, line.inside);
       }
   }
   return {};
@@ -185,8 +186,8 @@ Refusal authorise_device(const Peer& peer, const Rule& rule, const plan::Fact& f
   if (!S_ISCHR(fact.mode)) return denied("character-devices-only");
   if (!rule.allows_device({false, fact.rdev})) return denied(rule.member("devices"));
   // Init binds it with its own power; the mode of the node says who may open it.
-  const bool opens = mode != plan::Mode::system || peer.holds(CAP_DAC_OVERRIDE) || (fact.mode & S_IROTH) ||
-                     (fact.uid == peer.uid && (fact.mode & S_IRUSR)) ||
+  const bool opens = mode != plan::Mode::system || peer.holds(CAP_DAC_OVERRIDE) ||
+                     (fact.mode & S_IROTH) || (fact.uid == peer.uid && (fact.mode & S_IRUSR)) ||
                      (peer.in_group(fact.gid) && (fact.mode & S_IRGRP));
   if (!opens) return denied("own-rights");
   return {};
@@ -199,8 +200,7 @@ Refusal authorise_layer(const Peer& peer, const Rule& rule, const plan::Fact& fa
   if (!S_ISDIR(fact.mode))
     return refusal(RefusalKind::invalid, "mounts", "a-directory", 0, fact.mode, rule.name);
   if (mode == plan::Mode::system && fact.uid != peer.uid && !peer.holds(CAP_DAC_OVERRIDE))
-    return refusal(RefusalKind::denied, "mounts", "own-directories", peer.uid, fact.uid,
-                   rule.name);
+    return refusal(RefusalKind::denied, "mounts", "own-directories", peer.uid, fact.uid, rule.name);
   return {};
 }
 

@@ -54,8 +54,8 @@ plan::Refusal authorise_capabilities(const Peer& peer, const Rule& rule, plan::V
   const auto denied = [&](const char* which, uint64_t limit, uint64_t requested) {
     return refusal(plan::RefusalKind::denied, "capabilities", which, limit, requested, rule.name);
   };
-  const uint64_t most = asked.bounding | asked.effective | asked.permitted | asked.inheritable |
-                        asked.ambient;
+  const uint64_t most =
+      asked.bounding | asked.effective | asked.permitted | asked.inheritable | asked.ambient;
   const plan::Join user = h.namespaces[static_cast<uint32_t>(plan::Namespace::user)].join;
   const uint64_t held = (held_by(peer) | rule.capabilities) & ~withheld_by(rule);
   if (user == plan::Join::fresh) {
@@ -71,8 +71,8 @@ plan::Refusal authorise_capabilities(const Peer& peer, const Rule& rule, plan::V
   if (powerless || (most != 0 && (rootless || user != plan::Join::host)))
     return denied("capabilities-need-new-user-namespace", 0, most);
   // "all" is all that this caller may have, which is something or is refused.
-  for (uint64_t* set : {&out.bounding, &out.effective, &out.permitted, &out.inheritable,
-                        &out.ambient}) {
+  for (uint64_t* set :
+       {&out.bounding, &out.effective, &out.permitted, &out.inheritable, &out.ambient}) {
     if (*set == plan::kEveryCapability && held != 0) *set = held;
     if (*set & ~held) return denied("not-beyond-own-capabilities", held, *set);
   }

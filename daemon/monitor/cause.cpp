@@ -14,11 +14,20 @@ constexpr int kShellsSignalExit = 128;  // sh(1): 128 + the signal that ended a 
 // of its own. Any other fatal signal was sent by somebody.
 bool raised_by_itself(int signal) {
   switch (signal) {
-    case SIGILL: case SIGTRAP: case SIGABRT: case SIGBUS: case SIGFPE: case SIGSEGV: case SIGSYS:
-    case SIGPIPE: case SIGALRM: case SIGVTALRM: case SIGPROF: case SIGXCPU: case SIGXFSZ:
-      return true;
-    default:
-      return false;
+    case SIGILL:
+    case SIGTRAP:
+    case SIGABRT:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGSEGV:
+    case SIGSYS:
+    case SIGPIPE:
+    case SIGALRM:
+    case SIGVTALRM:
+    case SIGPROF:
+    case SIGXCPU:
+    case SIGXFSZ: return true;
+    default: return false;
   }
 }
 

@@ -111,8 +111,7 @@ Leaves Cgroups::create() {
   // Whoever removes empty cgroups by hand may have removed ours, with no job in it.
   const auto make = [&] { return ::mkdirat(base_.borrow(), name.c_str(), 0755) == 0; };
   const bool made = make() || ((errno == ENOENT || errno == ENODEV) && make_base() && make());
-  if (!made ||
-      ::mkdirat(base_.borrow(), (name + "/init").c_str(), 0755) < 0 ||
+  if (!made || ::mkdirat(base_.borrow(), (name + "/init").c_str(), 0755) < 0 ||
       ::mkdirat(base_.borrow(), payload.c_str(), 0755) < 0) {
     const int error = errno;
     remove(name);

@@ -24,11 +24,11 @@ namespace cloister::monitor {
 
 // The leaves of one job. All descriptors are CLOEXEC and owned here.
 struct Leaves {
-  std::string name;        // below BASE; empty: no cgroup
-  sys::UniqueFd init;      // directory, v2
-  sys::UniqueFd payload;   // directory
-  sys::UniqueFd kill;      // cgroup.kill of the payload's leaf, v2
-  sys::UniqueFd tasks;     // through which the payload moves itself, where init cannot clone into it
+  std::string name;       // below BASE; empty: no cgroup
+  sys::UniqueFd init;     // directory, v2
+  sys::UniqueFd payload;  // directory
+  sys::UniqueFd kill;     // cgroup.kill of the payload's leaf, v2
+  sys::UniqueFd tasks;    // through which the payload moves itself, where init cannot clone into it
   std::vector<sys::UniqueFd> hierarchies;  // v1 `tasks` files of its caller's, for the same
   std::string below_caller;  // directory of the payload's leaf; empty: BASE/NAME/payload
   uint64_t inode = 0;        // of that directory
@@ -87,7 +87,7 @@ class Cgroups {
 
   int version_ = 0;
   uint64_t next_ = 0;
-  sys::UniqueFd base_;  // held, cgroup_hold.hpp
+  sys::UniqueFd base_;       // held, cgroup_hold.hpp
   std::string mount_, own_;  // the tree, and the daemon's place in it
   std::string directory_, path_, why_not_ = "no cgroup file system is mounted";
   Leaves spare_;

@@ -57,8 +57,8 @@ void add_every(Spans& spans, const char* file) {
 
 IdMaps client_ids(const Peer& peer, plan::View plan, const IdDecision& ids) {
   const plan::Header& h = plan.header();
-  const bool host = h.namespaces[static_cast<uint32_t>(plan::Namespace::user)].join ==
-                    plan::Join::host;
+  const bool host =
+      h.namespaces[static_cast<uint32_t>(plan::Namespace::user)].join == plan::Join::host;
   Spans uids, gids;
   uids.add(peer.uid);
   gids.add(peer.gid);
@@ -84,8 +84,7 @@ IdMaps client_ids(const Peer& peer, plan::View plan, const IdDecision& ids) {
   }
   for (const gid_t group : peer.groups) gids.add(group);
   if (host && !ids.leased_id)
-    for (uint32_t i = 0; i < h.identity.groups.count; ++i)
-      gids.add(plan.at(h.identity.groups, i));
+    for (uint32_t i = 0; i < h.identity.groups.count; ++i) gids.add(plan.at(h.identity.groups, i));
   return {uids.lines(), gids.lines()};
 }
 

@@ -9,8 +9,8 @@
 #include <set>
 
 #include "config_values.hpp"
-#include "sys/unique_fd.hpp"
 #include "sys/root.hpp"
+#include "sys/unique_fd.hpp"
 
 namespace cloister::monitor {
 namespace {
@@ -49,7 +49,8 @@ json parse(std::string_view text) {
   const json::parser_callback_t callback = [&](int, json::parse_event_t event, json& value) {
     if (event == json::parse_event_t::object_start) seen.emplace_back();
     if (event == json::parse_event_t::object_end) seen.pop_back();
-    if (event == json::parse_event_t::key && !seen.back().insert(value.get_ref<std::string&>()).second)
+    if (event == json::parse_event_t::key &&
+        !seen.back().insert(value.get_ref<std::string&>()).second)
       repeated = value.get_ref<std::string&>();
     return true;
   };
@@ -103,13 +104,11 @@ constexpr Member<Settings> kSettings[] = {
      }},
     {"allow_confined_callers",
      [](auto& at, auto& value, Settings& all) { all.config.confined_callers = truth(at, value); }},
-    {"pasta",
-     [](auto& at, auto& value, Settings& all) { all.config.pasta = absolute(at, value); }},
+    {"pasta", [](auto& at, auto& value, Settings& all) { all.config.pasta = absolute(at, value); }},
     {"scratch",
      [](auto& at, auto& value, Settings& all) { all.config.scratch = absolute(at, value); }},
     {"lease", [](auto& at, auto& value, Settings& all) { all.config.lease = pool(at, value); }},
-    {"cgroup",
-     [](auto& at, auto& value, Settings& all) { all.config.cgroup = cgroup(at, value); }},
+    {"cgroup", [](auto& at, auto& value, Settings& all) { all.config.cgroup = cgroup(at, value); }},
 };
 
 Config config_of(std::string_view text) {

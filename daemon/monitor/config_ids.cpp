@@ -50,8 +50,10 @@ Misconfiguration read_subordinate(bool of_root, Config& config) {
   if (wrong || config.lease.count == 0) return wrong;
   for (const SubordinateFile* file : {&config.subordinate.uids, &config.subordinate.gids})
     if (const auto owner = file->owner_within(config.lease.first, config.lease.count))
-      return {{}, "lease", "has ids that are subordinate to uid " + std::to_string(*owner) +
-                               ", see subuid(5) and subgid(5)"};
+      return {{},
+              "lease",
+              "has ids that are subordinate to uid " + std::to_string(*owner) +
+                  ", see subuid(5) and subgid(5)"};
   return {};
 }
 

@@ -57,24 +57,26 @@ void read_rlimits(const std::string& member, const json& value, Rule& rule) {
   for (const auto& [key, limit] : value.items()) {
     const std::string at = member + "." + key;
     const auto resource = static_cast<size_t>(word(at, key, sys::rlimits()));
-    rule.rlimits[resource] = limit == "unlimited"
-                                 ? UINT64_MAX
-                                 : static_cast<uint64_t>(whole(at, limit, 0, INT64_MAX));
+    rule.rlimits[resource] =
+        limit == "unlimited" ? UINT64_MAX : static_cast<uint64_t>(whole(at, limit, 0, INT64_MAX));
   }
 }
 
 // Whoever is in a user namespace of another's is that other.
 void read_joined(const std::string& member, const json& value, Rule& rule) {
   rule.namespaces_joined = bits(member, value, kNamespaces);
-  if (rule.grants_join(Namespace::user)) wrong(member, "user cannot be granted, see cloisterd.json(5)");
+  if (rule.grants_join(Namespace::user))
+    wrong(member, "user cannot be granted, see cloisterd.json(5)");
 }
 
 constexpr Member<Rule> kAllow[] = {
-    {"uids", [](auto& at, auto& value, Rule& rule) { rule.uids = list<IdRange>(at, value, range); }},
-    {"gids", [](auto& at, auto& value, Rule& rule) { rule.gids = list<IdRange>(at, value, range); }},
+    {"uids",
+     [](auto& at, auto& value, Rule& rule) { rule.uids = list<IdRange>(at, value, range); }},
+    {"gids",
+     [](auto& at, auto& value, Rule& rule) { rule.gids = list<IdRange>(at, value, range); }},
     {"namespaces_joined", read_joined},
-    {"namespaces_host",
-     [](auto& at, auto& value, Rule& rule) { rule.namespaces_host = bits(at, value, kNamespaces); }},
+    {"namespaces_host", [](auto& at, auto& value,
+                           Rule& rule) { rule.namespaces_host = bits(at, value, kNamespaces); }},
     {"network",
      [](auto& at, auto& value, Rule& rule) { rule.networks = bits(at, value, kNetworks); }},
     {"devices",
@@ -86,10 +88,8 @@ constexpr Member<Rule> kAllow[] = {
     {"set_uid_files",
      [](auto& at, auto& value, Rule& rule) { rule.set_uid_files = truth(at, value); }},
     {"real_time", [](auto& at, auto& value, Rule& rule) { rule.real_time = truth(at, value); }},
-    {"nice",
-     [](auto& at, auto& value, Rule& rule) {
-       rule.nice = static_cast<int>(whole(at, value, -20, 19));
-     }},
+    {"nice", [](auto& at, auto& value,
+                Rule& rule) { rule.nice = static_cast<int>(whole(at, value, -20, 19)); }},
     {"rlimits", read_rlimits},
     {"unfiltered_seccomp",
      [](auto& at, auto& value, Rule& rule) { rule.unfiltered_seccomp = truth(at, value); }},
@@ -97,10 +97,8 @@ constexpr Member<Rule> kAllow[] = {
 };
 
 constexpr Member<Rule> kRequire[] = {
-    {"namespaces",
-     [](auto& at, auto& value, Rule& rule) {
-       rule.required_namespaces = bits(at, value, kNamespaces);
-     }},
+    {"namespaces", [](auto& at, auto& value,
+                      Rule& rule) { rule.required_namespaces = bits(at, value, kNamespaces); }},
     {"no_new_privs",
      [](auto& at, auto& value, Rule& rule) { rule.require_no_new_privs = truth(at, value); }},
     {"seccomp_baseline",
@@ -141,8 +139,7 @@ constexpr Member<Rule> kRule[] = {
      [](auto& at, auto& value, Rule& rule) { rule.groups = list<uint32_t>(at, value, group); }},
     {"allow", [](auto& at, auto& value, Rule& rule) { read_members(at, value, kAllow, rule); }},
     {"require", [](auto& at, auto& value, Rule& rule) { read_members(at, value, kRequire, rule); }},
-    {"quota",
-     [](auto& at, auto& value, Rule& rule) { rule.quota = quota(at, value, rule.quota); }},
+    {"quota", [](auto& at, auto& value, Rule& rule) { rule.quota = quota(at, value, rule.quota); }},
 };
 
 }  // namespace

@@ -17,19 +17,18 @@ uint32_t id(const std::string& member, const json& value) {
 
 }  // namespace
 
-void wrong(const std::string& member, const std::string& what) {
-  throw Wrong{member, what};
-}
+void wrong(const std::string& member, const std::string& what) { throw Wrong{member, what}; }
 
 int64_t whole(const std::string& member, const json& value, int64_t low, int64_t high) {
   const bool fits = value.is_number_integer() &&
                     !(value.is_number_unsigned() && value.get_ref<const uint64_t&>() > INT64_MAX);
-  const int64_t number = !fits                        ? 0
-                         : value.is_number_unsigned() ? static_cast<int64_t>(value.get_ref<const uint64_t&>())
-                                                      : value.get_ref<const int64_t&>();
+  const int64_t number = !fits ? 0
+                         : value.is_number_unsigned()
+                             ? static_cast<int64_t>(value.get_ref<const uint64_t&>())
+                             : value.get_ref<const int64_t&>();
   if (!fits || number < low || number > high)
-    wrong(member, "must be a whole number from " + std::to_string(low) + " to " +
-                      std::to_string(high));
+    wrong(member,
+          "must be a whole number from " + std::to_string(low) + " to " + std::to_string(high));
   return number;
 }
 

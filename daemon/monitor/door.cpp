@@ -17,11 +17,11 @@ using std::chrono::milliseconds;
 
 namespace {
 
-constexpr int kShare = 4;              // of the time that passes, one in so many
-constexpr milliseconds kMost{250};     // of an account: that of a second
-constexpr milliseconds kDebt{1000};    // what one can owe
-constexpr milliseconds kGather{50};    // how long refused ones wait for others
-constexpr size_t kMostRefused = 512;   // of one user, then they are told at once
+constexpr int kShare = 4;             // of the time that passes, one in so many
+constexpr milliseconds kMost{250};    // of an account: that of a second
+constexpr milliseconds kDebt{1000};   // what one can owe
+constexpr milliseconds kGather{50};   // how long refused ones wait for others
+constexpr size_t kMostRefused = 512;  // of one user, then they are told at once
 
 // Descriptors that wait in its queue, whose closing is for others: by what the
 // kernel says of ours (Linux 5.6), none is looked at.

@@ -47,8 +47,9 @@ bool send_tell(int socket, const plan::Tell& tell, const sys::Rights& descriptor
 template <size_t n>
 void put(std::string_view text, char (&into)[n]) {
   text = text.substr(0, n - 1);
-  std::replace_copy_if(text.begin(), text.end(), into,
-                       [](unsigned char byte) { return byte < 0x20 || byte > 0x7e; }, '?');
+  std::replace_copy_if(
+      text.begin(), text.end(), into, [](unsigned char byte) { return byte < 0x20 || byte > 0x7e; },
+      '?');
 }
 
 void put(const Misconfiguration& wrong, plan::Misconfigured& into) {
@@ -127,43 +128,40 @@ void Front::flush() {
                     });
 }
 
-void Front::kill() {
-  ::syscall(SYS_pidfd_send_signal, end_.native_handle(), SIGKILL, nullptr, 0);
-}
+void Front::kill() { ::syscall(SYS_pidfd_send_signal, end_.native_handle(), SIGKILL, nullptr, 0); }
 
 void Front::read_asks() {
-  asks_.async_wait(stream_descriptor::wait_read, [self = shared_from_this()](
-                                                     boost::system::error_code error) {
-    if (error || self->gone_) return;
-    const auto end = std::chrono::steady_clock::now() + kAskTime;
-    for (int i = 0; i < kAsksAtOnce && !self->gone_ && self->queue_.empty(); ++i) {
-      if (i > 0 && std::chrono::steady_clock::now() > end) break;
-      plan::Ask ask;
-      const ssize_t size = ::read(self->asks_.native_handle(), &ask, sizeof ask);
-      if (size < 0 && (errno == EAGAIN || errno == EINTR)) break;
-      // Anything but a whole Ask, end of file included, is the end.
-      if (size != sizeof ask) return self->gone();
-      self->owner_.handlers_.ask(*self, ask);
-    }
-    if (self->gone_) return;
-    self->paused_ = !self->queue_.empty();  // until flush() has emptied it
-    if (!self->paused_) self->read_asks();
-  });
+  asks_.async_wait(stream_descriptor::wait_read,
+                   [self = shared_from_this()](boost::system::error_code error) {
+                     if (error || self->gone_) return;
+                     const auto end = std::chrono::steady_clock::now() + kAskTime;
+                     for (int i = 0; i < kAsksAtOnce && !self->gone_ && self->queue_.empty(); ++i) {
+                       if (i > 0 && std::chrono::steady_clock::now() > end) break;
+                       plan::Ask ask;
+                       const ssize_t size = ::read(self->asks_.native_handle(), &ask, sizeof ask);
+                       if (size < 0 && (errno == EAGAIN || errno == EINTR)) break;
+                       // Anything but a whole Ask, end of file included, is the end.
+                       if (size != sizeof ask) return self->gone();
+                       self->owner_.handlers_.ask(*self, ask);
+                     }
+                     if (self->gone_) return;
+                     self->paused_ = !self->queue_.empty();  // until flush() has emptied it
+                     if (!self->paused_) self->read_asks();
+                   });
 }
 
 void Front::watch_end() {
-  end_.async_wait(stream_descriptor::wait_read,
-                  [self = shared_from_this()](boost::system::error_code error) {
-                    if (error) return;
-                    if (!has_ended(self->end_.native_handle())) return self->watch_end();
-                    self->gone();
-                    // The nursery reaps it; one whose nursery was killed came to us.
-                    ::waitid(P_PIDFD, static_cast<id_t>(self->end_.native_handle()), nullptr,
-                             WEXITED | WNOHANG);
-                    boost::system::error_code ignored;  // closing twice is harmless here
-                    self->end_.close(ignored);
-                    self->owner_.ended(*self);
-                  });
+  end_.async_wait(stream_descriptor::wait_read, [self = shared_from_this()](
+                                                    boost::system::error_code error) {
+    if (error) return;
+    if (!has_ended(self->end_.native_handle())) return self->watch_end();
+    self->gone();
+    // The nursery reaps it; one whose nursery was killed came to us.
+    ::waitid(P_PIDFD, static_cast<id_t>(self->end_.native_handle()), nullptr, WEXITED | WNOHANG);
+    boost::system::error_code ignored;  // closing twice is harmless here
+    self->end_.close(ignored);
+    self->owner_.ended(*self);
+  });
 }
 
 void Front::gone() {
@@ -178,7 +176,10 @@ void Front::gone() {
 }
 
 Fronts::Fronts(asio::io_context& io, sys::UniqueFd executable, unsigned spares, Handlers handlers)
-    : io_(io), executable_(std::move(executable)), spares_(spares), handlers_(std::move(handlers)) {}
+    : io_(io),
+      executable_(std::move(executable)),
+      spares_(spares),
+      handlers_(std::move(handlers)) {}
 
 Fronts::~Fronts() { end_nursery(); }
 
@@ -236,8 +237,8 @@ std::shared_ptr<Front> Fronts::start() {
     if (start_nursery()) pidfd = ask_nursery(ask_write.borrow(), tell_read.borrow(), answers);
   }
   if (!pidfd) return {};
-  auto front = std::make_shared<Front>(*this, std::move(pidfd), std::move(ask_read),
-                                       std::move(tell_write));
+  auto front =
+      std::make_shared<Front>(*this, std::move(pidfd), std::move(ask_read), std::move(tell_write));
   front->watch_end();
   making_ = std::chrono::steady_clock::now() - begin;
   return front;

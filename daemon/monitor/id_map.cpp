@@ -11,8 +11,8 @@
 
 #include "spawn.hpp"
 #include "sys/programs.hpp"
-#include "sys/unique_fd.hpp"
 #include "sys/root.hpp"
+#include "sys/unique_fd.hpp"
 
 namespace cloister::monitor {
 namespace {

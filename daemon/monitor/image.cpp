@@ -20,15 +20,15 @@ Child Image::run(Spawn request) const {
   constexpr unsigned kFlags = MFD_CLOEXEC | MFD_ALLOW_SEALING, kExec = 16;  // MFD_EXEC, Linux 6.3
   sys::UniqueFd copy(::memfd_create("cloister-init", kFlags | kExec));
   if (!copy && errno == EINVAL) copy.reset(::memfd_create("cloister-init", kFlags));
-  if (!copy || ::write(copy.borrow(), bytes_.data(), bytes_.size()) !=
-                   static_cast<ssize_t>(bytes_.size()) ||
+  if (!copy ||
+      ::write(copy.borrow(), bytes_.data(), bytes_.size()) != static_cast<ssize_t>(bytes_.size()) ||
       ::fchmod(copy.borrow(), 0500) < 0 ||
       ::fcntl(copy.borrow(), F_ADD_SEALS,
               F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
     return {};
   // Executed through a read-only descriptor: a writable one is ETXTBSY.
-  const sys::UniqueFd readable(::open(("/proc/self/fd/" + std::to_string(copy.borrow())).c_str(),
-                                      O_RDONLY | O_CLOEXEC));
+  const sys::UniqueFd readable(
+      ::open(("/proc/self/fd/" + std::to_string(copy.borrow())).c_str(), O_RDONLY | O_CLOEXEC));
   if (!readable) return {};
   copy.reset();
   request.executable = readable.borrow();

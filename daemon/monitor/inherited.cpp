@@ -37,9 +37,9 @@ void write_own(const char* file, std::string_view text) {
 // A limit that stopped us would stop every job; and a hard one is a bound of what
 // we could give. Where we may not raise it, it is one.
 void raise_limits() {
-  for (const auto which : {RLIMIT_CPU, RLIMIT_FSIZE, RLIMIT_DATA, RLIMIT_STACK, RLIMIT_CORE,
-                           RLIMIT_RSS, RLIMIT_AS, RLIMIT_LOCKS, RLIMIT_MEMLOCK, RLIMIT_SIGPENDING,
-                           RLIMIT_MSGQUEUE, RLIMIT_RTTIME}) {
+  for (const auto which :
+       {RLIMIT_CPU, RLIMIT_FSIZE, RLIMIT_DATA, RLIMIT_STACK, RLIMIT_CORE, RLIMIT_RSS, RLIMIT_AS,
+        RLIMIT_LOCKS, RLIMIT_MEMLOCK, RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE, RLIMIT_RTTIME}) {
     rlimit limit{RLIM_INFINITY, RLIM_INFINITY};
     if (::setrlimit(which, &limit) == 0 || ::getrlimit(which, &limit) < 0) continue;
     limit.rlim_cur = limit.rlim_max;

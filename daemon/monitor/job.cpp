@@ -69,8 +69,13 @@ sys::UniqueFd MappedPlan::take() {
 }
 
 Job::Job(Workshop& shop, const Peer& owner, MappedPlan plan, uint64_t serial)
-    : shop_(shop), plan_(std::move(plan)), control_(shop.io), end_(shop.io), deadline_(shop.io),
-      patience_(shop.io), payload_(shop.io) {
+    : shop_(shop),
+      plan_(std::move(plan)),
+      control_(shop.io),
+      end_(shop.io),
+      deadline_(shop.io),
+      patience_(shop.io),
+      payload_(shop.io) {
   // What facts are judged by; the process behind the connection may be gone by then.
   owner_.uid = owner.uid;
   owner_.gid = owner.gid;
@@ -95,8 +100,8 @@ void Job::observe(OnEvent event, OnRefused refused, OnGone gone) {
 // False when the queue is full. That init is gone is seen on the pidfd.
 bool Job::send(plan::CommandKind kind, int signal, plan::Scope scope) {
   const plan::Command command{kind, signal, scope, 0};
-  return ::send(control_.native_handle(), &command, sizeof command,
-                MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 ||
+  return ::send(control_.native_handle(), &command, sizeof command, MSG_DONTWAIT | MSG_NOSIGNAL) >=
+             0 ||
          errno != EAGAIN;
 }
 
@@ -158,8 +163,7 @@ void Job::read_reports() {
 void Job::on_report(const plan::Report& report, const plan::Fact* facts, pid_t sender,
                     sys::UniqueFd passed) {
   switch (report.kind) {
-    case plan::ReportKind::facts:
-      return on_facts(facts, report.count);
+    case plan::ReportKind::facts: return on_facts(facts, report.count);
     case plan::ReportKind::maps:
       return write_id_maps(shop_.io, {init_, owner_.uid, owner_.gid, maps_, setgroups_denied_},
                            [self = shared_from_this()](const plan::Failure& failure) {
@@ -180,10 +184,8 @@ void Job::on_report(const plan::Report& report, const plan::Fact* facts, pid_t s
     case plan::ReportKind::stopped:
       state_.stop_signal = static_cast<int32_t>(report.detail);
       return announce(JobPhase::stopped);
-    case plan::ReportKind::continued:
-      return announce(JobPhase::running);
-    case plan::ReportKind::ended:
-      return finish();
+    case plan::ReportKind::continued: return announce(JobPhase::running);
+    case plan::ReportKind::ended: return finish();
   }
 }
 
@@ -216,7 +218,7 @@ void Job::proceed() { send(plan::CommandKind::proceed); }
 
 bool Job::signal(int signal, plan::Scope scope, uid_t by) {
   if (!running() || state_.phase == JobPhase::preparing) return false;
-  if (finishing_) return true;  // as a zombie takes it
+  if (finishing_) return true;                    // as a zombie takes it
   const int64_t before = now_ns(CLOCK_BOOTTIME);  // it may have ended by the time we are back
   if (!send(plan::CommandKind::signal, signal, scope)) return false;
   acts_.sent.note(signal, by, before);
@@ -420,8 +422,8 @@ void Job::reclaim() {
       });
       return;
     }
-    std::fprintf(stderr, "cloisterd: what job j-%s had is left: %s\n",
-                 sys::hex(state_.job).c_str(), std::strerror(orphaned ? EBUSY : errno));
+    std::fprintf(stderr, "cloisterd: what job j-%s had is left: %s\n", sys::hex(state_.job).c_str(),
+                 std::strerror(orphaned ? EBUSY : errno));
     shop_.cgroups.leave(std::move(leaves_), lease_);
   }
   // No process of the job's is left, so its ids are free, unless its cgroup is left.

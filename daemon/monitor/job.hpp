@@ -5,11 +5,11 @@
 // record that init wrote, or from the kernel (payload.hpp), or is `lost`.
 #pragma once
 
+#include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
-#include <array>
 #include <functional>
 #include <memory>
 
@@ -17,8 +17,8 @@
 #include "cause.hpp"
 #include "cgroup.hpp"
 #include "network_process.hpp"
-#include "plan/messages.hpp"
 #include "payload.hpp"
+#include "plan/messages.hpp"
 #include "plan/view.hpp"
 #include "scratch.hpp"
 #include "slots.hpp"
@@ -67,9 +67,9 @@ struct Workshop {
 
 class Job : public std::enable_shared_from_this<Job> {
  public:
-  using OnEvent = std::function<void(Job&)>;              // state().event says what
+  using OnEvent = std::function<void(Job&)>;                          // state().event says what
   using OnRefused = std::function<void(Job&, const plan::Refusal&)>;  // a descriptor was denied
-  using OnGone = std::function<void(Job&)>;               // init is reaped, nothing is left
+  using OnGone = std::function<void(Job&)>;  // init is reaped, nothing is left
 
   Job(Workshop& shop, const Peer& owner, MappedPlan plan, uint64_t serial);
 
@@ -149,8 +149,8 @@ class Job : public std::enable_shared_from_this<Job> {
   Leaves leaves_;
   std::shared_ptr<NetworkProcess> network_;  // of an outbound job, until it is reaped
   plan::Order order_{};
-  sys::UniqueFd scratch_;    // the lock of what it has on disk, until that is removed
-  IdMaps scratch_ids_;       // whose files may be there
+  sys::UniqueFd scratch_;  // the lock of what it has on disk, until that is removed
+  IdMaps scratch_ids_;     // whose files may be there
   pid_t init_ = 0;
   uint32_t facts_seen_ = 0;
   int reclaims_ = 0;  // tries to remove the cgroup

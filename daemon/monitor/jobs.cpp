@@ -76,7 +76,11 @@ static uint32_t bounded_by_descriptors(uint32_t kept) {
 }
 
 Jobs::Jobs(Workshop& shop, const Config& config, Quotas& quotas, Audit& audit)
-    : shop_(shop), config_(config), quotas_(quotas), audit_(audit), expiry_(shop.io),
+    : shop_(shop),
+      config_(config),
+      quotas_(quotas),
+      audit_(audit),
+      expiry_(shop.io),
       refill_(shop.io) {}
 
 bool Jobs::may_see(const Peer& peer, const plan::JobState& job) {
@@ -92,8 +96,7 @@ Jobs::Entry* Jobs::find(const uint8_t (&id)[16], const Peer& peer) {
 Joinable Jobs::joinable(const uint8_t (&id)[16], const Peer& peer) {
   const Entry* entry = find(id, peer);
   // Of one that is not alive the number may be another process's by now.
-  if (!entry || !entry->job || !entry->job->alive() ||
-      entry->state().phase == JobPhase::preparing)
+  if (!entry || !entry->job || !entry->job->alive() || entry->state().phase == JobPhase::preparing)
     return {};
   uint32_t fresh = 0;
   for (uint32_t i = 0; i < plan::kNamespaces; ++i)
@@ -133,11 +136,16 @@ void Jobs::submit(Front& front, const Ask& ask) {
     front.tell(tell, {front.plan()});
     return subscribe(front, ask, *known);
   }
-  const Setting setting{config_.policy, shop_.mode, [this](const auto& id, const Peer& asking) {
-                          return joinable(id, asking);
-                        },
-                        shop_.no_pasta, shop_.scratch.why_not(), id_sources(), shop_.surroundings,
-                        shop_.cgroups.version(), sys::is_root(), shop_.landlock_abi};
+  const Setting setting{config_.policy,
+                        shop_.mode,
+                        [this](const auto& id, const Peer& asking) { return joinable(id, asking); },
+                        shop_.no_pasta,
+                        shop_.scratch.why_not(),
+                        id_sources(),
+                        shop_.surroundings,
+                        shop_.cgroups.version(),
+                        sys::is_root(),
+                        shop_.landlock_abi};
   const Decision<Approved> approved = authorise(peer, view, setting);
   if (!approved) return refuse_submit(front, ask, view, approved.error());
   const Rule& rule = *approved->rule();
@@ -197,8 +205,7 @@ void Jobs::submit(Front& front, const Ask& ask) {
 // A user's service has no ids to give away.
 IdSources Jobs::id_sources() const {
   const bool leases = shop_.mode == plan::Mode::system && shop_.landlock_abi >= kLeasableAbi;
-  return {&config_.subordinate, leases ? &shop_.leases : nullptr,
-          shop_.cgroups.version() != 0};
+  return {&config_.subordinate, leases ? &shop_.leases : nullptr, shop_.cgroups.version() != 0};
 }
 
 void Jobs::refuse_submit(Front& front, const Ask& ask, plan::View plan, const Refusal& refusal) {
@@ -531,8 +538,8 @@ void Jobs::remove(Front& front, const Ask& ask) {
 void Jobs::describe(Front& front, const Ask& ask) {
   Tell tell = make_tell(TellKind::described, ask.sequence);
   tell.host.mode = static_cast<uint32_t>(shop_.mode);
-  tell.host.features = (shop_.no_pasta ? 0 : plan::kPastaThere) |
-                       (shop_.scratch.why_not() ? 0 : plan::kDiskThere);
+  tell.host.features =
+      (shop_.no_pasta ? 0 : plan::kPastaThere) | (shop_.scratch.why_not() ? 0 : plan::kDiskThere);
   tell.host.cgroup_version = static_cast<uint32_t>(shop_.cgroups.version());
   const std::shared_ptr<const Rule> rule = config_.policy.rule_for(front.peer());
   const Quota& quota = rule->quota;

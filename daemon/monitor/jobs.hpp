@@ -63,25 +63,27 @@ class Jobs {
     Labels labels;
     Front* front = nullptr;  // the connection it lives with; null once detached
     std::list<Waiter> waiters = {};
-    uint32_t bytes = 0;  // of its Plan, counted against its owner
-    std::list<Id>* among = nullptr;  // once it has ended: Owner::whole or Owner::cut,
+    uint32_t bytes = 0;                  // of its Plan, counted against its owner
+    std::list<Id>* among = nullptr;      // once it has ended: Owner::whole or Owner::cut,
     std::list<Id>::iterator place = {};  // and where in it
-    bool removed = false;         // nobody wants the verdict any more
-    bool waited = false;          // a wait without WNOWAIT has taken the ending,
-    bool change_waited = true;    // and the last stop or continue, waitid(2)
+    bool removed = false;                // nobody wants the verdict any more
+    bool waited = false;                 // a wait without WNOWAIT has taken the ending,
+    bool change_waited = true;           // and the last stop or continue, waitid(2)
 
     const plan::JobState& state() const { return job ? job->state() : kept->state(); }
     int plan_fd() const { return job ? job->plan_fd() : kept->plan_fd(); }
     bool running() const { return job && job->running(); }
-    std::chrono::seconds ended() const { return job ? job->ended_boottime() : kept->ended_boottime(); }
+    std::chrono::seconds ended() const {
+      return job ? job->ended_boottime() : kept->ended_boottime();
+    }
   };
   // What one user has here.
   struct Owner {
-    std::map<uint64_t, Id> jobs;         // by serial
-    std::list<Id> whole, cut;            // ended, in that order; the latter without their requests
-    std::map<uint64_t, Id> keys;         // idempotency keys, by Labels::key
+    std::map<uint64_t, Id> jobs;  // by serial
+    std::list<Id> whole, cut;     // ended, in that order; the latter without their requests
+    std::map<uint64_t, Id> keys;  // idempotency keys, by Labels::key
     std::list<SetWaiter> waiters;
-    uint64_t bytes = 0;                  // of Plans
+    uint64_t bytes = 0;  // of Plans
     uint32_t kept() const { return static_cast<uint32_t>(whole.size() + cut.size()); }
   };
   // What one connection has here.

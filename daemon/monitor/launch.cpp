@@ -34,18 +34,18 @@ bool is_child_of(int process, pid_t parent) {
 sys::UniqueFd open_namespace(const Approved::JobJoin& join) {
   using plan::Namespace;
   const bool own_user = join.of.fresh >> static_cast<uint32_t>(Namespace::user) & 1;
-  const bool of_payload = join.which == Namespace::cgroup ||
-                          (own_user && join.which != Namespace::mnt && join.which != Namespace::pid);
+  const bool of_payload =
+      join.which == Namespace::cgroup ||
+      (own_user && join.which != Namespace::mnt && join.which != Namespace::pid);
   const pid_t pid = of_payload ? join.of.payload : join.of.init;
-  const sys::UniqueFd process(::open(("/proc/" + std::to_string(pid)).c_str(),
-                                     O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const sys::UniqueFd process(
+      ::open(("/proc/" + std::to_string(pid)).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!process) return {};
   if (of_payload && !is_child_of(process.borrow(), join.of.init)) {
     errno = ESRCH;
     return {};
   }
-  const std::string file =
-      std::string("ns/") + kNamespaceFiles[static_cast<uint32_t>(join.which)];
+  const std::string file = std::string("ns/") + kNamespaceFiles[static_cast<uint32_t>(join.which)];
   return sys::UniqueFd(::openat(process.borrow(), file.c_str(), O_RDONLY | O_CLOEXEC));
 }
 
@@ -82,8 +82,8 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
   Birth birth{.namespaces = approved.clone_flags(),
               .ambient = (order.flags & plan::kFreshUser) != 0};
   // What acts for the client is in the client's groups.
-  birth.set_groups = (ids.fixed_groups || order.client_uid_lines > 0) &&
-                     shop_.mode == plan::Mode::system;
+  birth.set_groups =
+      (ids.fixed_groups || order.client_uid_lines > 0) && shop_.mode == plan::Mode::system;
   birth.groups = owner_.groups;
   if (plan()->caller_cgroup) birth.caller_cgroups = &approved.caller_cgroups();
   Slot slot;
@@ -113,8 +113,7 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
     const bool in_user_namespace =
         (user != plan::Join::host && user != plan::Join::fresh) || (order.flags & plan::kFreshUser);
     if (in_user_namespace && !leaves_.tasks) {
-      leaves_.tasks.reset(
-          ::openat(leaves_.payload.borrow(), "cgroup.procs", O_WRONLY | O_CLOEXEC));
+      leaves_.tasks.reset(::openat(leaves_.payload.borrow(), "cgroup.procs", O_WRONLY | O_CLOEXEC));
       if (!leaves_.tasks) return give_up(plan::Step::cgroup);
     }
   }

@@ -85,12 +85,8 @@ void Leases::find_living() {
   lives(plan::kNobodysUid);  // in inits that are still to come
 }
 
-Leases::Held Leases::take_block() {
-  return take(blocks_);
-}
-Leases::Held Leases::take_id() {
-  return take(ids_);
-}
+Leases::Held Leases::take_block() { return take(blocks_); }
+Leases::Held Leases::take_id() { return take(ids_); }
 
 Leases::Held Leases::take(Shelf& shelf) {
   Held lease = search(shelf);

@@ -70,22 +70,35 @@ int number(const char* option, const char* text, int base) {
 }
 
 Options parse(int argc, char** argv) {
-  enum { socket = 1, socket_mode, runtime, config, user, private_fd, front, init, journal, check, reload, help, version };
-  static const option kOptions[] = {
-      {"socket", required_argument, nullptr, socket},
-      {"socket-mode", required_argument, nullptr, socket_mode},
-      {"runtime-dir", required_argument, nullptr, runtime},
-      {"config", required_argument, nullptr, config},
-      {"user", no_argument, nullptr, user},
-      {"private", required_argument, nullptr, private_fd},
-      {"front", required_argument, nullptr, front},
-      {"init", required_argument, nullptr, init},
-      {"journal", required_argument, nullptr, journal},
-      {"check", no_argument, nullptr, check},
-      {"reload", no_argument, nullptr, reload},
-      {"help", no_argument, nullptr, help},
-      {"version", no_argument, nullptr, version},
-      {}};
+  enum {
+    socket = 1,
+    socket_mode,
+    runtime,
+    config,
+    user,
+    private_fd,
+    front,
+    init,
+    journal,
+    check,
+    reload,
+    help,
+    version
+  };
+  static const option kOptions[] = {{"socket", required_argument, nullptr, socket},
+                                    {"socket-mode", required_argument, nullptr, socket_mode},
+                                    {"runtime-dir", required_argument, nullptr, runtime},
+                                    {"config", required_argument, nullptr, config},
+                                    {"user", no_argument, nullptr, user},
+                                    {"private", required_argument, nullptr, private_fd},
+                                    {"front", required_argument, nullptr, front},
+                                    {"init", required_argument, nullptr, init},
+                                    {"journal", required_argument, nullptr, journal},
+                                    {"check", no_argument, nullptr, check},
+                                    {"reload", no_argument, nullptr, reload},
+                                    {"help", no_argument, nullptr, help},
+                                    {"version", no_argument, nullptr, version},
+                                    {}};
   Options options;
   for (int which; (which = ::getopt_long(argc, argv, "", kOptions, nullptr)) != -1;) {
     switch (which) {
@@ -320,7 +333,8 @@ int run(int argc, char** argv) {
   boost::asio::io_context io(1);
   Monitor monitor(io, std::move(config), mode, std::move(programs), std::move(records),
                   options.journal);
-  boost::asio::posix::stream_descriptor signals(io, ::signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK));
+  boost::asio::posix::stream_descriptor signals(io,
+                                                ::signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK));
   const ReloadSocket::Reload reload_now = [&] { return reload(source, monitor); };
   const std::function<void()> on_hangup = [&] { reload_now(); };
   std::optional<ReloadSocket> reload_socket;

@@ -51,9 +51,16 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       audit_(mode == plan::Mode::private_ ? std::nullopt : std::optional(std::move(journal))),
       pasta_(open_pasta(config_.pasta, ::geteuid())),
       scratch_(io, config_.scratch, programs_.sweep.borrow()),
-      shop_{io,   cgroups_,                slots_,
-            mode, programs_.init,          pasta_.program.borrow(),
-            pasta_.why_not, leases_, scratch_, surroundings_},
+      shop_{io,
+            cgroups_,
+            slots_,
+            mode,
+            programs_.init,
+            pasta_.program.borrow(),
+            pasta_.why_not,
+            leases_,
+            scratch_,
+            surroundings_},
       jobs_(shop_, config_, quotas_, audit_),
       fronts_(io, std::move(programs_.front), config_.spare_fronts,
               {[this](Front& front, const plan::Ask& ask) { on_ask(front, ask); },
@@ -96,32 +103,32 @@ static std::chrono::nanoseconds time_used() {
 }
 
 void Monitor::accept(std::shared_ptr<stream_descriptor> listener) {
-  listener->async_wait(stream_descriptor::wait_read, [this, listener](
-                                                         boost::system::error_code error) {
-    if (error || ending_) return;
-    const auto start = time_used();
-    // Later, and meanwhile those who are here already have their turn. Who waits in
-    // the backlog waits, and who connects in a loop with them.
-    const auto pause = [&](Door::Clock::duration time) {
-      pause_.expires_after(time);
-      pause_.async_wait([this, listener](boost::system::error_code stopped) {
-        if (!stopped) accept(listener);
+  listener->async_wait(
+      stream_descriptor::wait_read, [this, listener](boost::system::error_code error) {
+        if (error || ending_) return;
+        const auto start = time_used();
+        // Later, and meanwhile those who are here already have their turn. Who waits in
+        // the backlog waits, and who connects in a loop with them.
+        const auto pause = [&](Door::Clock::duration time) {
+          pause_.expires_after(time);
+          pause_.async_wait([this, listener](boost::system::error_code stopped) {
+            if (!stopped) accept(listener);
+          });
+        };
+        constexpr int kAtOnce = 64;
+        for (int i = 0; i < kAtOnce; ++i) {
+          sys::UniqueFd connection(
+              ::accept4(listener->native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+          if (connection)
+            admit(std::move(connection));
+          else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+            return pause(std::chrono::milliseconds(100));  // accepting at once again would spin
+          else if (errno != EINTR && errno != ECONNABORTED)
+            return accept(listener);
+        }
+        // A quarter of our time: one who is always busy is the last whom the scheduler wakes.
+        pause(3 * (time_used() - start));
       });
-    };
-    constexpr int kAtOnce = 64;
-    for (int i = 0; i < kAtOnce; ++i) {
-      sys::UniqueFd connection(::accept4(listener->native_handle(), nullptr, nullptr,
-                                         SOCK_CLOEXEC | SOCK_NONBLOCK));
-      if (connection)
-        admit(std::move(connection));
-      else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-        return pause(std::chrono::milliseconds(100));  // accepting at once again would spin
-      else if (errno != EINTR && errno != ECONNABORTED)
-        return accept(listener);
-    }
-    // A quarter of our time: one who is always busy is the last whom the scheduler wakes.
-    pause(3 * (time_used() - start));
-  });
 }
 
 void Monitor::admit(sys::UniqueFd connection) {
@@ -159,8 +166,8 @@ plan::Refusal Monitor::confined(const Peer& peer, bool complete) const {
 
 Door::Clock::duration Monitor::serve(sys::UniqueFd connection, Peer peer) {
   const bool whole = complete(peer, connection.borrow());
-  plan::Refusal refuse = config_.wrong ? plan::Refusal{.kind = RefusalKind::misconfigured}
-                                       : confined(peer, whole);
+  plan::Refusal refuse =
+      config_.wrong ? plan::Refusal{.kind = RefusalKind::misconfigured} : confined(peer, whole);
   // If it is let through all the same: at least nothing that a filter was to
   // keep from it comes by a set-uid program.
   if (surroundings_.filters(peer)) peer.no_new_privs = true;

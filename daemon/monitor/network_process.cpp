@@ -102,13 +102,14 @@ void NetworkProcess::read_reports() {
 void NetworkProcess::on_report(const plan::Report& report) {
   if (report.kind == plan::ReportKind::maps) {
     const IdMaps own{{{uid_, uid_, 1}}, {{gid_, gid_, 1}}};
-    write_id_maps(io_, {pid_, uid_, gid_, own, true},
-                  [self = shared_from_this()](const plan::Failure& failure) {
-                    if (failure.error) return self->kill();
-                    const plan::Command proceed{plan::CommandKind::proceed, 0, plan::Scope::main, 0};
-                    ::send(self->control_.native_handle(), &proceed, sizeof proceed,
-                           MSG_DONTWAIT | MSG_NOSIGNAL);
-                  });
+    write_id_maps(
+        io_, {pid_, uid_, gid_, own, true},
+        [self = shared_from_this()](const plan::Failure& failure) {
+          if (failure.error) return self->kill();
+          const plan::Command proceed{plan::CommandKind::proceed, 0, plan::Scope::main, 0};
+          ::send(self->control_.native_handle(), &proceed, sizeof proceed,
+                 MSG_DONTWAIT | MSG_NOSIGNAL);
+        });
   } else if (report.kind == plan::ReportKind::started) {
     // Our child, not reaped yet: the number is its own.
     sys::UniqueFd network(

@@ -27,10 +27,10 @@ class NetworkProcess : public std::enable_shared_from_this<NetworkProcess> {
   struct Recipe {
     const Image& init;
     int pasta, plan;
-    int init_leaf = -1;         // where it lives, and
-    std::span<const int> tasks{};  // the files by which pasta enters the payload's
+    int init_leaf = -1;                // where it lives, and
+    std::span<const int> tasks{};      // the files by which pasta enters the payload's
     const plan::Order* job = nullptr;  // whose owner of the network and caller's confinement hold
-    uint32_t uid = 0, gid = 0;  // the client's: who pasta runs as
+    uint32_t uid = 0, gid = 0;         // the client's: who pasta runs as
     std::span<const gid_t> groups{};
     bool set_groups = false;  // false where they are ours already
     int user_namespace = -1;  // to join instead of making one

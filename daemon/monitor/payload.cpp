@@ -80,14 +80,13 @@ void Payload::watch(sys::UniqueFd pidfd, int32_t pid, std::weak_ptr<void> owner,
 }
 
 void Payload::await_end(std::weak_ptr<void> owner, std::function<void()> ended) {
-  pidfd_.async_wait(
-      stream_descriptor::wait_read,
-      [this, owner, ended = std::move(ended)](boost::system::error_code error) mutable {
-        const auto held = owner.lock();
-        if (error || !held || !pidfd_.is_open()) return;
-        if (!lives()) return ended();
-        await_end(std::move(owner), std::move(ended));
-      });
+  pidfd_.async_wait(stream_descriptor::wait_read, [this, owner, ended = std::move(ended)](
+                                                      boost::system::error_code error) mutable {
+    const auto held = owner.lock();
+    if (error || !held || !pidfd_.is_open()) return;
+    if (!lives()) return ended();
+    await_end(std::move(owner), std::move(ended));
+  });
 }
 
 void Payload::forget() {
@@ -116,8 +115,8 @@ const std::optional<Payload::End>& Payload::end() {
   seen_ = of_zombie(pidfd);
   // Ours to reap once its init is dead, because we are the subreaper.
   siginfo_t end{};
-  if (::waitid(P_PIDFD, static_cast<id_t>(pidfd), &end, WEXITED | WNOHANG) == 0 &&
-      end.si_pid > 0 && !seen_)
+  if (::waitid(P_PIDFD, static_cast<id_t>(pidfd), &end, WEXITED | WNOHANG) == 0 && end.si_pid > 0 &&
+      !seen_)
     seen_ = {status_of(end), false};
   PidfdInfo info{};
   info.mask = kExit;

@@ -28,13 +28,13 @@ struct Peer {
   gid_t gid = 0;
   pid_t pid = 0;
   std::vector<gid_t> groups;
-  sys::UniqueFd pidfd;           // SO_PEERPIDFD (6.5), else pidfd_open(2) of the pid
+  sys::UniqueFd pidfd;  // SO_PEERPIDFD (6.5), else pidfd_open(2) of the pid
   bool no_new_privs = false;
-  uint64_t permitted = 0;        // capabilities; 0 unless every uid of the peer is 0
+  uint64_t permitted = 0;  // capabilities; 0 unless every uid of the peer is 0
   uint64_t bounding = 0;
-  uint32_t ids = 0;              // plan::kSubuids | ...: what its front is told
-  uint32_t filters = 0;  // of seccomp(2)
-  std::string label;     // of a security module, label.hpp; empty: there is none
+  uint32_t ids = 0;        // plan::kSubuids | ...: what its front is told
+  uint32_t filters = 0;    // of seccomp(2)
+  std::string label;       // of a security module, label.hpp; empty: there is none
   uint32_t elsewhere = 0;  // bits of the namespaces that are not ours: no job is shared into ours
 
   bool holds(int capability) const { return (permitted >> capability) & 1; }

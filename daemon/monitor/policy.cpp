@@ -17,9 +17,11 @@ bool in_every_box(Device device) {
   if (device.block) return false;
   const unsigned low = minor(device.number);
   switch (major(device.number)) {
-    case 1: return low == 3 || low == 5 || low == 7 || low == 8 || low == 9;  // null zero full random urandom
-    case 4: return low < 64;   // tty0 to tty63: consoles; above them are serial lines
-    case 5: return low <= 2;   // tty, console, ptmx
+    case 1:
+      return low == 3 || low == 5 || low == 7 || low == 8 ||
+             low == 9;        // null zero full random urandom
+    case 4: return low < 64;  // tty0 to tty63: consoles; above them are serial lines
+    case 5: return low <= 2;  // tty, console, ptmx
     default: return major(device.number) >= 136 && major(device.number) <= 143;  // pts
   }
 }

@@ -37,9 +37,9 @@ struct Device {
 struct Quota {
   uint32_t jobs = 4096;  // running
   uint32_t connections = 1024;
-  uint32_t spawns_per_s = 0;   // and as many at once, after a second of silence
+  uint32_t spawns_per_s = 0;            // and as many at once, after a second of silence
   uint64_t request_bytes = 128u << 20;  // of the requests of running and kept jobs
-  uint32_t fds_in_flight = 0;  // passed with jobs that have not started yet
+  uint32_t fds_in_flight = 0;           // passed with jobs that have not started yet
 };
 
 enum class Network : uint32_t { none, outbound, host, count_ };
@@ -63,7 +63,7 @@ class Rule {
   bool set_uid_files = false;      // boxes may leave set-uid programs of the peer's
   // allow: bounds, in place of what the peer could do for itself
   std::optional<bool> real_time;
-  std::optional<int> nice;  // the lowest
+  std::optional<int> nice;                                      // the lowest
   std::array<std::optional<uint64_t>, plan::kRlimits> rlimits;  // the highest hard limit
   std::optional<std::vector<Device>> devices;
   uint32_t namespaces_host = kAllNamespaces;  // bits: may be left as the host's

@@ -24,14 +24,13 @@ void Quotas::disconnect(uid_t user) {
   forget_idle(user);
 }
 
-std::optional<Quotas::Over> Quotas::may_launch(uid_t user, const Quota& quota,
-                                               uint32_t descriptors, Clock::time_point now) {
+std::optional<Quotas::Over> Quotas::may_launch(uid_t user, const Quota& quota, uint32_t descriptors,
+                                               Clock::time_point now) {
   Use& use = users_[user];
   if (quota.jobs != 0 && use.jobs >= quota.jobs)
     return Over{"quota.jobs", quota.jobs, use.jobs, kSoon};
   // Alone and too many they would never fit: 64 bits, so that the sum is right.
-  if (quota.fds_in_flight != 0 &&
-      uint64_t{use.descriptors} + descriptors > quota.fds_in_flight)
+  if (quota.fds_in_flight != 0 && uint64_t{use.descriptors} + descriptors > quota.fds_in_flight)
     return Over{"quota.fds_in_flight", quota.fds_in_flight, use.descriptors, kSoon};
   if (quota.spawns_per_s == 0) return {};
   const double rate = quota.spawns_per_s;

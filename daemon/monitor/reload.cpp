@@ -11,7 +11,6 @@
 #include <cstdio>
 #include <cstring>
 
-
 namespace cloister::monitor {
 namespace {
 
@@ -32,9 +31,8 @@ sys::UniqueFd listen_in(int directory) {
   sys::UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   ::unlinkat(directory, kName, 0);  // of a service that was killed
   const mode_t before = ::umask(0177);
-  const bool bound =
-      socket && ::bind(socket.borrow(), reinterpret_cast<const sockaddr*>(&address),
-                       sizeof address) == 0;
+  const bool bound = socket && ::bind(socket.borrow(), reinterpret_cast<const sockaddr*>(&address),
+                                      sizeof address) == 0;
   ::umask(before);
   if (bound && ::listen(socket.borrow(), 8) == 0) return socket;
   std::fprintf(stderr, "cloisterd: --reload will not work, SIGHUP does: %s\n",
@@ -56,8 +54,8 @@ void ReloadSocket::wait() {
   listener_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
                        [this](boost::system::error_code error) {
                          if (error) return;
-                         const sys::UniqueFd asking(::accept4(listener_.native_handle(), nullptr,
-                                                              nullptr, SOCK_CLOEXEC));
+                         const sys::UniqueFd asking(
+                             ::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC));
                          if (asking) answer(asking);
                          wait();
                        });
@@ -91,7 +89,8 @@ int ask_to_reload(const std::string& runtime) {
     return EX_UNAVAILABLE;
   }
   const bool done = message[0] == kDone;
-  std::fprintf(done ? stdout : stderr, "cloisterd: %.*s\n", static_cast<int>(size - 1), message + 1);
+  std::fprintf(done ? stdout : stderr, "cloisterd: %.*s\n", static_cast<int>(size - 1),
+               message + 1);
   return done ? EX_OK : EX_CONFIG;
 }
 

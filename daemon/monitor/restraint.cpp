@@ -16,8 +16,8 @@ using plan::RefusalKind;
 using plan::Restraint;
 
 // Of newer kernels than the oldest headers.
-constexpr uint32_t kTruncate = 1 << 14;                    // LANDLOCK_ACCESS_FS_TRUNCATE, ABI 3
-constexpr uint32_t kAbstractSockets = 1, kSignals = 2;     // LANDLOCK_SCOPE_*, ABI 6
+constexpr uint32_t kTruncate = 1 << 14;                 // LANDLOCK_ACCESS_FS_TRUNCATE, ABI 3
+constexpr uint32_t kAbstractSockets = 1, kSignals = 2;  // LANDLOCK_SCOPE_*, ABI 6
 constexpr int kTruncateSince = 3, kScopesSince = 6;
 constexpr uint32_t kChanges =
     LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |

@@ -82,16 +82,16 @@ class Sweep : public std::enable_shared_from_this<Sweep> {
 
  private:
   void await_end() {
-    end_.async_wait(stream_descriptor::wait_read,
-                    [self = shared_from_this()](boost::system::error_code error) {
-                      if (error) return;
-                      const Reaped child = reap(self->pid_);
-                      if (!child.ended) return self->await_end();
-                      self->end_.close();
-                      if (child.code != CLD_EXITED)  // else it has said what is left
-                        std::fprintf(stderr, "cloisterd: cloister-sweep: signal %d\n", child.status);
-                      self->done_();
-                    });
+    end_.async_wait(
+        stream_descriptor::wait_read, [self = shared_from_this()](boost::system::error_code error) {
+          if (error) return;
+          const Reaped child = reap(self->pid_);
+          if (!child.ended) return self->await_end();
+          self->end_.close();
+          if (child.code != CLD_EXITED)  // else it has said what is left
+            std::fprintf(stderr, "cloisterd: cloister-sweep: signal %d\n", child.status);
+          self->done_();
+        });
   }
 
   boost::asio::io_context& io_;
@@ -131,7 +131,9 @@ bool Scratch::open_store(bool make) {
 }
 
 plan::Failure Scratch::make(const JobId& job, sys::UniqueFd& directory) {
-  const auto failed = [] { return plan::Failure{plan::Step::scratch_store, plan::kNone, errno, 0}; };
+  const auto failed = [] {
+    return plan::Failure{plan::Step::scratch_store, plan::kNone, errno, 0};
+  };
   if (!open_store(true)) return failed();
   const std::string name = sys::hex(job);
   // Before it is locked, another service of this user may take it for abandoned.
@@ -152,7 +154,7 @@ void Scratch::remove(const JobId& job, const IdMaps& maps, std::function<void()>
 
 void Scratch::remove_abandoned(const IdMaps& maps) {
   if (sweep_ < 0 || !open_store(false)) return;  // nothing was ever there
-  std::error_code none;  // what cannot be read cannot be swept
+  std::error_code none;                          // what cannot be read cannot be swept
   if (!std::filesystem::is_empty("/proc/self/fd/" + std::to_string(store_.borrow()), none) && !none)
     start_sweep(nullptr, maps, [] {});
 }

@@ -32,7 +32,8 @@ struct Birth {
   bool ambient = false;
   std::span<const gid_t> groups{};
   bool set_groups = false;
-  const std::string* caller_cgroups = nullptr;  // the payload goes below them, Cgroups::make_below()
+  const std::string* caller_cgroups =
+      nullptr;  // the payload goes below them, Cgroups::make_below()
 };
 
 class Slots {

@@ -91,9 +91,8 @@ CHILD_CODE int child(void* argument) {
   }
   // What the monitor was started with is not for its children.
   call(SYS_close_range, highest + 1, ~0u, CLOSE_RANGE_CLOEXEC);
-  if (request.set_groups &&
-      call(SYS_setgroups, static_cast<long>(request.groups.size()),
-           pointer(request.groups.data())) < 0)
+  if (request.set_groups && call(SYS_setgroups, static_cast<long>(request.groups.size()),
+                                 pointer(request.groups.data())) < 0)
     return 127;
   if (request.ambient && !raise_ambient()) return 127;
   const char* argv[] = {request.name, nullptr};

@@ -30,13 +30,13 @@ inline constexpr int kReservedFds = 32;
 bool reserve_low_fds();
 
 struct Spawn {
-  int executable = -1;             // borrowed
-  const char* name;                // argv[0]
-  std::span<const FdMove> moves;   // 0, 1 and 2 stay as they are unless moved to; no others do
-  uint64_t namespaces = 0;         // CLONE_NEWPID, CLONE_NEWUSER
-  int cgroup = -1;                 // CLONE_INTO_CGROUP (Linux 5.7), borrowed
-  bool ambient = false;            // raise all capabilities to ambient: they survive the exec
-  std::span<const gid_t> groups{}; // setgroups(2) before the exec when `set_groups`
+  int executable = -1;              // borrowed
+  const char* name;                 // argv[0]
+  std::span<const FdMove> moves;    // 0, 1 and 2 stay as they are unless moved to; no others do
+  uint64_t namespaces = 0;          // CLONE_NEWPID, CLONE_NEWUSER
+  int cgroup = -1;                  // CLONE_INTO_CGROUP (Linux 5.7), borrowed
+  bool ambient = false;             // raise all capabilities to ambient: they survive the exec
+  std::span<const gid_t> groups{};  // setgroups(2) before the exec when `set_groups`
   bool set_groups = false;
   const char* const* argv = nullptr;  // all of it, a null at its end, instead of `name` alone
 };

@@ -74,8 +74,8 @@ void confine() {
   if (abi < kMovesBetweenDirectories) return;
   landlock_ruleset_attr governed{};
   governed.handled_access_fs = (LANDLOCK_ACCESS_FS_REFER << 1) - 1;  // all of that ABI
-  const sys::UniqueFd rules(static_cast<int>(
-      ::syscall(SYS_landlock_create_ruleset, &governed, sizeof governed, 0)));
+  const sys::UniqueFd rules(
+      static_cast<int>(::syscall(SYS_landlock_create_ruleset, &governed, sizeof governed, 0)));
   if (!rules) fail("landlock_create_ruleset");
   landlock_path_beneath_attr ours{};
   ours.parent_fd = kBase;
@@ -178,8 +178,7 @@ bool remove(const char* name, bool only_if_abandoned) {
 }
 
 bool is_of_a_job(std::string_view name) {
-  return name.size() == 32 &&
-         name.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  return name.size() == 32 && name.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 bool remove_and_tell(const std::string& name, bool only_if_abandoned) {

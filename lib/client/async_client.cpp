@@ -32,9 +32,7 @@ struct Line {
   bool writing = false;
 };
 
-Error cut_short() {
-  return codec::transport(asio::error::operation_aborted);
-}
+Error cut_short() { return codec::transport(asio::error::operation_aborted); }
 
 }  // namespace
 
@@ -277,13 +275,9 @@ AsyncClient::~AsyncClient() {
   asio::dispatch(strand, [state = std::move(state_)] { state->close(); });
 }
 
-asio::any_io_executor AsyncClient::get_executor() const {
-  return state_->executor;
-}
+asio::any_io_executor AsyncClient::get_executor() const { return state_->executor; }
 
-asio::any_io_executor AsyncClient::executor_of(const State& state) {
-  return state.executor;
-}
+asio::any_io_executor AsyncClient::executor_of(const State& state) { return state.executor; }
 
 AsyncClient::Call AsyncClient::run_call(const Request& request, Descriptors descriptors,
                                         OnEvent on_event) {

@@ -69,9 +69,7 @@ Result<Mode> Client::mode() {
   return state_->found.mode;
 }
 
-int Client::socket() const {
-  return state_->found.socket.borrow();
-}
+int Client::socket() const { return state_->found.socket.borrow(); }
 
 Result<Verdict> Client::run(const Request& request, std::span<const int> descriptors,
                             const std::function<void(Event&)>& on_event) {
@@ -148,9 +146,7 @@ Result<DryRun> Client::plan(const Request& request, std::span<const int> descrip
   return state_->call<DryRun>("Plan", *parameters, descriptors);
 }
 
-Result<Description> Client::describe() {
-  return state_->call<Description>("Describe", "{}");
-}
+Result<Description> Client::describe() { return state_->call<Description>("Describe", "{}"); }
 
 Result<Answer> Client::call(std::string_view method, std::string_view parameters,
                             std::span<const int> descriptors) {

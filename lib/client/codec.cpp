@@ -15,9 +15,7 @@ constexpr std::string_view kScopes[] = {"main", "group", "all"};
 
 }  // namespace
 
-std::string_view to_string(Event::Kind kind) {
-  return kKinds[static_cast<size_t>(kind)];
-}
+std::string_view to_string(Event::Kind kind) { return kKinds[static_cast<size_t>(kind)]; }
 
 namespace codec {
 namespace {
@@ -141,13 +139,9 @@ std::string list_parameters(const ListFilter& filter) {
   return text(parameters);
 }
 
-std::string id_parameters(std::string_view id) {
-  return text({{"id", id}});
-}
+std::string id_parameters(std::string_view id) { return text({{"id", id}}); }
 
-Error unreachable(std::string message) {
-  return local("local.Unreachable", std::move(message));
-}
+Error unreachable(std::string message) { return local("local.Unreachable", std::move(message)); }
 
 Error transport(const boost::system::error_code& code) {
   return local("local.Transport", code.message());
@@ -157,9 +151,7 @@ bool has_hung_up(const boost::system::error_code& code) {
   return code == boost::system::errc::broken_pipe;
 }
 
-Error protocol(std::string message) {
-  return local("local.Protocol", std::move(message));
-}
+Error protocol(std::string message) { return local("local.Protocol", std::move(message)); }
 
 Result<Received> receive(varlink::Message message) {
   auto reply = varlink::parse_reply(message.json);
@@ -172,9 +164,7 @@ Result<Received> receive(varlink::Message message) {
   return Received{std::move(reply->parameters), std::move(message.descriptors), reply->continues};
 }
 
-Result<void> decode(Received&&, std::type_identity<void>) {
-  return {};
-}
+Result<void> decode(Received&&, std::type_identity<void>) { return {}; }
 
 Result<std::optional<Event>> decode(Received&& reply, std::type_identity<std::optional<Event>>) {
   Members members(reply.parameters);

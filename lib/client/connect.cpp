@@ -148,9 +148,13 @@ Result<Found> find_any(const ConnectOptions& options) {
     std::string remedy;
   };
   const Place places[] = {
-      {Mode::system, kSystemSocket, {"/etc/systemd/system", "/run/systemd/system"},
+      {Mode::system,
+       kSystemSocket,
+       {"/etc/systemd/system", "/run/systemd/system"},
        "start it (systemctl start cloisterd.socket)"},
-      {Mode::user, user_socket(), {user_units(), "/etc/systemd/user", "/run/systemd/user"},
+      {Mode::user,
+       user_socket(),
+       {user_units(), "/etc/systemd/user", "/run/systemd/user"},
        "start it (systemctl --user start cloisterd.socket)"},
   };
   struct stat link {};

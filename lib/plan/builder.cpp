@@ -9,8 +9,8 @@ Builder::Builder() {
   header_.magic = kMagic;
   header_.version = kVersion;
   for (Text* text : {&header_.profile, &header_.name, &header_.idempotency_key,
-                     &header_.request_json, &header_.degraded, &header_.executable,
-                     &header_.search, &header_.cwd, &header_.hostname, &header_.domainname})
+                     &header_.request_json, &header_.degraded, &header_.executable, &header_.search,
+                     &header_.cwd, &header_.hostname, &header_.domainname})
     *text = empty;
   header_.executable_descriptor = kNone;
   header_.cwd_descriptor = kNone;

@@ -49,8 +49,9 @@ inline constexpr bool is_kernel_file_system(uint32_t magic) {
 // Below the root of a procfs, or of a sysfs.
 inline constexpr const char* kLockedInProc[] = {"bus", "fs", "irq", "sys", "sysrq-trigger", "mtrr"};
 inline constexpr const char* kHiddenInProc[] = {
-    "acpi",     "asound", "kcore",       "keys",       "kmsg",        "latency_stats", "mem",
-    "sched_debug", "scsi", "timer_list", "timer_stats", "kpagecount", "kpageflags", "vmallocinfo"};
+    "acpi",          "asound",     "kcore",       "keys",       "kmsg",
+    "latency_stats", "mem",        "sched_debug", "scsi",       "timer_list",
+    "timer_stats",   "kpagecount", "kpageflags",  "vmallocinfo"};
 inline constexpr const char* kHiddenInSys[] = {"firmware", "kernel/debug", "kernel/tracing",
                                                "kernel/security", "devices/virtual/powercap"};
 

@@ -24,7 +24,17 @@ inline constexpr int kTellFd = 4;  // SOCK_SEQPACKET, read only
 
 using JobId = uint8_t[16];
 
-enum class AskKind : uint32_t { submit, wait, signal, stop, list, inspect, remove, describe, count_ };
+enum class AskKind : uint32_t {
+  submit,
+  wait,
+  signal,
+  stop,
+  list,
+  inspect,
+  remove,
+  describe,
+  count_
+};
 
 enum class Select : uint32_t { id, tag, pgid, all, count_ };
 
@@ -52,16 +62,17 @@ struct Ask {
 static_assert(sizeof(Ask) <= 4096);
 
 enum class TellKind : uint32_t {
-  assigned,  // the first: Peer; descriptors: connection, plan memfd; or connections to refuse
-  groups,    // after `assigned`: the peer's groups in batches
+  assigned,     // the first: Peer; descriptors: connection, plan memfd; or connections to refuse
+  groups,       // after `assigned`: the peer's groups in batches
   refused_too,  // after those: descriptors: more connections to refuse
-  accepted,  // JobState; descriptors: channel to init, next plan memfd
-  planned,   // plan_only was authorised: Refusal, of which only `policy`; descriptor: next plan memfd
-  refused,   // Refusal; descriptor: next plan memfd when it answers a submit
-  event,     // JobState changed: started, stopped, continued, ended; descriptor: the job's plan
-  row,       // one JobState of a list, descriptor: its plan
-  done,      // end of list, success of signal, stop, remove; WNOHANG with nothing to report
-  described, // Host
+  accepted,     // JobState; descriptors: channel to init, next plan memfd
+  planned,      // plan_only was authorised: Refusal, of which only `policy`; descriptor: next plan
+                // memfd
+  refused,      // Refusal; descriptor: next plan memfd when it answers a submit
+  event,        // JobState changed: started, stopped, continued, ended; descriptor: the job's plan
+  row,          // one JobState of a list, descriptor: its plan
+  done,         // end of list, success of signal, stop, remove; WNOHANG with nothing to report
+  described,    // Host
 };
 
 // Ids that a caller may have beside its own: ranges in subuid(5) and subgid(5),
@@ -81,12 +92,12 @@ struct Peer {
   int32_t pid;
   uint32_t group_count;
   uint32_t no_new_privs;
-  uint32_t mode;  // Mode
-  uint32_t refuse;  // RefusalKind: tell the client so, then hang up
-  uint32_t connections;  // that many are to be told so
+  uint32_t mode;           // Mode
+  uint32_t refuse;         // RefusalKind: tell the client so, then hang up
+  uint32_t connections;    // that many are to be told so
   uint32_t limit, in_use;  // busy
-  uint32_t ids;  // kSubuids | ...
-  char rule[64];    // denied, busy
+  uint32_t ids;            // kSubuids | ...
+  char rule[64];           // denied, busy
   Misconfigured wrong;
 };
 
@@ -100,9 +111,9 @@ inline constexpr uint32_t kMaxRuleName = 32;
 
 enum class RefusalKind : uint32_t {
   none,
-  denied,         // policy: field, rule
-  invalid,        // the Plan was refused: field, detail = Flaw
-  busy,           // rule = which limit, limit, requested = in use, detail = ms until it may have room
+  denied,   // policy: field, rule
+  invalid,  // the Plan was refused: field, detail = Flaw
+  busy,     // rule = which limit, limit, requested = in use, detail = ms until it may have room
   no_such_job,
   launch_failed,  // failure
   unsupported,    // field = feature
@@ -125,13 +136,21 @@ enum class JobPhase : uint32_t { preparing, running, stopped, ended };
 
 // Why a job ended, as far as we know it ourselves.
 enum class Cause : uint32_t {
-  payload, external, canceled, disconnected, shutdown, cloister, setup, seccomp, count_
+  payload,
+  external,
+  canceled,
+  disconnected,
+  shutdown,
+  cloister,
+  setup,
+  seccomp,
+  count_
 };
 
 struct JobState {
   uint8_t job[16];
-  uint64_t serial;      // grows with every job of this monitor
-  uint32_t owner;  // uid
+  uint64_t serial;  // grows with every job of this monitor
+  uint32_t owner;   // uid
   JobPhase phase;
   JobPhase event;       // what this message announces
   uint32_t lost;        // ended without a record
@@ -152,11 +171,11 @@ inline constexpr uint64_t kDiskThere = 2;   // for scratch directories
 
 struct Host {
   uint32_t mode;
-  uint32_t cgroup_version;   // 0 none, 1, 2
+  uint32_t cgroup_version;  // 0 none, 1, 2
   uint32_t jobs_running, jobs_kept;
   uint32_t jobs_limit, connections_limit, jobs_kept_limit, waits_limit;
   uint64_t request_bytes, request_bytes_limit;  // of Plans, of running and of kept jobs
-  uint64_t features;  // kPastaThere | ...
+  uint64_t features;                            // kPastaThere | ...
   char policy[kMaxRuleName];  // the rule of root's configuration that speaks of the peer
 };
 

@@ -13,14 +13,17 @@
 namespace cloister::plan {
 
 // Descriptor numbers init starts with. 0, 1 and 2 are /dev/null.
-inline constexpr int kControlFd = 3;      // SOCK_SEQPACKET to the monitor
-inline constexpr int kPassedFd = 4;       // SOCK_SEQPACKET to the front: client descriptors in, pidfd and pty out
-inline constexpr int kPlanFd = 5;         // the sealed memfd
-inline constexpr int kRecordFd = 6;       // kRecordBytes, to be mapped
-inline constexpr int kPayloadCgroupFd = 7;  // directory of the payload's leaf (v2); -1 in Order if none
-inline constexpr int kCgroupKillFd = 8;     // cgroup.kill of that leaf, write-only
-inline constexpr int kFirstJoinFd = 9;      // namespaces of other jobs, then v1 `tasks`
-                                          // files, then JOB (daemon/monitor/scratch.hpp) with kScratch
+inline constexpr int kControlFd = 3;  // SOCK_SEQPACKET to the monitor
+inline constexpr int kPassedFd =
+    4;  // SOCK_SEQPACKET to the front: client descriptors in, pidfd and pty out
+inline constexpr int kPlanFd = 5;    // the sealed memfd
+inline constexpr int kRecordFd = 6;  // kRecordBytes, to be mapped
+inline constexpr int kPayloadCgroupFd =
+    7;  // directory of the payload's leaf (v2); -1 in Order if none
+inline constexpr int kCgroupKillFd = 8;  // cgroup.kill of that leaf, write-only
+inline constexpr int kFirstJoinFd =
+    9;  // namespaces of other jobs, then v1 `tasks`
+        // files, then JOB (daemon/monitor/scratch.hpp) with kScratch
 inline constexpr uint32_t kMaxTasksFds = 16;
 inline constexpr int kPastaFd = kPassedFd;  // kNetworkProcess: the program, instead of a front
 // With the Order come the plan and these, in that order: the kernel puts each
@@ -33,16 +36,20 @@ inline constexpr uint32_t kOrderVersion = 3;
 // by no rule.
 inline constexpr uint32_t kNobodysUid = 0xffff'fffd;
 
-inline constexpr uint32_t kPayloadCgroup = 1;  // kPayloadCgroupFd is open: clone the payload into it, unless it enters by tasks_count
-inline constexpr uint32_t kCgroupKill = 2;     // kCgroupKillFd is open
-inline constexpr uint32_t kFreshPid = 4;       // init is PID 1 of a new pid namespace
-inline constexpr uint32_t kFreshUser = 8;      // rootless: init was cloned with CLONE_NEWUSER and waits for its maps
+inline constexpr uint32_t kPayloadCgroup =
+    1;  // kPayloadCgroupFd is open: clone the payload into it, unless it enters by tasks_count
+inline constexpr uint32_t kCgroupKill = 2;  // kCgroupKillFd is open
+inline constexpr uint32_t kFreshPid = 4;    // init is PID 1 of a new pid namespace
+inline constexpr uint32_t kFreshUser =
+    8;  // rootless: init was cloned with CLONE_NEWUSER and waits for its maps
 inline constexpr uint32_t kForceNoNewPrivs = 16;  // the caller has no_new_privs: so has its payload
-inline constexpr uint32_t kFixedGroups = 32;      // setgroups(2) is denied here; groups stay as they are
-inline constexpr uint32_t kSetLoginUid = 64;      // the caller's, which is not ours
-inline constexpr uint32_t kSetLabel = 128;        // the payload gets Order::label at its exec
-inline constexpr uint32_t kBaseline = 512;        // the baseline filter is loaded beside the client's own
-inline constexpr uint32_t kScratch = 1024;        // a directory in which those on disk are to be made has come along
+inline constexpr uint32_t kFixedGroups =
+    32;  // setgroups(2) is denied here; groups stay as they are
+inline constexpr uint32_t kSetLoginUid = 64;  // the caller's, which is not ours
+inline constexpr uint32_t kSetLabel = 128;    // the payload gets Order::label at its exec
+inline constexpr uint32_t kBaseline = 512;  // the baseline filter is loaded beside the client's own
+inline constexpr uint32_t kScratch =
+    1024;  // a directory in which those on disk are to be made has come along
 // The payload rules the host by uid or capabilities: init covers the kernel's own
 // files (kernel_files.hpp), whatever mount of the Plan shows them.
 inline constexpr uint32_t kCoverKernel = 1 << 16;
@@ -69,13 +76,14 @@ struct Order {
   uint32_t version;
   uint32_t flags;
   uint8_t job[16];
-  uint32_t join_count;   // descriptors from kFirstJoinFd, in the order of Namespace
+  uint32_t join_count;            // descriptors from kFirstJoinFd, in the order of Namespace
   uint32_t join_of[kNamespaces];  // Namespace of each
-  uint32_t tasks_count;  // v1 `tasks` or v2 `cgroup.procs` files after those; the payload writes "0" to each
-  Capabilities capabilities;  // of the payload; kEveryCapability: each that init holds
+  uint32_t tasks_count;  // v1 `tasks` or v2 `cgroup.procs` files after those; the payload writes
+                         // "0" to each
+  Capabilities capabilities;       // of the payload; kEveryCapability: each that init holds
   uint64_t rlimit_hard[kRlimits];  // ceilings for the limits that are constants of ours
   uint32_t caller_uid, caller_gid;
-  uint32_t login_uid;              // for /proc/self/loginuid; kNone: none
+  uint32_t login_uid;               // for /proc/self/loginuid; kNone: none
   uint32_t mapped_uid, mapped_gid;  // with kFreshUser: the ids that init takes on in it
   uint32_t leased_id;               // uid and gid of the payload instead of the Plan's, or 0
   Restraint restraint;
@@ -99,15 +107,15 @@ struct Order {
 
 // init -> monitor
 enum class ReportKind : uint32_t {
-  facts,      // Report + Fact[count] for each descriptor that needs_fact(); init waits for `proceed`
-  maps,       // born in a user namespace; init waits for `proceed` (maps are written)
-  forked,     // sent by the payload's process itself, right after its fork: SO_PASSCRED
-              // tells the monitor that process's pid as the monitor sees it
-  payload,    // with a pidfd of it, right after its fork
-  started,    // execve(2) succeeded; of a network process: the network is up
-  stopped,    // detail = signal
+  facts,    // Report + Fact[count] for each descriptor that needs_fact(); init waits for `proceed`
+  maps,     // born in a user namespace; init waits for `proceed` (maps are written)
+  forked,   // sent by the payload's process itself, right after its fork: SO_PASSCRED
+            // tells the monitor that process's pid as the monitor sees it
+  payload,  // with a pidfd of it, right after its fork
+  started,  // execve(2) succeeded; of a network process: the network is up
+  stopped,  // detail = signal
   continued,
-  ended,      // the record is committed
+  ended,  // the record is committed
 };
 
 struct Report {
@@ -119,11 +127,11 @@ struct Report {
 
 // What the kernel says about one passed descriptor.
 struct Fact {
-  uint32_t index;       // into Header::descriptors
-  uint32_t mode;        // st_mode
+  uint32_t index;  // into Header::descriptors
+  uint32_t mode;   // st_mode
   uint64_t device, inode, rdev;
-  uint32_t open_flags;  // F_GETFL
-  uint32_t domain;      // of a socket, or kNone
+  uint32_t open_flags;       // F_GETFL
+  uint32_t domain;           // of a socket, or kNone
   uint32_t namespace_type;   // CLONE_NEW*, 0 if it is no namespace
   uint32_t namespace_owner;  // uid that owns the user namespace it belongs to, or kNone
   uint32_t uid, gid;         // st_uid, st_gid

@@ -18,8 +18,8 @@ inline constexpr uint32_t kMagic = 0x4e4c5043;  // "CPLN" in memory
 inline constexpr uint32_t kVersion = 1;
 
 // Bounds. Each has a test at the limit and one past it.
-inline constexpr uint32_t kMaxBytes = 12u << 20;  // 4 MiB message, decoded twice over
-inline constexpr uint32_t kMaxArguments = 65536;  // argv and env entries, each
+inline constexpr uint32_t kMaxBytes = 12u << 20;       // 4 MiB message, decoded twice over
+inline constexpr uint32_t kMaxArguments = 65536;       // argv and env entries, each
 inline constexpr uint32_t kMaxArgumentBytes = 131072;  // MAX_ARG_STRLEN, NUL included, execve(2)
 inline constexpr uint32_t kMaxPath = 4096;             // PATH_MAX, NUL included
 inline constexpr uint32_t kMaxDescriptors = 8192;
@@ -37,10 +37,11 @@ inline constexpr uint32_t kMaxHostname = 64;  // __NEW_UTS_LEN
 inline constexpr uint32_t kMaxName = 128;     // name, idempotency_key, tag keys and values
 inline constexpr uint32_t kRlimits = 16;      // RLIM_NLIMITS
 inline constexpr uint32_t kNamespaces = 8;
-inline constexpr uint32_t kCpuBytes = 128;  // 1024 processors
+inline constexpr uint32_t kCpuBytes = 128;          // 1024 processors
 inline constexpr uint32_t kMaxInstructions = 4096;  // BPF_MAXINSNS, of one filter
 inline constexpr int32_t kMaxFd = 1 << 20;
-inline constexpr uint64_t kMaxTimeoutMs = 365ull * 86400 * 1000;  // what a timer can hold, and a year
+inline constexpr uint64_t kMaxTimeoutMs =
+    365ull * 86400 * 1000;  // what a timer can hold, and a year
 
 // Bytes in the block; one NUL follows them and none is inside.
 struct Text {
@@ -66,7 +67,7 @@ enum class Use : uint32_t {
   payload,
   executable,
   cwd,
-  mount,           // source of a bind, lower layer of an overlay
+  mount,  // source of a bind, lower layer of an overlay
   namespace_join,
   content,         // a sealed memfd of the front's: what a file or secret holds
   writable_layer,  // upper or work of an overlay
@@ -82,15 +83,15 @@ struct Descriptor {
 // One step of file_actions, in list order; stdin, stdout and stderr come
 // first in the same list. posix_spawn_file_actions_addopen(3) and friends.
 enum class Op : uint32_t {
-  open,           // fd, flags, mode, path
-  dup2,           // fd -> new_fd, flags: 1 = close on exec ("inheritable": false)
-  close,          // fd
-  close_range,    // fd .. new_fd, high exclusive
-  receive,        // descriptor -> fd
-  chdir,          // path
-  fchdir,         // fd
-  tcsetpgrp,      // fd
-  pty,            // the slave of the job's terminal -> fd
+  open,         // fd, flags, mode, path
+  dup2,         // fd -> new_fd, flags: 1 = close on exec ("inheritable": false)
+  close,        // fd
+  close_range,  // fd .. new_fd, high exclusive
+  receive,      // descriptor -> fd
+  chdir,        // path
+  fchdir,       // fd
+  tcsetpgrp,    // fd
+  pty,          // the slave of the job's terminal -> fd
   count_
 };
 
@@ -203,7 +204,7 @@ inline constexpr const char* kDnsAddress6 = "fd63:6c6f:6973::53";
 struct Rlimit {
   uint64_t soft;  // RLIM_INFINITY is UINT64_MAX
   uint64_t hard;
-  uint32_t set;       // 0: a constant of ours, lowered to what the caller itself has
+  uint32_t set;  // 0: a constant of ours, lowered to what the caller itself has
   uint32_t reserved;
 };
 
@@ -288,12 +289,12 @@ struct Header {
   Text request_json;        // what Inspect shows its owner; env values are left out
   Text degraded;            // JSON array of the best_effort fields that were given up
 
-  Text executable;           // a path, or a name to search, inside the new root
+  Text executable;  // a path, or a name to search, inside the new root
   uint32_t executable_descriptor;
   uint32_t cwd_descriptor;
-  Text search;               // the PATH to search
+  Text search;  // the PATH to search
   Text cwd;
-  Span<Text> argv, env;      // env as NAME=VALUE
+  Span<Text> argv, env;  // env as NAME=VALUE
 
   Span<Descriptor> descriptors;
   Span<Action> actions;
@@ -318,9 +319,9 @@ struct Header {
   Landlock landlock;
 
   NamespaceChoice namespaces[kNamespaces];
-  uint32_t unshare;  // CLONE_FS, CLONE_FILES, CLONE_SYSVSEM, ...
+  uint32_t unshare;        // CLONE_FS, CLONE_FILES, CLONE_SYSVSEM, ...
   uint32_t caller_cgroup;  // 1: the payload is placed below the caller's own cgroup
-  uint32_t id_choices;  // ids that the monitor chooses: kSubordinateUids | ...
+  uint32_t id_choices;     // ids that the monitor chooses: kSubordinateUids | ...
   uint32_t reserved0;
   Span<IdMap> uid_map, gid_map;
   Text hostname, domainname;

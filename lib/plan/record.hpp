@@ -24,9 +24,9 @@ enum class Ending : uint32_t { none, ended, not_started };
 // Where a launch failed: numbers only, strings are rendered by the front.
 struct Failure {
   Step step;
-  uint32_t index;  // of the element at fault (action, mount, descriptor), or kNone
-  int32_t error;   // errno
-  uint32_t detail; // step-specific: signal of a child that died before exec, or 0
+  uint32_t index;   // of the element at fault (action, mount, descriptor), or kNone
+  int32_t error;    // errno
+  uint32_t detail;  // step-specific: signal of a child that died before exec, or 0
 };
 
 // ExitRecord::seccomp_hit
@@ -44,7 +44,7 @@ struct ExitRecord {
   uint32_t magic, version;
   uint8_t job[16];
   Ending ending;
-  int32_t wait_status;  // raw, wait4(2)
+  int32_t wait_status;               // raw, wait4(2)
   int32_t child_code, child_status;  // si_code, si_status of waitid(2); those names are macros
   uint32_t child_uid;                // si_uid
   int32_t child_pid;                 // si_pid, in the pid namespace of init
@@ -56,11 +56,11 @@ struct ExitRecord {
   int64_t entered_at_ns;                             // init's first instruction
   // The call that the payload died of by our hand, for its filter; until then the
   // last that another process did.
-  uint32_t seccomp_hit;  // kHit*
+  uint32_t seccomp_hit;   // kHit*
   uint32_t seccomp_arch;  // AUDIT_ARCH_*
   int32_t seccomp_number;
   uint32_t reserved1;
-  int64_t exited_at_ns;   // CLOCK_BOOTTIME of the payload's own end; 0: it did not run
+  int64_t exited_at_ns;  // CLOCK_BOOTTIME of the payload's own end; 0: it did not run
   uint8_t reserved[kRecordBytes - 264];
   uint64_t commit;
 };

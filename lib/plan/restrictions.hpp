@@ -9,8 +9,8 @@ namespace cloister::plan {
 // kMountReadOnly and so on; they have the numbers of MOUNT_ATTR_*.
 inline uint32_t restrictions_of(const Mount& mount) {
   constexpr uint32_t kQuiet = kMountNoSuid | kMountNoDev, kClosed = kQuiet | kMountNoExec;
-  const uint32_t said = mount.flags & (kMountReadOnly | kMountNoSuid | kMountNoDev |
-                                       kMountNoExec | kMountNoAtime);
+  const uint32_t said =
+      mount.flags & (kMountReadOnly | kMountNoSuid | kMountNoDev | kMountNoExec | kMountNoAtime);
   switch (mount.kind) {
     case MountKind::bind: return said;
     case MountKind::device: return (said | kMountNoSuid | kMountNoExec) & ~kMountNoDev;

@@ -46,8 +46,7 @@ inline bool needs_fact(const Header& header, const Descriptor& descriptor) {
   };
   const bool boxed = apart(Namespace::mnt);
   return descriptor.use == Use::namespace_join || descriptor.use == Use::writable_layer ||
-         descriptor.use == Use::device ||
-         (descriptor.use == Use::cwd && boxed) ||
+         descriptor.use == Use::device || (descriptor.use == Use::cwd && boxed) ||
          (descriptor.use == Use::payload && (boxed || apart(Namespace::net)));
 }
 

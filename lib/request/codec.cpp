@@ -15,9 +15,7 @@ bool parse_natural(std::string_view text, uint64_t& out) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
-const std::string* text_of(const json& value) {
-  return value.get_ptr<const std::string*>();
-}
+const std::string* text_of(const json& value) { return value.get_ptr<const std::string*>(); }
 
 }  // namespace
 
@@ -52,9 +50,7 @@ std::string Integer::expected() const {
   return "an integer from " + std::to_string(low) + " to " + std::to_string(high);
 }
 
-json Integer::schema() const {
-  return {{"type", "integer"}, {"minimum", low}, {"maximum", high}};
-}
+json Integer::schema() const { return {{"type", "integer"}, {"minimum", low}, {"maximum", high}}; }
 
 bool Integer::read_raw(Reading& in, const Place& at, const json& value, int64_t& negative,
                        uint64_t& natural) const {
@@ -94,9 +90,7 @@ bool Number::read(Reading& in, const Place& at, const json& value, double& out) 
                      "a number from " + json(low).dump() + " to " + json(high).dump(), value);
 }
 
-json Number::schema() const {
-  return {{"type", "number"}, {"minimum", low}, {"maximum", high}};
-}
+json Number::schema() const { return {{"type", "number"}, {"minimum", low}, {"maximum", high}}; }
 
 bool Size::read(Reading& in, const Place& at, const json& value, uint64_t& out) const {
   const char* const expected = "bytes as an integer, or a string such as \"512M\" (K, M, G, T)";
@@ -193,9 +187,7 @@ json Octal::write(const Place&, uint32_t value) const {
   return '0' + std::string(digits, end);
 }
 
-json Octal::schema() const {
-  return {{"type", "string"}, {"pattern", "^[0-7]+$"}};
-}
+json Octal::schema() const { return {{"type", "string"}, {"pattern", "^[0-7]+$"}}; }
 
 bool Text::read(Reading& in, const Place& at, const json& value, std::string& out) const {
   const auto* text = text_of(value);
@@ -348,9 +340,7 @@ bool Signal::read(Reading& in, const Place& at, const json& value, int32_t& out)
   return (out != 32 && out != 33) || in.mismatch(at, "is reserved", expected, value);
 }
 
-json Signal::write(const Place&, int32_t value) const {
-  return sys::signal_name(value);
-}
+json Signal::write(const Place&, int32_t value) const { return sys::signal_name(value); }
 
 json Signal::schema() const {
   return {{"oneOf",
@@ -383,13 +373,9 @@ bool Base64::read(Reading& in, const Place& at, const json& value, std::string& 
   return true;
 }
 
-json Base64::write(const Place&, const std::string& value) const {
-  return to_base64(value);
-}
+json Base64::write(const Place&, const std::string& value) const { return to_base64(value); }
 
-json Base64::schema() const {
-  return {{"type", "string"}, {"contentEncoding", "base64"}};
-}
+json Base64::schema() const { return {{"type", "string"}, {"contentEncoding", "base64"}}; }
 
 bool CapabilitySet::read(Reading& in, const Place& at, const json& value, uint64_t& out) const {
   out = kAllCapabilities;
@@ -437,8 +423,6 @@ json SystemCallFilter::write(const Place&, const Document& value) const {
   return std::move(*parsed);
 }
 
-json SystemCallFilter::schema() const {
-  return {{"type", {"string", "object"}}};
-}
+json SystemCallFilter::schema() const { return {{"type", {"string", "object"}}}; }
 
 }  // namespace cloister::request

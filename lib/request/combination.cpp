@@ -142,8 +142,7 @@ std::optional<Problem> broken_combination(const Request& request) {
                   "true");
 
   if (request.landlock && request.no_new_privs == false)
-    return broken("landlock", "needs no_new_privs, landlock_restrict_self(2)",
-                  "no_new_privs true");
+    return broken("landlock", "needs no_new_privs, landlock_restrict_self(2)", "no_new_privs true");
 
   const bool pty = is_pty(request.standard_input) || is_pty(request.standard_output) ||
                    is_pty(request.standard_error);

@@ -185,7 +185,8 @@ void lay(S& base, const S& over, const std::string& above, const std::string& or
   });
 }
 
-void note_places(const Request& layer, size_t rank, std::map<std::string, size_t, std::less<>>& ranks) {
+void note_places(const Request& layer, size_t rank,
+                 std::map<std::string, size_t, std::less<>>& ranks) {
   for (const Mount& mount : layer.mounts) ranks["mounts." + normal_path(mount.at)] = rank;
   for (const std::string& path : layer.masked_paths) ranks["masked_paths." + path] = rank;
   for (const std::string& path : layer.readonly_paths) ranks["readonly_paths." + path] = rank;
@@ -253,9 +254,7 @@ std::optional<Problem> settle_network(Request& layer, Request& base, Origins& or
   return std::nullopt;
 }
 
-bool mounts_root(const Mount& mount) {
-  return normal_path(mount.at) == "/";
-}
+bool mounts_root(const Mount& mount) { return normal_path(mount.at) == "/"; }
 
 // `root` and a mount at "/" are two words for the same place: of two layers the
 // higher one has it, in one layer they contradict each other.

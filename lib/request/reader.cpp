@@ -105,9 +105,7 @@ std::optional<std::vector<size_t>> Reader::words(std::string_view name,
   return list;
 }
 
-const json* Reader::value(std::string_view name, Need need) {
-  return find(name, need);
-}
+const json* Reader::value(std::string_view name, Need need) { return find(name, need); }
 
 const json* Reader::object(std::string_view name, Need need) {
   const json* const value = find(name, need);

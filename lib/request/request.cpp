@@ -87,9 +87,7 @@ const Request& constants() {
   return kConstants;
 }
 
-json to_document(const Request& request) {
-  return Object<Request>{}.write(Place(), request);
-}
+json to_document(const Request& request) { return Object<Request>{}.write(Place(), request); }
 
 std::string schema() {
   json schema = Object<Request>{}.schema();
@@ -100,9 +98,7 @@ std::string schema() {
 
 }  // namespace request
 
-std::string to_json(const Request& request) {
-  return request::to_document(request).dump();
-}
+std::string to_json(const Request& request) { return request::to_document(request).dump(); }
 
 boost::system::result<Request, Problem> parse(std::string_view json) {
   const auto document = request::parse_text(json);

@@ -142,9 +142,8 @@ struct Table<Outbound> {
       std::tuple{Field{"publish", &Outbound::publish, List<Object<PublishedPort>>{{}, 0, 64},
                        "ports of the host that lead into the job"}};
 };
-inline constexpr OneOf kNetwork{
-    Bareword<NoNetwork>{"none"}, Bareword<HostNetwork>{"host"},
-    keyed<Outbound>("outbound", Object<Outbound>{})};
+inline constexpr OneOf kNetwork{Bareword<NoNetwork>{"none"}, Bareword<HostNetwork>{"host"},
+                                keyed<Outbound>("outbound", Object<Outbound>{})};
 
 template <>
 struct Table<Capabilities> {
@@ -381,8 +380,8 @@ struct Table<Request> {
       Field{"dumpable", &R::dumpable, Dumpable{}, "PR_SET_DUMPABLE, as execve(2) leaves it"},
 
       Field{"limits", &R::limits, Object<Limits>{}, "of the whole job", kByKey},
-      Field{"cgroup", &R::cgroup, kCgroupPlace, "whose cgroup the job is below",
-            kReplace, R"("service")"},
+      Field{"cgroup", &R::cgroup, kCgroupPlace, "whose cgroup the job is below", kReplace,
+            R"("service")"},
       Field{"best_effort", &R::best_effort, kPaths,
             "fields that may be given up where they are unsupported", Merge::own},
       Field{"lifetime", &R::lifetime, Object<Lifetime>{}, "how the job ends", kByKey},

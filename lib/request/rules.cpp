@@ -104,9 +104,7 @@ json Policy::write(const Place& at, int32_t value) const {
   return Named{policies, "a policy"}.write(at, value);
 }
 
-json Policy::schema() const {
-  return Named{policies, "a policy"}.schema();
-}
+json Policy::schema() const { return Named{policies, "a policy"}.schema(); }
 
 const char* Table<Scheduler>::broken(const Scheduler& scheduler) {
   const bool deadline = scheduler.policy == SCHED_DEADLINE;

@@ -85,9 +85,8 @@ class Taker {
 
   // `groups`: "@mount" stands for its members.
   bool name(const json& value, const std::string& at, bool groups, std::vector<std::string>& out) {
-    const char* const expected =
-        groups ? "the name of a system call, or a group such as \"@mount\""
-               : "the name of a system call";
+    const char* const expected = groups ? "the name of a system call, or a group such as \"@mount\""
+                                        : "the name of a system call";
     std::string read;
     if (!text(value, at, read, expected, kMostName)) return false;
     if (groups && read[0] == '@') {
@@ -129,8 +128,7 @@ class Taker {
     }
     uint64_t number = 0;
     if (!natural(value, at, kMostErrno, number)) return false;
-    if (number < low)
-      return refuse(at, "would feign success", "an errno from 1 to 4095", value);
+    if (number < low) return refuse(at, "would feign success", "an errno from 1 to 4095", value);
     out = static_cast<uint32_t>(number);
     return true;
   }
@@ -141,14 +139,14 @@ class Taker {
 bool take_changes(Taker& in, const json& document, const std::string& at, SeccompProfile& out) {
   out.base = SeccompProfile::Base::standard;
   out.denial = {SeccompAction::error, EPERM};
-  return in.members(
-      document, at, "deny, permit and errno",
-      [&](const std::string& name, const std::string& field, const json& value) {
-        if (name == "deny") return in.names(value, field, true, out.deny);
-        if (name == "permit") return in.names(value, field, true, out.permit);
-        if (name == "errno") return in.error_number(value, field, 1, out.denial.error);
-        return false;
-      });
+  return in.members(document, at, "deny, permit and errno",
+                    [&](const std::string& name, const std::string& field, const json& value) {
+                      if (name == "deny") return in.names(value, field, true, out.deny);
+                      if (name == "permit") return in.names(value, field, true, out.permit);
+                      if (name == "errno")
+                        return in.error_number(value, field, 1, out.denial.error);
+                      return false;
+                    });
 }
 
 bool take_allowed(Taker& in, const json& document, const std::string& at, SeccompProfile& out) {
@@ -160,20 +158,21 @@ bool take_allowed(Taker& in, const json& document, const std::string& at, Seccom
   out.base = SeccompProfile::Base::own;
   out.otherwise = {SeccompAction::error, EPERM};
   SeccompRule rule;
-  const bool good = in.members(
-      document, at, "allow, default and errno",
-      [&](const std::string& name, const std::string& field, const json& value) {
-        if (name == "allow") return in.names(value, field, true, rule.names);
-        if (name == "errno") return in.error_number(value, field, 1, out.otherwise.error);
-        if (name != "default") return false;
-        for (const auto& [word, action] : kWords)
-          if (value == word) {
-            out.otherwise.action = action;
-            return true;
-          }
-        return in.refuse(field, "is not one of the words", "errno, trap, kill_thread, kill_process",
-                         value);
-      });
+  const bool good =
+      in.members(document, at, "allow, default and errno",
+                 [&](const std::string& name, const std::string& field, const json& value) {
+                   if (name == "allow") return in.names(value, field, true, rule.names);
+                   if (name == "errno")
+                     return in.error_number(value, field, 1, out.otherwise.error);
+                   if (name != "default") return false;
+                   for (const auto& [word, action] : kWords)
+                     if (value == word) {
+                       out.otherwise.action = action;
+                       return true;
+                     }
+                   return in.refuse(field, "is not one of the words",
+                                    "errno, trap, kill_thread, kill_process", value);
+                 });
   if (!good) return false;
   if (out.otherwise.action != SeccompAction::error) {
     if (document.contains("errno") && !document["errno"].is_null())
@@ -214,31 +213,36 @@ bool take_action(Taker& in, const json& value, const std::string& at, SeccompAns
 bool take_comparison(Taker& in, const json& document, const std::string& at,
                      SeccompComparison& out) {
   static constexpr std::pair<const char*, SeccompOperator> kOperators[] = {
-      {"SCMP_CMP_NE", SeccompOperator::ne}, {"SCMP_CMP_LT", SeccompOperator::lt},
-      {"SCMP_CMP_LE", SeccompOperator::le}, {"SCMP_CMP_EQ", SeccompOperator::eq},
-      {"SCMP_CMP_GE", SeccompOperator::ge}, {"SCMP_CMP_GT", SeccompOperator::gt},
+      {"SCMP_CMP_NE", SeccompOperator::ne},
+      {"SCMP_CMP_LT", SeccompOperator::lt},
+      {"SCMP_CMP_LE", SeccompOperator::le},
+      {"SCMP_CMP_EQ", SeccompOperator::eq},
+      {"SCMP_CMP_GE", SeccompOperator::ge},
+      {"SCMP_CMP_GT", SeccompOperator::gt},
       {"SCMP_CMP_MASKED_EQ", SeccompOperator::masked_eq}};
   bool has_index = false, has_value = false, has_op = false;
-  const bool good = in.members(
-      document, at, "index, value, valueTwo and op",
-      [&](const std::string& name, const std::string& field, const json& value) {
-        uint64_t number = 0;
-        if (name == "index") {
-          has_index = in.natural(value, field, 5, number);
-          out.index = static_cast<uint32_t>(number);
-          return has_index;
-        }
-        if (name == "value") return has_value = in.natural(value, field, UINT64_MAX, out.value);
-        if (name == "valueTwo") return in.natural(value, field, UINT64_MAX, out.value_two);
-        if (name != "op") return false;
-        for (const auto& [word, op] : kOperators)
-          if (value == word) {
-            out.op = op;
-            return has_op = true;
-          }
-        return in.refuse(field, "is no comparison",
-                         "SCMP_CMP_NE, _LT, _LE, _EQ, _GE, _GT or _MASKED_EQ", value);
-      });
+  const bool good =
+      in.members(document, at, "index, value, valueTwo and op",
+                 [&](const std::string& name, const std::string& field, const json& value) {
+                   uint64_t number = 0;
+                   if (name == "index") {
+                     has_index = in.natural(value, field, 5, number);
+                     out.index = static_cast<uint32_t>(number);
+                     return has_index;
+                   }
+                   if (name == "value")
+                     return has_value = in.natural(value, field, UINT64_MAX, out.value);
+                   if (name == "valueTwo")
+                     return in.natural(value, field, UINT64_MAX, out.value_two);
+                   if (name != "op") return false;
+                   for (const auto& [word, op] : kOperators)
+                     if (value == word) {
+                       out.op = op;
+                       return has_op = true;
+                     }
+                   return in.refuse(field, "is no comparison",
+                                    "SCMP_CMP_NE, _LT, _LE, _EQ, _GE, _GT or _MASKED_EQ", value);
+                 });
   if (!good) return false;
   if (has_index && has_value && has_op) return true;
   return in.refuse(at, "is not whole", "index, value and op", document);
@@ -283,9 +287,9 @@ bool take_rule(Taker& in, const json& document, const std::string& at, SeccompRu
         if (name == "names") return in.names(value, field, false, out.names);
         if (name == "name") return in.name(value, field, false, out.names);
         if (name == "action") return acts = take_action(in, value, field, out.answer);
-        if (name == "errnoRet") return has_error = in.error_number(value, field, 0, out.answer.error);
-        if (name == "comment")
-          return value == "" || in.text(value, field, comment, "text", 4096);
+        if (name == "errnoRet")
+          return has_error = in.error_number(value, field, 0, out.answer.error);
+        if (name == "comment") return value == "" || in.text(value, field, comment, "text", 4096);
         if (name == "includes") return take_conditions(in, value, field, out.includes);
         if (name == "excludes") return take_conditions(in, value, field, out.excludes);
         if (name == "args")
@@ -344,9 +348,10 @@ bool take_oci(Taker& in, const json& document, const std::string& at, SeccompPro
                    in.refuse(here + ".architecture", "is missing", arch, item);
           });
         if (name == "syscalls")
-          return in.elements(value, field, kMostRules, [&](const std::string& here, const json& item) {
-            return take_rule(in, item, here, out.rules.emplace_back());
-          });
+          return in.elements(value, field, kMostRules,
+                             [&](const std::string& here, const json& item) {
+                               return take_rule(in, item, here, out.rules.emplace_back());
+                             });
         if (name == "flags")
           return in.elements(value, field, 16, [&](const std::string& here, const json& item) {
             return take_flag(in, item, here, out);

@@ -13,6 +13,8 @@ struct Group {
   std::vector<std::string> calls;
 };
 
+// Words, as many as a line holds.
+// clang-format off
 const std::vector<Group>& groups() {
   static const std::vector<Group> kGroups = {
       // --- what a payload is kept from, mostly --------------------------------------
@@ -132,6 +134,7 @@ const std::vector<Group>& groups() {
   };
   return kGroups;
 }
+// clang-format on
 
 }  // namespace
 

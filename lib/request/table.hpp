@@ -200,8 +200,7 @@ struct Table<Ids> {
   static const char* broken(const Ids& ids);
 };
 inline constexpr OneOf kIdentity{
-    Bareword<CallerIdentity>{"caller"},
-    Bareword<DynamicIdentity>{"dynamic"},
+    Bareword<CallerIdentity>{"caller"}, Bareword<DynamicIdentity>{"dynamic"},
     keyed<User>("user", Through{&User::name, Text{256}}),
     plain<Ids>(Object<Ids>{}, "{\"ruid\": ..., \"rgid\": ..., \"groups\": ...}")};
 

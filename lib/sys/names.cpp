@@ -104,8 +104,6 @@ std::string_view errno_text(int number) {
   return text == nullptr ? "Unknown error" : text;
 }
 
-std::string_view child_code_name(int code) {
-  return name_of(kChildCodes, code);
-}
+std::string_view child_code_name(int code) { return name_of(kChildCodes, code); }
 
 }  // namespace cloister::sys

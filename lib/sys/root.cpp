@@ -38,7 +38,8 @@ bool owns_its_mounts() {
 bool may_set_groups() {
   const UniqueFd file(::open("/proc/self/setgroups", O_RDONLY | O_CLOEXEC));
   char word[8]{};
-  return file && ::read(file.borrow(), word, sizeof word) > 0 && std::strncmp(word, "allow", 5) == 0;
+  return file && ::read(file.borrow(), word, sizeof word) > 0 &&
+         std::strncmp(word, "allow", 5) == 0;
 }
 
 }  // namespace

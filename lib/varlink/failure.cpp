@@ -406,9 +406,8 @@ std::string_view advice(Step step, int error) {
     case Step::securebits:
       return error == EPERM ? "The service itself lacks what it should give" : "";
     case Step::loginuid:
-      return error == EPERM
-                 ? "The service was started in another login; it needs CAP_AUDIT_CONTROL"
-                 : "";
+      return error == EPERM ? "The service was started in another login; it needs CAP_AUDIT_CONTROL"
+                            : "";
     case Step::cgroup:
       if (error == EACCES || error == EPERM) return "The service may not place jobs there";
       return error == ENOENT ? "The caller's cgroup is gone, or lies outside of what is seen here"
@@ -419,7 +418,8 @@ std::string_view advice(Step step, int error) {
     case Step::scratch:
       if (error == ENOSPC || error == EDQUOT)
         return "The disk with the service's scratch directory is full";
-      return error == EPERM || error == EACCES ? "The service's scratch directory is not its own" : "";
+      return error == EPERM || error == EACCES ? "The service's scratch directory is not its own"
+                                               : "";
     case Step::verify_mounts:
       return error == EXDEV ? "The place leads elsewhere by a symbolic link that the caller cannot "
                               "read, or that was changed meanwhile: name the place itself"

@@ -19,9 +19,7 @@ namespace {
 constexpr uint32_t kShownArguments = 32;
 constexpr uint32_t kShownBytes = 256;
 
-std::string text_of(plan::View job, plan::Text text) {
-  return {job.c_str(text), text.length};
-}
+std::string text_of(plan::View job, plan::Text text) { return {job.c_str(text), text.length}; }
 
 std::optional<std::string> optional_text(plan::View job, plan::Text text) {
   if (text.length == 0) return {};
@@ -201,12 +199,8 @@ std::optional<std::array<uint8_t, 16>> parse_job_name(std::string_view text) {
   return job;
 }
 
-std::string_view mode_name(plan::Mode mode) {
-  return to_string(mode_of(mode));
-}
-std::string_view phase_name(plan::JobPhase phase) {
-  return to_string(phase_of(phase));
-}
+std::string_view mode_name(plan::Mode mode) { return to_string(mode_of(mode)); }
+std::string_view phase_name(plan::JobPhase phase) { return to_string(phase_of(phase)); }
 
 Verdict make_verdict(const plan::JobState& state, plan::View job) {
   const plan::ExitRecord& record = state.record;
@@ -245,8 +239,7 @@ Verdict make_verdict(const plan::JobState& state, plan::View job) {
     if (verdict.cause == Cause::canceled) verdict.killed_by->uid = state.killed_by;
   }
 
-  if (record.seccomp_hit & plan::kHitSeen)
-    verdict.seccomp.emplace().number = record.seccomp_number;
+  if (record.seccomp_hit & plan::kHitSeen) verdict.seccomp.emplace().number = record.seccomp_number;
   verdict.degraded = degraded_of(job);
   verdict.accepted_at = timestamp(state.accepted_at_ns);
   verdict.started_at = timestamp(state.started_at_ns);

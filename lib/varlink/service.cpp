@@ -8,9 +8,9 @@ namespace {
 constexpr std::string_view kService = "org.varlink.service";
 
 constexpr std::pair<std::string_view, Method> kMethods[] = {
-    {"Run", Method::run},   {"Start", Method::start},     {"Wait", Method::wait},
-    {"Signal", Method::signal}, {"List", Method::list},   {"Inspect", Method::inspect},
-    {"Stop", Method::stop}, {"Remove", Method::remove},   {"Plan", Method::plan},
+    {"Run", Method::run},           {"Start", Method::start},   {"Wait", Method::wait},
+    {"Signal", Method::signal},     {"List", Method::list},     {"Inspect", Method::inspect},
+    {"Stop", Method::stop},         {"Remove", Method::remove}, {"Plan", Method::plan},
     {"Describe", Method::describe},
 };
 
@@ -66,7 +66,8 @@ Reply get_interface_description(const Json& parameters) {
   } else if (*interface == kService) {
     reply.parameters = {{"description", kServiceDescription}};
   } else {
-    return error(kService, "InterfaceNotFound", {{"interface", echoed(interface->get_ref<const std::string&>())}});
+    return error(kService, "InterfaceNotFound",
+                 {{"interface", echoed(interface->get_ref<const std::string&>())}});
   }
   return reply;
 }

@@ -24,9 +24,7 @@ enum class Method { run, start, wait, signal, list, inspect, stop, remove, plan,
 std::optional<Method> method_of(std::string_view qualified_name);
 
 // Whether the method may answer with more than one reply.
-constexpr bool may_stream(Method method) {
-  return method == Method::run;
-}
+constexpr bool may_stream(Method method) { return method == Method::run; }
 
 // The reply to a call that is not the launcher's: GetInfo,
 // GetInterfaceDescription, or the standard error that says what was not found.
@@ -42,11 +40,9 @@ Reply method_not_implemented(std::string_view method);
 Reply invalid_request(std::string_view field, std::string_view reason, std::string_view expected,
                       std::string_view got);
 Reply denied(std::string_view field, std::string_view rule, std::optional<int64_t> limit,
-             std::optional<int64_t> requested, std::string_view hint,
-             std::string_view policy = {});
+             std::optional<int64_t> requested, std::string_view hint, std::string_view policy = {});
 Reply busy(std::optional<int64_t> retry_after_ms, std::optional<int64_t> running,
-           std::optional<int64_t> queued, std::optional<int64_t> limit,
-           std::string_view rule = {});
+           std::optional<int64_t> queued, std::optional<int64_t> limit, std::string_view rule = {});
 Reply misconfigured(std::string_view file, std::string_view place, std::string_view reason);
 Reply no_such_job(std::string_view id);
 Reply unsupported(std::string_view feature, std::string_view reason);

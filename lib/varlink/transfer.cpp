@@ -10,9 +10,7 @@
 namespace cloister::varlink {
 namespace {
 
-boost::system::error_code last_error() {
-  return {errno, boost::system::system_category()};
-}
+boost::system::error_code last_error() { return {errno, boost::system::system_category()}; }
 
 // Room for the descriptors of one message and for the credentials that arrive
 // where the listener has SO_PASSCRED. CMSG_SPACE rounds up, so the kernel may

@@ -40,28 +40,14 @@ std::string one_line(const varlink::Json& value) {
 
 }  // namespace
 
-std::string_view to_string(Mode mode) {
-  return kModes[static_cast<size_t>(mode)];
-}
-std::string_view to_string(Ending ending) {
-  return kEndings[static_cast<size_t>(ending)];
-}
-std::string_view to_string(Cause cause) {
-  return kCauses[static_cast<size_t>(cause)];
-}
-std::string_view to_string(Fault fault) {
-  return kFaults[static_cast<size_t>(fault)];
-}
-std::string_view to_string(JobPhase phase) {
-  return kPhases[static_cast<size_t>(phase)];
-}
+std::string_view to_string(Mode mode) { return kModes[static_cast<size_t>(mode)]; }
+std::string_view to_string(Ending ending) { return kEndings[static_cast<size_t>(ending)]; }
+std::string_view to_string(Cause cause) { return kCauses[static_cast<size_t>(cause)]; }
+std::string_view to_string(Fault fault) { return kFaults[static_cast<size_t>(fault)]; }
+std::string_view to_string(JobPhase phase) { return kPhases[static_cast<size_t>(phase)]; }
 
-std::string to_json(const Verdict& verdict) {
-  return one_line(varlink::to_dom(verdict));
-}
-std::string to_json(const JobInfo& job) {
-  return one_line(varlink::to_dom(job));
-}
+std::string to_json(const Verdict& verdict) { return one_line(varlink::to_dom(verdict)); }
+std::string to_json(const JobInfo& job) { return one_line(varlink::to_dom(job)); }
 
 std::optional<Verdict> verdict_from_json(std::string_view text, std::string* why) {
   std::string reason;
@@ -79,28 +65,14 @@ std::optional<Verdict> verdict_from_json(std::string_view text, std::string* why
 
 namespace varlink {
 
-void from_string(std::string_view name, Mode& word) {
-  find(kModes, name, word);
-}
-void from_string(std::string_view name, Ending& word) {
-  find(kEndings, name, word);
-}
-void from_string(std::string_view name, Cause& word) {
-  find(kCauses, name, word);
-}
-void from_string(std::string_view name, Fault& word) {
-  find(kFaults, name, word);
-}
-void from_string(std::string_view name, JobPhase& word) {
-  find(kPhases, name, word);
-}
+void from_string(std::string_view name, Mode& word) { find(kModes, name, word); }
+void from_string(std::string_view name, Ending& word) { find(kEndings, name, word); }
+void from_string(std::string_view name, Cause& word) { find(kCauses, name, word); }
+void from_string(std::string_view name, Fault& word) { find(kFaults, name, word); }
+void from_string(std::string_view name, JobPhase& word) { find(kPhases, name, word); }
 
-Json to_dom(const Verdict& verdict) {
-  return write(verdict);
-}
-Json to_dom(const JobInfo& job) {
-  return write(job);
-}
+Json to_dom(const Verdict& verdict) { return write(verdict); }
+Json to_dom(const JobInfo& job) { return write(job); }
 
 Json to_dom(const Failure& failure) {
   Json dom = Json::object();

@@ -85,8 +85,7 @@ void measure(Connection& connection, const std::string& message, Times& best) {
   const int64_t accepted = microseconds(verdict["accepted_at"]);
   const int64_t started = microseconds(verdict["started_at"]);
   const auto exec = verdict["phases_us"]["exec"].get<int64_t>();
-  best.mounts_ms =
-      std::min(best.mounts_ms, static_cast<double>(started - exec - accepted) / 1000);
+  best.mounts_ms = std::min(best.mounts_ms, static_cast<double>(started - exec - accepted) / 1000);
 }
 
 int run(const std::string& programs, const std::string& noop, int samples) {
@@ -105,8 +104,7 @@ int run(const std::string& programs, const std::string& noop, int samples) {
       best.bwrap_ms = std::min(best.bwrap_ms, static_cast<double>(now_ns() - start) / 1e6);
     }
     std::printf("binds: count=%d accepted_to_fork_ms=%.2f call_ms=%.2f bwrap_ms=%.2f ratio=%.3f\n",
-                count, best.mounts_ms, best.whole_ms, best.bwrap_ms,
-                best.whole_ms / best.bwrap_ms);
+                count, best.mounts_ms, best.whole_ms, best.bwrap_ms, best.whole_ms / best.bwrap_ms);
     if (count == 1000) last = best;
     if (count == 2000) {
       std::printf("binds: target=\"2000, accepted to fork\" value=%.2f ms limit=%.2f ms kept=%s\n",

@@ -56,9 +56,7 @@ UniqueFd connect_to(const std::string& path) {
 
 }  // namespace
 
-void fail(const std::string& what) {
-  throw std::system_error(errno, std::system_category(), what);
-}
+void fail(const std::string& what) { throw std::system_error(errno, std::system_category(), what); }
 
 int64_t now_ns() {
   timespec time{};
@@ -111,9 +109,9 @@ Stage::Stage(const std::string& programs, const std::string& noop) : programs_(p
   char memory[] = "/dev/shm/cloister-bench-XXXXXX";
   if (!::mkdtemp(memory)) fail("mkdtemp");
   runtime_ = memory;
-  monitor_ =
-      start({programs_ + "/cloisterd", "--socket", socket_, "--runtime-dir", runtime_, "--front",
-             programs_ + "/cloister-front", "--init", programs_ + "/cloister-init", "--journal", journal});
+  monitor_ = start({programs_ + "/cloisterd", "--socket", socket_, "--runtime-dir", runtime_,
+                    "--front", programs_ + "/cloister-front", "--init",
+                    programs_ + "/cloister-init", "--journal", journal});
   for (int tries = 0; !connect_to(socket_); ++tries) {
     siginfo_t ended{};
     ::waitid(P_PID, static_cast<id_t>(monitor_), &ended, WEXITED | WNOHANG | WNOWAIT);
@@ -125,9 +123,7 @@ Stage::Stage(const std::string& programs, const std::string& noop) : programs_(p
   }
 }
 
-Stage::~Stage() {
-  finish();
-}
+Stage::~Stage() { finish(); }
 
 void Stage::finish() {
   ::kill(monitor_, SIGTERM);

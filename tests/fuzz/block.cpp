@@ -125,9 +125,14 @@ void as_monitor(View plan) {
   const auto nobodys = [](const uint8_t(&)[16], const monitor::Peer&) {
     return monitor::Joinable();
   };
-  const auto approved = monitor::authorise(
-      peer, plan, {.policy = policy, .mode = plan::Mode::system, .joinable = nobodys,
-                   .no_pasta = nullptr, .no_disk = nullptr, .ids = {}, .own = surroundings});
+  const auto approved = monitor::authorise(peer, plan,
+                                           {.policy = policy,
+                                            .mode = plan::Mode::system,
+                                            .joinable = nobodys,
+                                            .no_pasta = nullptr,
+                                            .no_disk = nullptr,
+                                            .ids = {},
+                                            .own = surroundings});
   if (!approved) {
     require(approved.error().kind != plan::RefusalKind::none && approved.error().rule[0] != 0,
             "a refusal names its rule");
@@ -149,8 +154,8 @@ void as_monitor(View plan) {
               "a map leads to ids of the caller");
   require(plan->nice >= 0 && plan->oom_score_adj >= 0, "nobody raises what needs a capability");
   const plan::Capabilities& sets = approved->order().capabilities;
-  const bool own = plan->namespaces[static_cast<uint32_t>(plan::Namespace::user)].join ==
-                   plan::Join::fresh;
+  const bool own =
+      plan->namespaces[static_cast<uint32_t>(plan::Namespace::user)].join == plan::Join::fresh;
   require(own || (sets.bounding | sets.permitted | sets.effective | sets.inheritable |
                   sets.ambient) == 0,
           "nobody gains a capability but in a user namespace of its own");
@@ -170,9 +175,13 @@ void as_monitor_of_granted(View plan) {
   static const monitor::Surroundings surroundings;
   const auto approved = monitor::authorise(
       stranger(), plan,
-      {.policy = policy, .mode = plan::Mode::system,
+      {.policy = policy,
+       .mode = plan::Mode::system,
        .joinable = [](const uint8_t(&)[16], const monitor::Peer&) { return monitor::Joinable(); },
-       .no_pasta = nullptr, .no_disk = nullptr, .ids = {}, .own = surroundings});
+       .no_pasta = nullptr,
+       .no_disk = nullptr,
+       .ids = {},
+       .own = surroundings});
   if (!approved) return;
   const auto joins = [&](plan::Namespace which) {
     return plan->namespaces[static_cast<uint32_t>(which)].join;
@@ -186,7 +195,8 @@ void as_monitor_of_granted(View plan) {
             "a bind has no devices that the rule does not list");
   }
   const plan::Identity& id = plan->identity;
-  const bool root = !approved->ids().leased_id && joins(plan::Namespace::user) == plan::Join::host &&
+  const bool root = !approved->ids().leased_id &&
+                    joins(plan::Namespace::user) == plan::Join::host &&
                     (id.ruid == 0 || id.euid == 0 || id.suid == 0);
   if (root && joins(plan::Namespace::mnt) == plan::Join::fresh)
     require(plan->mounts.count > 0 && (approved->order().flags & plan::kCoverKernel),

@@ -26,12 +26,13 @@ void in_bounds(const Rule& rule) {
   require(!rule.nice || (*rule.nice >= -20 && *rule.nice <= 19), "a nice value is one");
   require(rule.capabilities >> 41 == 0, "capabilities have names");
   require(!rule.grants_join(plan::Namespace::user), "nobody is granted a user namespace");
-  for (const uint32_t bits : {rule.namespaces_joined, rule.namespaces_host, rule.required_namespaces})
+  for (const uint32_t bits :
+       {rule.namespaces_joined, rule.namespaces_host, rule.required_namespaces})
     require((bits & ~monitor::kAllNamespaces) == 0, "namespaces are of those there are");
   require((rule.networks & ~monitor::kAllNetworks) == 0, "networks are of those there are");
   require(!rule.allows_unfiltered_seccomp() || !rule.requires_baseline(), "a floor is kept");
-  for (const uint32_t most : {rule.quota.jobs, rule.quota.connections, rule.quota.spawns_per_s,
-                              rule.quota.fds_in_flight})
+  for (const uint32_t most :
+       {rule.quota.jobs, rule.quota.connections, rule.quota.spawns_per_s, rule.quota.fds_in_flight})
     require(most <= 1u << 20, "a quota is a number one can count to");
 }
 
@@ -62,7 +63,8 @@ void policy(Bytes input) {
   config.connections = 7;
   if (const auto wrong = monitor::parse_config(text, config)) {
     require(!wrong.text().empty(), "what is refused has a reason");
-    require(config.connections == 7 && config.policy.rules.empty(), "what is refused changes nothing");
+    require(config.connections == 7 && config.policy.rules.empty(),
+            "what is refused changes nothing");
     return;
   }
   answers(config.policy);

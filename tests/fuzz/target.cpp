@@ -22,8 +22,8 @@ struct Part {
   const char* name;
   void (*take)(Bytes);
 };
-constexpr Part kParts[] = {{"protocol", protocol}, {"merge", merge}, {"policy", policy},
-                          {"seccomp", seccomp}};
+constexpr Part kParts[] = {
+    {"protocol", protocol}, {"merge", merge}, {"policy", policy}, {"seccomp", seccomp}};
 
 const Part* part = kParts;
 

@@ -15,8 +15,11 @@ struct Kind {
   const char* name;
   int flag;
 };
-constexpr Kind kKinds[] = {{"net", CLONE_NEWNET}, {"ipc", CLONE_NEWIPC},   {"uts", CLONE_NEWUTS},
-                           {"cgroup", CLONE_NEWCGROUP}, {"time", CLONE_NEWTIME}};
+constexpr Kind kKinds[] = {{"net", CLONE_NEWNET},
+                           {"ipc", CLONE_NEWIPC},
+                           {"uts", CLONE_NEWUTS},
+                           {"cgroup", CLONE_NEWCGROUP},
+                           {"time", CLONE_NEWTIME}};
 
 // Root puts itself into a new namespace of this kind, and goes on as `who`.
 std::function<void()> inside(const Kind& kind, const Who& who) {
@@ -85,7 +88,8 @@ TEST_CASE("S17: the service's network is not lent by pasta either") {
   World& world = World::get();
   Client client =
       connect_as(world.root(), world.system().socket(), inside(kKinds[0], world.alice()));
-  Json request = {{"profile", "default"}, {"argv", {"true"}}, {"network", {{"outbound", Json::object()}}}};
+  Json request = {
+      {"profile", "default"}, {"argv", {"true"}}, {"network", {{"outbound", Json::object()}}}};
   Outcome outcome = client.run(request);
   INFO(outcome.told());
   CHECK(outcome.error == "Denied");

@@ -19,8 +19,10 @@ using plan::MountKind;
 Json granted() {
   return rules({{{"name", "granted"},
                  {"users", Json::array({World::get().alice().uid})},
-                 {"allow", {{"uids", Json::array({0})}, {"gids", Json::array({0})},
-                    {"capabilities", Json::array({"CAP_NET_ADMIN"})}}}}});
+                 {"allow",
+                  {{"uids", Json::array({0})},
+                   {"gids", Json::array({0})},
+                   {"capabilities", Json::array({"CAP_NET_ADMIN"})}}}}});
 }
 
 const Json kRoot = {{"ruid", 0}, {"rgid", 0}, {"groups", Json::array({0})}};
@@ -55,7 +57,8 @@ std::string writable(Client& client, const hostile::Script& script, Json request
 }
 
 Json opening(const std::vector<std::string>& paths) {
-  return shell("id -u >&2; for f; do (: >>\"$f\") 2>/dev/null && echo \"$f\"; done; echo end", paths);
+  return shell("id -u >&2; for f; do (: >>\"$f\") 2>/dev/null && echo \"$f\"; done; echo end",
+               paths);
 }
 
 std::string joined(const std::vector<std::string>& lines) {
@@ -77,8 +80,7 @@ TEST_CASE("S18: a front that leaves the covers out changes nothing") {
   NEEDS_ROOT();
   Ruled ruled(granted(), hostile_front());
   Client client = ruled.connect(World::get().alice());
-  const hostile::Script script =
-      hostile::Script().drop({MountKind::mask, MountKind::lock});
+  const hostile::Script script = hostile::Script().drop({MountKind::mask, MountKind::lock});
   CHECK(writable(client, script, opening(levers())) == "");
   // The same through the host's root writable, where nothing of the profile lies.
   const hostile::Script bare = hostile::Script()
@@ -187,8 +189,9 @@ TEST_CASE("S18: no descriptor leads around the covers") {
   INFO(outcome.told());
   CHECK(outcome.error == "");
   // The current directory is one, too.
-  const hostile::Script cwd = hostile::Script().pass(
-      plan::Use::cwd, "/", O_PATH | O_DIRECTORY, hostile::Script::offset_of(&plan::Header::cwd_descriptor));
+  const hostile::Script cwd =
+      hostile::Script().pass(plan::Use::cwd, "/", O_PATH | O_DIRECTORY,
+                             hostile::Script::offset_of(&plan::Header::cwd_descriptor));
   outcome = client.run(cwd.in(opening({})));
   INFO(outcome.told());
   CHECK(outcome.parameters["rule"] == "covers-hold-for-descriptors");
@@ -200,8 +203,7 @@ TEST_CASE("S18: what a job without powers has mounted lends nothing to one that 
   Ruled ruled(granted(), hostile_front());
   Client client = ruled.connect(world.alice());
   Json held = world.boxed_request({"hold"});
-  held["mounts"].push_back(
-      {{"at", "/run/kernel"}, {"bind", "/proc/sys/kernel"}, {"access", "rw"}});
+  held["mounts"].push_back({{"at", "/run/kernel"}, {"bind", "/proc/sys/kernel"}, {"access", "rw"}});
   const Held job(client, held);
   Json joining = world.probe_request({"noop"});
   joining["namespaces"] = {{"mnt", {{"job", job.id()}}}, {"pid", {{"job", job.id()}}}};

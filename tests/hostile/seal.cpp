@@ -92,7 +92,8 @@ class Altered {
 
   void drop(const std::vector<uint32_t>& kinds) {
     std::erase_if(mounts_, [&](const plan::Mount& mount) {
-      return std::find(kinds.begin(), kinds.end(), static_cast<uint32_t>(mount.kind)) != kinds.end();
+      return std::find(kinds.begin(), kinds.end(), static_cast<uint32_t>(mount.kind)) !=
+             kinds.end();
     });
   }
   void poke_mounts(uint32_t kind, size_t offset, const std::string& bytes) {

@@ -46,8 +46,9 @@ TEST_CASE("S10: waits without number cost the monitor next to nothing, and anoth
     });
   };
   // A few do no harm: those that are too many are refused, and the call goes on.
-  CHECK(alice.run(Script().ask(wait_for_all(), 30).in(world.probe_request({"noop"})))
-            .verdict["ok"] == true);
+  CHECK(
+      alice.run(Script().ask(wait_for_all(), 30).in(world.probe_request({"noop"}))).verdict["ok"] ==
+      true);
   bobs();
   const long before = kibibytes_of(ruled.service().pid(), "VmRSS"), alone = bobs();
   constexpr int kConnections = 100, kWaits = 5'000;  // half a million
@@ -62,15 +63,16 @@ TEST_CASE("S10: waits without number cost the monitor next to nothing, and anoth
     // Until nothing moves any more.
     eventually([] { return false; }, 3'000);
     const long under = bobs(), after = kibibytes_of(ruled.service().pid(), "VmRSS");
-    std::printf("S10: %d asks of kind %u: monitor %ld KiB (%ld before), 50 Runs %ld ms (%ld before)\n",
-                kConnections * kWaits, static_cast<unsigned>(ask.kind), after, before, under, alone);
+    std::printf(
+        "S10: %d asks of kind %u: monitor %ld KiB (%ld before), 50 Runs %ld ms (%ld before)\n",
+        kConnections * kWaits, static_cast<unsigned>(ask.kind), after, before, under, alone);
     CHECK(after - before < 4096 * kSanitizerFactor);
     CHECK(under < 4 * alone + 200);
     // They hang in their Asks, and are their user's to end.
     for (const pid_t front : fronts_of(ruled.service(), world.alice().uid))
       if (front != honest) kill(front, SIGKILL);
-    CHECK(eventually(
-        [&] { return fronts_of(ruled.service(), world.alice().uid).size() == 1; }, 60'000));
+    CHECK(eventually([&] { return fronts_of(ruled.service(), world.alice().uid).size() == 1; },
+                     60'000));
   }
   CHECK(alive(held.parameters["pid"].get<pid_t>()));
   // None of them is left behind: the next wait is answered.

@@ -206,7 +206,8 @@ TEST_CASE("S10: a payload that cannot die does not hold up the end of the servic
   SilentFiles files(mounted);
   Client client = connect_as(world.alice(), service.socket());
   const Reply started = client.call(
-      "Start", {{"request", with(world.probe_request({"cat"}), {{"stdin", {{"path", files.slow()}}}})}});
+      "Start",
+      {{"request", with(world.probe_request({"cat"}), {{"stdin", {{"path", files.slow()}}}})}});
   INFO(started.parameters.dump());
   if (started.error.empty()) {
     const pid_t payload = started.parameters["pid"].get<pid_t>();
@@ -272,8 +273,7 @@ TEST_CASE("S7: a monitor that is killed while init looks a place up leaves nothi
       for (const pid_t init : inits) CHECK(eventually([&] { return doomed(init); }, 2'000));
     usleep(200'000);
     files.answer();
-    for (const pid_t init : inits)
-      CHECK(eventually([&] { return !alive(init); }, 5'000));
+    for (const pid_t init : inits) CHECK(eventually([&] { return !alive(init); }, 5'000));
     CHECK(access((own + "/canary").c_str(), F_OK) != 0);
     remove_cgroups_of(monitor);
   }

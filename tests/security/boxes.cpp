@@ -96,9 +96,7 @@ Held::Held(Client& client, Json request) : client_(client) {
   output_ = std::move(end);
 }
 
-bool Held::runs() const {
-  return alive(pid_);
-}
+bool Held::runs() const { return alive(pid_); }
 
 Held::~Held() {
   try {

@@ -184,7 +184,8 @@ TEST_CASE("S6: what is kept of ended jobs stays below the bound of their user, a
   CHECK(client.call("Describe").parameters["request_bytes"] == 0);
 }
 
-TEST_CASE("S6: running jobs hold no more of requests than the bound of their user; another starts") {
+TEST_CASE(
+    "S6: running jobs hold no more of requests than the bound of their user; another starts") {
   NEEDS_ROOT();
   World& world = World::get();
   Ruled ruled(Json{{"quota", {{"request_bytes", 2 << 20}}}});
@@ -204,7 +205,8 @@ TEST_CASE("S6: running jobs hold no more of requests than the bound of their use
   CHECK(reply.parameters["limit"] == 2 << 20);
   CHECK(held.size() == 2);
   CHECK(client.run(world.probe_request({"noop"})).verdict["ok"] == true);
-  CHECK(bob.run(request["argv"].size() ? world.probe_request({"noop"}) : request).verdict["ok"] == true);
+  CHECK(bob.run(request["argv"].size() ? world.probe_request({"noop"}) : request).verdict["ok"] ==
+        true);
   for (const std::string& id : held) client.call("Stop", {{"id", id}, {"timeout", "0s"}});
   const Reply again = client.call("Start", {{"request", request}});
   CHECK(again.error == "");

@@ -141,8 +141,9 @@ TEST_CASE("the way out of a job's network is held back as its caller is") {
   {
     Client client = caller.connect(ruled.service(), world.alice());
     write_proc("/proc/self/loginuid", own);
-    const Held held(client, with(world.boxed_request({"hold"}),
-                                 {{"cgroup", "caller"}, {"network", {{"outbound", Json::object()}}}}));
+    const Held held(client,
+                    with(world.boxed_request({"hold"}),
+                         {{"cgroup", "caller"}, {"network", {{"outbound", Json::object()}}}}));
     const pid_t pasta = pasta_of(ruled.service());
     REQUIRE(pasta > 0);
     const std::string process = "/proc/" + std::to_string(pasta);
@@ -185,7 +186,9 @@ TEST_CASE("a payload below its caller's cgroup is a job still, and stays to be e
 }
 
 // Its Order is the longest: the plan, a namespace each, a file of each hierarchy.
-TEST_CASE("S16: a job in the cgroups of its caller in every hierarchy joins seven namespaces of another") {
+TEST_CASE(
+    "S16: a job in the cgroups of its caller in every hierarchy joins seven namespaces of "
+    "another") {
   NEEDS_ROOT();
   if (const auto reason = why_no_cgroups(); !reason.empty()) SKIP(reason);
   World& world = World::get();
@@ -197,8 +200,8 @@ TEST_CASE("S16: a job in the cgroups of its caller in every hierarchy joins seve
   if (trees.size() < 7) SKIP("no host with cgroup v1 hierarchies: an Order stays short");
   const CallerCgroup caller(trees);
   Client client = caller.connect(world.system(), world.alice());
-  const Held first(client, with(world.boxed_request({"hold"}),
-                                {{"namespaces", {{"time", "new"}}}}));
+  const Held first(client,
+                   with(world.boxed_request({"hold"}), {{"namespaces", {{"time", "new"}}}}));
   Json request = with(world.probe_request(), {{"cgroup", "caller"}, {"no_new_privs", true}});
   for (const char* name : {"mnt", "net", "ipc", "uts", "cgroup", "pid", "time"})
     request["namespaces"][name] = {{"job", first.id()}};
@@ -217,8 +220,8 @@ TEST_CASE("S10: a caller that puts a busy cgroup in the place of its job's keeps
   const CallerCgroup caller({unified});
   Ruled ruled(Json::object());
   Client client = caller.connect(ruled.service(), world.alice());
-  const Reply held =
-      client.call("Start", {{"request", with(world.probe_request({"hold"}), {{"cgroup", "caller"}})}});
+  const Reply held = client.call(
+      "Start", {{"request", with(world.probe_request({"hold"}), {{"cgroup", "caller"}})}});
   REQUIRE(held.error == "");
   std::string leaf;
   for (const auto& entry : fs::directory_iterator(caller.directory(unified)))

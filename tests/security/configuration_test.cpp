@@ -30,9 +30,12 @@ void check_told(Ruled& ruled, const Who& who, const std::string& place) {
   const World& world = World::get();
   const Json request = {{"request", world.probe_request()}};
   const std::pair<const char*, Json> kCalls[] = {
-      {"Describe", Json::object()}, {"List", Json::object()},
-      {"Run", request},             {"Start", request},
-      {"Plan", request},            {"Wait", {{"all", true}}},
+      {"Describe", Json::object()},
+      {"List", Json::object()},
+      {"Run", request},
+      {"Start", request},
+      {"Plan", request},
+      {"Wait", {{"all", true}}},
       {"Inspect", {{"id", "j-00000000000000000000000000000000"}}},
       {"org.varlink.service.GetInfo", Json::object()}};
   for (const auto& [method, parameters] : kCalls) {
@@ -207,7 +210,8 @@ TEST_CASE("U6: a profile that is wrong is told too, and right again without a re
   NEEDS_ROOT();
   const World& world = World::get();
   const PrivateMounts own;
-  if (access("/etc/cloister", F_OK) != 0 && mkdir("/etc/cloister", 0755) != 0) SKIP("no /etc/cloister");
+  if (access("/etc/cloister", F_OK) != 0 && mkdir("/etc/cloister", 0755) != 0)
+    SKIP("no /etc/cloister");
   REQUIRE(mount("tmpfs", "/etc/cloister", "tmpfs", 0, "mode=755") == 0);
   check(mkdir("/etc/cloister/profiles", 0755), "mkdir");
   const std::string path = "/etc/cloister/profiles/mine.json";

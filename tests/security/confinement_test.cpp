@@ -43,9 +43,7 @@ void install(const Rule& rule) {
   if (geteuid() != 0) check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS");
   check(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), "PR_SET_SECCOMP");
 }
-void install_any() {
-  install({SYS_swapoff, ENOSYS});
-}
+void install_any() { install({SYS_swapoff, ENOSYS}); }
 
 // --- the caller ---------------------------------------------------------------------
 

@@ -91,9 +91,7 @@ struct Missing {
   std::string field, or_field = field;
 };
 
-std::vector<scmp_arg_cmp> first_is(uint64_t value) {
-  return {SCMP_A0_64(SCMP_CMP_EQ, value)};
-}
+std::vector<scmp_arg_cmp> first_is(uint64_t value) { return {SCMP_A0_64(SCMP_CMP_EQ, value)}; }
 
 std::vector<Missing> missing_features() {
   const Json any = Json::object();

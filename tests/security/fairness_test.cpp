@@ -90,8 +90,9 @@ double slowest(const std::string& path, const Json& request, int runs) {
     }
     INFO(reply);
     REQUIRE(reply.find("\"ok\":true") != reply.npos);
-    all.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
-                      .count());
+    all.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+            .count());
   }
   std::sort(all.begin(), all.end());
   return all[all.size() * 99 / 100];
@@ -124,7 +125,8 @@ void spin() {
   for (uint64_t i = 0;; ++i) asm volatile("" : : "r"(i));
 }
 
-TEST_CASE("S5: whoever connects in a loop delays another user no more than by using the processor") {
+TEST_CASE(
+    "S5: whoever connects in a loop delays another user no more than by using the processor") {
   NEEDS_ROOT();
   World& world = World::get();
   // Room for what is held below and for no more.
@@ -196,7 +198,6 @@ TEST_CASE("S5: connections beyond the quota cost no front each, and are told Bus
   Client bob = ruled.connect(world.bob());
   CHECK(bob.call("Describe").error == "");
 }
-
 
 TEST_CASE("S5: who hangs up without a word costs no process") {
   NEEDS_ROOT();

@@ -54,13 +54,24 @@ const std::vector<const char*>& abis() {
 
 TEST_CASE("SEC-01 each blocked call is answered the same by every entry of the kernel") {
   NEEDS_ROOT();
-  const std::vector<std::pair<const char*, const char*>> blocked = {
-      {"mount", "EPERM"},      {"umount2", "EPERM"},         {"pivot_root", "EPERM"},
-      {"setns", "EPERM"},      {"init_module", "EPERM"},     {"kexec_load", "EPERM"},
-      {"bpf", "EPERM"},        {"perf_event_open", "EPERM"}, {"userfaultfd", "EPERM"},
-      {"swapon", "EPERM"},     {"reboot", "EPERM"},          {"open_by_handle_at", "EPERM"},
-      {"keyctl", "ENOSYS"},    {"add_key", "ENOSYS"},        {"io_uring_setup", "ENOSYS"},
-      {"clone3", "ENOSYS"},    {"acct", "EPERM"},            {"fsopen", "EPERM"}};
+  const std::vector<std::pair<const char*, const char*>> blocked = {{"mount", "EPERM"},
+                                                                    {"umount2", "EPERM"},
+                                                                    {"pivot_root", "EPERM"},
+                                                                    {"setns", "EPERM"},
+                                                                    {"init_module", "EPERM"},
+                                                                    {"kexec_load", "EPERM"},
+                                                                    {"bpf", "EPERM"},
+                                                                    {"perf_event_open", "EPERM"},
+                                                                    {"userfaultfd", "EPERM"},
+                                                                    {"swapon", "EPERM"},
+                                                                    {"reboot", "EPERM"},
+                                                                    {"open_by_handle_at", "EPERM"},
+                                                                    {"keyctl", "ENOSYS"},
+                                                                    {"add_key", "ENOSYS"},
+                                                                    {"io_uring_setup", "ENOSYS"},
+                                                                    {"clone3", "ENOSYS"},
+                                                                    {"acct", "EPERM"},
+                                                                    {"fsopen", "EPERM"}};
   for (const Way way : kFilteredWays) {
     CAPTURE(name_of(way));
     Client client = World::get().connect(way);
@@ -68,15 +79,16 @@ TEST_CASE("SEC-01 each blocked call is answered the same by every entry of the k
     for (const auto& [name, error] : blocked) {
       for (const char* abi : abis()) words.push_back(call(abi, name));
 #if defined(__x86_64__)
-      words.push_back("native:" +
-                      std::to_string(0x40000000 | seccomp_syscall_resolve_name_arch(SCMP_ARCH_X32, name)));
+      words.push_back("native:" + std::to_string(0x40000000 | seccomp_syscall_resolve_name_arch(
+                                                                  SCMP_ARCH_X32, name)));
 #endif
     }
     words.push_back("native:" + std::to_string(UINT32_MAX));
     const Json answers = act(client, filtered(words));
     INFO(answers.dump());
     for (const auto& [name, error] : blocked) {
-      for (const char* abi : abis()) CHECK_MESSAGE(answers.value(call(abi, name), Json()) == error, name);
+      for (const char* abi : abis())
+        CHECK_MESSAGE(answers.value(call(abi, name), Json()) == error, name);
 #if defined(__x86_64__)
       const int x32 = 0x40000000 | seccomp_syscall_resolve_name_arch(SCMP_ARCH_X32, name);
       CHECK_MESSAGE(answers.value("native:" + std::to_string(x32), Json()) == error, name);
@@ -102,7 +114,8 @@ TEST_CASE("SEC-02 an argument with its high half set is answered as without") {
     const Json answers = act(client, filtered(words));
     INFO(answers.dump());
     for (size_t i = 0; i < words.size(); ++i)
-      CHECK_MESSAGE(answers.value(words[i], Json()) == (i < 6 ? "EPERM" : "EAFNOSUPPORT"), words[i]);
+      CHECK_MESSAGE(answers.value(words[i], Json()) == (i < 6 ? "EPERM" : "EAFNOSUPPORT"),
+                    words[i]);
   }
 }
 
@@ -131,7 +144,8 @@ TEST_CASE("SEC-04 numbers beyond what was compiled up to 1024 are missing calls"
   for (int number = 520; number <= 1024; ++number)
     for (const char* abi : abis()) words.push_back(std::string(abi) + ':' + std::to_string(number));
   for (const Json& seccomp :
-       {Json("default"), Json{{"allow", {"@start", "@process", "@signal", "@basic-io", "pipe2", "pipe"}}}}) {
+       {Json("default"),
+        Json{{"allow", {"@start", "@process", "@signal", "@basic-io", "pipe2", "pipe"}}}}) {
     const Json answers = act(client, filtered(words, seccomp));
     CHECK(answers.size() == words.size());
     for (const auto& [word, answer] : answers.items()) CHECK_MESSAGE(answer == "ENOSYS", word);
@@ -141,7 +155,8 @@ TEST_CASE("SEC-04 numbers beyond what was compiled up to 1024 are missing calls"
 TEST_CASE("SEC-05 io_uring is not to be had by default, and is where it is permitted") {
   NEEDS_ROOT();
   Client client = World::get().connect(Way::user);
-  const Json words = filtered({call("native", "io_uring_setup", {1, 0}), call("native", "bpf", {0})});
+  const Json words =
+      filtered({call("native", "io_uring_setup", {1, 0}), call("native", "bpf", {0})});
   const Json granted = with(words, {{"seccomp", {{"permit", {"@io-uring"}}}}});
   // It makes calls that no filter sees, so a box that keeps set-uid files from
   // being made has none, whatever the client's own filter says.
@@ -217,8 +232,8 @@ TEST_CASE("SEC-10 filters that cannot be are refused by name, and the service go
     CHECK(large.parameters["field"] == "seccomp");
     CHECK(large.parameters["expected"] == "a filter of at most 4096 instructions");
     // One that lets nothing run is refused before anything runs.
-    for (const Json& seccomp : {Json{{"allow", {"read"}}}, Json{{"deny", {"execve"}}},
-                                Json{{"deny", {"exit_group"}}}}) {
+    for (const Json& seccomp :
+         {Json{{"allow", {"read"}}}, Json{{"deny", {"execve"}}}, Json{{"deny", {"exit_group"}}}}) {
       Outcome outcome = client.run(filtered({}, seccomp));
       CHECK(outcome.error == "InvalidRequest");
       CHECK(outcome.parameters["field"] == "seccomp");
@@ -276,27 +291,26 @@ TEST_CASE("SEC-01 an OCI profile does as its text says on twenty calls, by each 
     std::vector<uint64_t> arguments;
     Json answer;  // null: let through, with whatever the kernel makes of it
   };
-  const std::vector<Expected> twenty = {
-      {"getppid", {}, nullptr},
-      {"getcwd", {0, 0}, "let through"},
-      {"getsid", {0}, "EPERM"},
-      {"sched_yield", {}, nullptr},
-      {"personality", {0xffffffff}, nullptr},
-      {"personality", {8}, nullptr},
-      {"personality", {0x0100000}, "EPERM"},
-      {"socket", {1, 1, 0}, nullptr},
-      {"socket", {40, 1, 0}, "EPERM"},
-      {"clone", {CLONE_NEWUSER | SIGCHLD}, "EPERM"},
-      {"clone", {SIGCHLD}, nullptr},
-      {"clone3", {0, 0}, "ENOSYS"},
-      {"mount", {}, "EPERM"},
-      {"unshare", {0}, "EPERM"},
-      {"process_vm_readv", {0, 0, 0, 0, 0}, "let through"},
-      {"sync", {}, "EPERM"},
-      {"getpriority", {0, 0}, "EPERM"},
-      {"times", {0}, "EOPNOTSUPP"},
-      {"alarm", {0}, "SIGSYS"},
-      {"getpgid", {0}, "SIGSYS"}};
+  const std::vector<Expected> twenty = {{"getppid", {}, nullptr},
+                                        {"getcwd", {0, 0}, "let through"},
+                                        {"getsid", {0}, "EPERM"},
+                                        {"sched_yield", {}, nullptr},
+                                        {"personality", {0xffffffff}, nullptr},
+                                        {"personality", {8}, nullptr},
+                                        {"personality", {0x0100000}, "EPERM"},
+                                        {"socket", {1, 1, 0}, nullptr},
+                                        {"socket", {40, 1, 0}, "EPERM"},
+                                        {"clone", {CLONE_NEWUSER | SIGCHLD}, "EPERM"},
+                                        {"clone", {SIGCHLD}, nullptr},
+                                        {"clone3", {0, 0}, "ENOSYS"},
+                                        {"mount", {}, "EPERM"},
+                                        {"unshare", {0}, "EPERM"},
+                                        {"process_vm_readv", {0, 0, 0, 0, 0}, "let through"},
+                                        {"sync", {}, "EPERM"},
+                                        {"getpriority", {0, 0}, "EPERM"},
+                                        {"times", {0}, "EOPNOTSUPP"},
+                                        {"alarm", {0}, "SIGSYS"},
+                                        {"getpgid", {0}, "SIGSYS"}};
   REQUIRE(twenty.size() == 20);
   for (const Way way : kFilteredWays) {
     CAPTURE(name_of(way));
@@ -323,16 +337,16 @@ TEST_CASE("SEC-01 an OCI profile does as its text says on twenty calls, by each 
 TEST_CASE("SEC-01 a deadly call ends in a verdict with its name, whoever makes it") {
   NEEDS_ROOT();
   World& world = World::get();
-  const Json deadly = {{"defaultAction", "SCMP_ACT_ALLOW"},
-                       {"syscalls",
-                        {{{"names", {"getsid"}}, {"action", "SCMP_ACT_KILL_PROCESS"}}}}};
+  const Json deadly = {
+      {"defaultAction", "SCMP_ACT_ALLOW"},
+      {"syscalls", {{{"names", {"getsid"}}, {"action", "SCMP_ACT_KILL_PROCESS"}}}}};
   const std::string number = std::to_string(SYS_getsid);
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    for (Json request : {world.boxed_request({"call-in-thread", number}),
-                         with(world.probe_request({"call-in-thread", number}),
-                              {{"no_new_privs", true}})}) {
+    for (Json request :
+         {world.boxed_request({"call-in-thread", number}),
+          with(world.probe_request({"call-in-thread", number}), {{"no_new_privs", true}})}) {
       request["seccomp"] = deadly;
       Outcome outcome = client.run(request);
       INFO(outcome.told());

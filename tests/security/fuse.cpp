@@ -93,7 +93,7 @@ int serve(int device) {
           break;
         }
         fuse_entry_out out{};
-        out.nodeid = plain ? kPlain
+        out.nodeid = plain  ? kPlain
                      : tree ? kTree
                             : kFirstSlow + std::strtoul(body + 4, nullptr, 10);
         out.attr_valid = out.entry_valid = 3600;

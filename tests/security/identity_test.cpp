@@ -295,7 +295,8 @@ TEST_CASE("ID-06 maps that overlap, wrap, are empty, too long or foreign are ref
   };
   for (const std::string which : {"uid_map", "gid_map"}) {
     const bool users = which == "uid_map";
-    for (const Json& map : wrong(users ? own : own_group, users ? world.bob().uid : world.bob().gid)) {
+    for (const Json& map :
+         wrong(users ? own : own_group, users ? world.bob().uid : world.bob().gid)) {
       CAPTURE(map.dump().substr(0, 200));
       Json request = world.probe_request({"noop"});
       request["namespaces"] = {{"user", "new"}};

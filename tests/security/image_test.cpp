@@ -29,8 +29,8 @@ std::string script(const World& world, const std::string& name, const std::strin
   return path;
 }
 
-constexpr const char* kNames[] = {"/proc/self/exe", "/proc/thread-self/exe", "/proc/self/task/../exe",
-                                  "/dev/../proc/self/exe"};
+constexpr const char* kNames[] = {"/proc/self/exe", "/proc/thread-self/exe",
+                                  "/proc/self/task/../exe", "/dev/../proc/self/exe"};
 
 TEST_CASE("S15: nothing executes init's image, by its names in /proc or as an interpreter") {
   NEEDS_ROOT();

@@ -35,8 +35,8 @@ std::vector<Shape> shapes(Way way) {
       {"box", world.boxed_request(), true},
       {"box with user namespace", as_inner_root(way, world.boxed_request()), true}};
   Json powerful = as_inner_root(way, world.boxed_request());
-  powerful["capabilities"] = {{"effective", "all"}, {"permitted", "all"}, {"inheritable", "all"},
-                              {"bounding", "all"}};
+  powerful["capabilities"] = {
+      {"effective", "all"}, {"permitted", "all"}, {"inheritable", "all"}, {"bounding", "all"}};
   powerful["seccomp"] = "none";
   all.push_back({"box with powers in its user namespace", powerful, true});
   Json inside = as_inner_root(way, world.probe_request());
@@ -159,7 +159,8 @@ std::vector<std::string> moved(const Json& came_of) {
 
 using Names = std::vector<std::string>;
 
-TEST_CASE("S7: in root's service no lever of the client's ids reaches init, from outside or inside") {
+TEST_CASE(
+    "S7: in root's service no lever of the client's ids reaches init, from outside or inside") {
   NEEDS_ROOT();
   World& world = World::get();
   for (const Way way : {Way::user, Way::root}) {
@@ -210,7 +211,8 @@ TEST_CASE("S8: a limit that the payload lowers for its init does not change its 
     for (const Shape& shape : shapes(way)) {
       CAPTURE(name_of(way));
       CAPTURE(shape.name);
-      for (const std::string limit : {"FSIZE", "NOFILE", "AS", "DATA", "STACK", "NPROC", "CPU", "MEMLOCK"}) {
+      for (const std::string limit :
+           {"FSIZE", "NOFILE", "AS", "DATA", "STACK", "NPROC", "CPU", "MEMLOCK"}) {
         CAPTURE(limit);
         Outcome outcome = client.run(
             shell(shape, inside(shape, " 'limit " + limit + "'", "sleep 0.01 & exit 42")));
@@ -230,8 +232,8 @@ TEST_CASE("S7, S8: in a user's own service no lever changes a verdict or holds o
     for (const Shape& shape : shapes(way)) {
       CAPTURE(name_of(way));
       CAPTURE(shape.name);
-      for (const Names& names : {Names{}, Names{"SIGSTOP"}, Names{"hold"}, Names{"idle", "nice", "affinity"},
-                                 Names{"trace"}}) {
+      for (const Names& names : {Names{}, Names{"SIGSTOP"}, Names{"hold"},
+                                 Names{"idle", "nice", "affinity"}, Names{"trace"}}) {
         CAPTURE((names.empty() ? "all that do not stop it" : names[0]));
         Waiting job(client, shape);
         {
@@ -286,7 +288,9 @@ TEST_CASE("S7: Stop of a job whose init was stopped, held or starved keeps its d
   }
 }
 
-TEST_CASE("S7: an init that had to enter a user namespace is reached, and holds up nothing all the same") {
+TEST_CASE(
+    "S7: an init that had to enter a user namespace is reached, and holds up nothing all the "
+    "same") {
   NEEDS_ROOT();
   World& world = World::get();
   for (const Way way : {Way::user, Way::rootless}) {

@@ -55,9 +55,9 @@ TEST_CASE("U12: private mode works for uid 0 of a user namespace") {
     for (const char* profile : {"none", "default"}) {
       CAPTURE(more);
       CAPTURE(std::string(profile));
-      const Said said = run_inside(world.alice(), {"run", "--profile", profile, "--workspace", "none",
-                                                   "--", "/usr/bin/id", "-u"},
-                                   more);
+      const Said said = run_inside(
+          world.alice(),
+          {"run", "--profile", profile, "--workspace", "none", "--", "/usr/bin/id", "-u"}, more);
       INFO(said.error);
       CHECK(said.status == 0);
       CHECK(said.out == "0\n");

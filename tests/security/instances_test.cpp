@@ -46,8 +46,8 @@ TEST_CASE("S12: a service in another pid namespace leaves the cgroups of this on
   REQUIRE(before.size() > 3);
 
   const auto run = [&](const std::vector<std::string>& words) {
-    std::vector<std::string> all = {"unshare", "-fp", "--mount-proc",
-                                    world.program("cloister"), "--private", "run", "--"};
+    std::vector<std::string> all = {
+        "unshare", "-fp", "--mount-proc", world.program("cloister"), "--private", "run", "--"};
     all.insert(all.end(), words.begin(), words.end());
     return command(all);
   };

@@ -28,12 +28,13 @@ constexpr unsigned kPool = 1'910'000'000;
 std::string why_no_leases() {
   World& world = World::get();
   Client client = world.connect(Way::user);
-  const Outcome outcome = client.run(with(world.boxed_request({"noop"}), {{"identity", "dynamic"}}));
+  const Outcome outcome =
+      client.run(with(world.boxed_request({"noop"}), {{"identity", "dynamic"}}));
   return outcome.error.empty() ? "" : outcome.told();
 }
 
 #define NEEDS_LEASES() \
-  NEEDS_ROOT();        \
+  NEEDS_ROOT(); \
   if (const std::string why = why_no_leases(); !why.empty()) SKIP(why)
 
 // Everybody may change it, and what is in it.
@@ -113,8 +114,8 @@ TEST_CASE("S4: a directory that reaches a leased payload over a passed socket is
     }
     // The attempts are good ones: as itself the caller changes it.
     const Open own(world.who(way));
-    const Json answers = changed_by(
-        client, with(world.boxed_request(), {{"seccomp", "none"}}), own.fd.get());
+    const Json answers =
+        changed_by(client, with(world.boxed_request(), {{"seccomp", "none"}}), own.fd.get());
     INFO(answers.dump());
     for (const char* what : {"create", "tmpfile", "mkdir", "bind", "truncate"})
       CHECK(answers.value(what, Json("absent")) == nullptr);
@@ -140,8 +141,9 @@ TEST_CASE("S4: nor one that comes from a socket which the payload finds in a bin
     read_from(connection.get(), 1);
     return 0;
   });
-  Json request = with(world.boxed_request({"connect-and-change", path}),
-                      {{"identity", "dynamic"}, {"workspace", {{"path", bound}, {"access", "ro"}}}});
+  Json request =
+      with(world.boxed_request({"connect-and-change", path}),
+           {{"identity", "dynamic"}, {"workspace", {{"path", bound}, {"access", "ro"}}}});
   Json answers = act(client, request);
   kill(server, SIGKILL);
   wait_for(server);
@@ -159,14 +161,15 @@ TEST_CASE("S4: what is shown as the caller's can be written, and only as that") 
     CAPTURE(name_of(way));
     Client client = world.connect(way);
     const Open directory(world.who(way));
-    Json request = with(world.boxed_request(),
-                        {{"identity", "dynamic"},
-                         {"workspace", {{"path", directory.path}, {"owner", "caller"}}}});
+    Json request = with(
+        world.boxed_request(),
+        {{"identity", "dynamic"}, {"workspace", {{"path", directory.path}, {"owner", "caller"}}}});
     // The same directory, past the mount that makes files in it the caller's.
     check_nothing_done(changed_by(client, request, directory.fd.get()));
     CHECK(directory.untouched());
     request["executable"] = "/bin/sh";
-    request["argv"] = {"sh", "-c", "echo made >made && mkdir d && mv made d/moved && echo more >>given"};
+    request["argv"] = {"sh", "-c",
+                       "echo made >made && mkdir d && mv made d/moved && echo more >>given"};
     request["cwd"] = directory.path;
     const Outcome outcome = client.run(request);
     INFO(outcome.told());
@@ -203,11 +206,13 @@ TEST_CASE("S4: a leased job works in all that is its own") {
   }
   // In an overlay that is thrown away, on disk, and in files of the request.
   Client client = world.connect(Way::user);
-  Json request = with(World::on_disk(world.boxed_request(), "/run/scratch"), {{"identity", "dynamic"}});
+  Json request =
+      with(World::on_disk(world.boxed_request(), "/run/scratch"), {{"identity", "dynamic"}});
   request["mounts"].push_back({{"at", "/run/usr"}, {"overlay", {{"lower", {"/usr"}}}}});
   request["executable"] = "/bin/sh";
-  request["argv"] = {"sh", "-c", "mkdir /run/scratch/d && echo x >/run/scratch/d/x && "
-                                 "mv /run/scratch/d/x /run/scratch/y"};
+  request["argv"] = {"sh", "-c",
+                     "mkdir /run/scratch/d && echo x >/run/scratch/d/x && "
+                     "mv /run/scratch/d/x /run/scratch/y"};
   const Outcome outcome = client.run(request);
   INFO(outcome.told());
   CHECK(outcome.verdict["ok"] == true);
@@ -220,15 +225,15 @@ TEST_CASE("S4: a leased id has no keyring that the next one would find") {
   for (const Way way : {Way::root, Way::user}) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    const Json leased =
-        with(world.boxed_request(), {{"seccomp", "none"}, {"identity", "dynamic"}});
+    const Json leased = with(world.boxed_request(), {{"seccomp", "none"}, {"identity", "dynamic"}});
     for (const char* word : {"key-add", "key-find"}) {
       Json answers = act(client, with(leased, {{"argv", {"probe", word, name}}}));
       answers.erase("listed");
       check_all_refused(answers, {"ENOSYS"});
     }
     // As itself the caller has keyrings.
-    const Json own = act(client, with(world.boxed_request({"key-find", name}), {{"seccomp", "none"}}));
+    const Json own =
+        act(client, with(world.boxed_request({"key-find", name}), {{"seccomp", "none"}}));
     CHECK(own.value("process", Json()) == (has_keyrings() ? "ENOKEY" : "ENOSYS"));
   }
 }

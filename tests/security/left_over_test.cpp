@@ -95,8 +95,8 @@ void be_odd() {
 // A report of the probe, but for what is another number each time.
 std::string same_of(Client& client, const Json& request) {
   Json report = report_of(client, request);
-  for (const char* each : {"namespaces", "clocks_ns", "pid", "ppid", "pgid", "sid", "mountinfo",
-                           "cgroup"})
+  for (const char* each :
+       {"namespaces", "clocks_ns", "pid", "ppid", "pgid", "sid", "mountinfo", "cgroup"})
     report.erase(each);
   report["keyring"].erase("serial");
   report["handed_on"].erase("autogroup");  // numbered by session; its niceness is nice

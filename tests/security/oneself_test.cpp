@@ -33,7 +33,8 @@ void be_somebody() {
   CPU_SET(0, &one);
   check(sched_setaffinity(0, sizeof one, &one), "sched_setaffinity");
   write_proc("/proc/self/oom_score_adj", "200");
-  for (const int signal : {SIGINT, SIGUSR1, SIGPIPE, SIGALRM, SIGRTMIN + 2}) std::signal(signal, SIG_IGN);
+  for (const int signal : {SIGINT, SIGUSR1, SIGPIPE, SIGALRM, SIGRTMIN + 2})
+    std::signal(signal, SIG_IGN);
   sigset_t blocked;
   sigemptyset(&blocked);
   for (const int signal : {SIGUSR2, SIGTERM, SIGWINCH, SIGRTMIN + 3}) sigaddset(&blocked, signal);
@@ -56,11 +57,21 @@ void be_somebody() {
 // What cloister(1) says is chosen: whose child it is, its session and terminal,
 // descriptors, keyring, and the service's own cgroup; and what it cannot see of a
 // caller or does not hand on unasked.
-constexpr const char* kChosen[] = {"pid", "ppid", "pgid", "sid", "controlling_terminal", "keyring",
-                                   "cgroup", "pdeathsig", "clocks_ns", "argv", "fds"};
-constexpr const char* kChosenOfStatus[] = {"Pid", "PPid", "Tgid", "NSpid", "NStgid", "NSpgid",
-                                           "NSsid", "Ngid", "FDSize", "TracerPid",
-                                           "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"};
+constexpr const char* kChosen[] = {
+    "pid",       "ppid",      "pgid", "sid", "controlling_terminal", "keyring", "cgroup",
+    "pdeathsig", "clocks_ns", "argv", "fds"};
+constexpr const char* kChosenOfStatus[] = {"Pid",
+                                           "PPid",
+                                           "Tgid",
+                                           "NSpid",
+                                           "NStgid",
+                                           "NSpgid",
+                                           "NSsid",
+                                           "Ngid",
+                                           "FDSize",
+                                           "TracerPid",
+                                           "voluntary_ctxt_switches",
+                                           "nonvoluntary_ctxt_switches"};
 
 Json comparable(const std::string& path) {
   Json report = Json::parse(read_file(path), nullptr, false);
@@ -98,7 +109,8 @@ TEST_CASE("U14: profile none is posix_spawn as oneself, attribute by attribute")
           for (std::string& word : words) argv.push_back(word.data());
           argv.push_back(nullptr);
           pid_t started = -1;
-          if (posix_spawn(&started, argv[0], nullptr, nullptr, argv.data(), environ) != 0) return 90;
+          if (posix_spawn(&started, argv[0], nullptr, nullptr, argv.data(), environ) != 0)
+            return 90;
           int status = 0;
           waitpid(started, &status, 0);
           return WIFEXITED(status) ? WEXITSTATUS(status) : 91;

@@ -52,9 +52,9 @@ void copy_up_from(Medium::Kind kind) {
         CHECK(answer["set-uid-of-alice touch"] == nullptr);
         CHECK(access((directory + "/upper/set-uid-of-alice.moved").c_str(), F_OK) == 0);
       }
-      for (const char* name : {"set-uid touch", "set-uid open", "set-uid-of-bob touch",
-                               "set-gid-of-root touch", "block touch", "char touch",
-                               "capable touch", "listed open", "directory make"})
+      for (const char* name :
+           {"set-uid touch", "set-uid open", "set-uid-of-bob touch", "set-gid-of-root touch",
+            "block touch", "char touch", "capable touch", "listed open", "directory make"})
         CHECK_MESSAGE(answer[name] == "EOVERFLOW", name << " " << answer[name].dump());
       struct stat status {};
       CHECK(lstat((directory + "/upper/set-uid.moved").c_str(), &status) != 0);
@@ -131,8 +131,8 @@ TEST_CASE("S2: merged directories show nothing that the client cannot open") {
         }
         ++ran;
         CHECK(Json::parse(outcome.out, nullptr, false)["text"] == "open to all");
-        for (const char* path : {"/run/over/vault/secret", "/run/over/vault/deep/secret",
-                                 "/run/over/unreadable"}) {
+        for (const char* path :
+             {"/run/over/vault/secret", "/run/over/vault/deep/secret", "/run/over/unreadable"}) {
           CAPTURE(std::string(path));
           CHECK(act(client, words(asked, {"read", path}))["error"] == "EACCES");
         }
@@ -162,9 +162,8 @@ TEST_CASE("S1: root's own overlay keeps what root may keep") {
   const std::string directory = world.directory_of(world.root());
   for (const char* name : {"/upper", "/work"})
     check(mkdir((directory + name).c_str(), 0755), "mkdir");
-  const Json overlay = {{"lower", {medium.path()}},
-                        {"upper", directory + "/upper"},
-                        {"work", directory + "/work"}};
+  const Json overlay = {
+      {"lower", {medium.path()}}, {"upper", directory + "/upper"}, {"work", directory + "/work"}};
   const Json asked = mounted(world.boxed_request({"copy-up", "/run/over"}),
                              {{"at", "/run/over"}, {"overlay", overlay}});
   const Json answer = act(client, asked);

@@ -59,9 +59,7 @@ std::string call_text(const std::string& method, const Json& parameters) {
   return Json{{"method", "io.cloister.Launcher." + method}, {"parameters", parameters}}.dump();
 }
 
-std::string run_text(const Json& request) {
-  return call_text("Run", {{"request", request}});
-}
+std::string run_text(const Json& request) { return call_text("Run", {{"request", request}}); }
 
 std::string spoilt(std::string text, const std::string& marker, const std::string& by) {
   const size_t at = text.find(marker);

@@ -35,8 +35,8 @@ class Closed {
   const std::string inside = std::string(kTree) + "/closed";
 };
 
-const char* const kNames[] = {"/file",         "/nothing",      "/directory",    "/nothing/below",
-                              "/directory/file", "/link",        "/link/passwd", "/file/below"};
+const char* const kNames[] = {"/file",           "/nothing", "/directory",   "/nothing/below",
+                              "/directory/file", "/link",    "/link/passwd", "/file/below"};
 
 Json box(const Closed& closed, const std::vector<std::string>& argv) {
   Json request = {{"profile", "default"}, {"argv", argv}};
@@ -69,16 +69,15 @@ TEST_CASE("S11: a mount in a closed directory is refused alike, whatever is ther
   World& world = World::get();
   const Closed closed;
   Client client = world.connect(Way::user);
-  const std::pair<const char*, Json> kKinds[] = {
-      {"bind of a file", {{"bind", "/etc/passwd"}}},
-      {"bind of a directory", {{"bind", "/etc"}}},
-      {"tmpfs", {{"tmpfs", Json::object()}}},
-      {"scratch", {{"scratch", Json::object()}}},
-      {"file", {{"file", {{"text", "text"}}}}},
-      {"dir", {{"dir", Json::object()}}},
-      {"symlink", {{"symlink", "/etc"}}},
-      {"proc", {{"proc", Json::object()}}},
-      {"overlay", {{"overlay", {{"lower", {"/etc"}}}}}}};
+  const std::pair<const char*, Json> kKinds[] = {{"bind of a file", {{"bind", "/etc/passwd"}}},
+                                                 {"bind of a directory", {{"bind", "/etc"}}},
+                                                 {"tmpfs", {{"tmpfs", Json::object()}}},
+                                                 {"scratch", {{"scratch", Json::object()}}},
+                                                 {"file", {{"file", {{"text", "text"}}}}},
+                                                 {"dir", {{"dir", Json::object()}}},
+                                                 {"symlink", {{"symlink", "/etc"}}},
+                                                 {"proc", {{"proc", Json::object()}}},
+                                                 {"overlay", {{"overlay", {{"lower", {"/etc"}}}}}}};
   for (const auto& [kind, what] : kKinds) {
     CAPTURE(std::string(kind));
     for (const char* name : kNames) {
@@ -205,8 +204,9 @@ TEST_CASE("S11: what the payload could open to itself is masked all the same") {
     check(chown(path.c_str(), world.alice().uid, world.alice().gid), "chown");
   check(chmod(own.c_str(), 0), "chmod");
   Client client = world.connect(Way::user);
-  Json request = {{"profile", "default"},
-                  {"argv", {"sh", "-c", "chmod 700 /run/tree/own; cd /run/tree/own; cat secret; cat other"}}};
+  Json request = {
+      {"profile", "default"},
+      {"argv", {"sh", "-c", "chmod 700 /run/tree/own; cd /run/tree/own; cat secret; cat other"}}};
   request["mounts"] = {{{"at", kTree}, {"bind", tree}, {"access", "rw"}}};
   Outcome open = run(client, request);
   CHECK(open.out == "secretother");

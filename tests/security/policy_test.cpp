@@ -46,16 +46,16 @@ Json hard(uint64_t files) {
   return {{"rlimits", {{"RLIMIT_NOFILE", {{"soft", 64}, {"hard", files}}}}}};
 }
 
-Json real_time() {
-  return {{"scheduler", {{"policy", "SCHED_FIFO"}, {"priority", 1}}}};
-}
+Json real_time() { return {{"scheduler", {{"policy", "SCHED_FIFO"}, {"priority", 1}}}}; }
 
 TEST_CASE("PKG-06 a fault in the configuration is told by its place") {
   NEEDS_ROOT();
   const auto rule = [](const std::string& members) {
     return R"({"rules": [{"name": "r", )" + members + "}]}";
   };
-  const auto allow = [&](const std::string& members) { return rule(R"("allow": {)" + members + "}"); };
+  const auto allow = [&](const std::string& members) {
+    return rule(R"("allow": {)" + members + "}");
+  };
   const struct {
     std::string text, names;
   } kFaults[] = {
@@ -132,7 +132,8 @@ TEST_CASE("PKG-06 the limits of the configuration itself, and the shipped one, a
       "rlimits": {"RLIMIT_NOFILE": 0, "RLIMIT_RTTIME": "unlimited"}, "network": [],
       "namespaces_host": [], "unfiltered_seccomp": true, "set_uid_files": true, "detach": false},
       "require": {"namespaces": ["user"], "no_new_privs": false, "seccomp_baseline": true},
-      "quota": {"jobs": 0, "connections": 1048576}}, {"name": "b", "allow": {"nice": 19}}]})") == "");
+      "quota": {"jobs": 0, "connections": 1048576}}, {"name": "b", "allow": {"nice": 19}}]})") ==
+        "");
   CHECK(complaint_about(read_file(std::string(PROFILES) + "/../cloisterd.json")) == "");
 }
 
@@ -141,17 +142,17 @@ TEST_CASE("SEC-07 each bound of a rule holds at its limit, and is refused by nam
   World& world = World::get();
   const unsigned bob = world.bob().uid, first = 300'000, last = 300'001;
   Ruled ruled(rules({{{"name", "builds"},
-                  {"users", {world.alice().uid}},
-                  {"allow",
-                   {{"uids", {bob, "300000-300001"}},
-                    {"gids", {"300000-300001"}},
-                    {"network", {"none", "outbound"}},
-                    {"namespaces_host", {"mnt", "pid", "net", "uts", "cgroup", "user", "time"}},
-                    {"capabilities", {"CAP_KILL"}},
-                    {"real_time", true},
-                    {"nice", -5},
-                    {"rlimits", {{"RLIMIT_NOFILE", 4096}, {"RLIMIT_CORE", "unlimited"}}},
-                    {"detach", false}}}}}));
+                      {"users", {world.alice().uid}},
+                      {"allow",
+                       {{"uids", {bob, "300000-300001"}},
+                        {"gids", {"300000-300001"}},
+                        {"network", {"none", "outbound"}},
+                        {"namespaces_host", {"mnt", "pid", "net", "uts", "cgroup", "user", "time"}},
+                        {"capabilities", {"CAP_KILL"}},
+                        {"real_time", true},
+                        {"nice", -5},
+                        {"rlimits", {{"RLIMIT_NOFILE", 4096}, {"RLIMIT_CORE", "unlimited"}}},
+                        {"detach", false}}}}}));
   Client client = ruled.connect(world.alice());
   const Json base = with(modest(world), hard(4096));
   const auto is = [](const char* id, unsigned value) { return Json{{"identity", {{id, value}}}}; };
@@ -164,7 +165,10 @@ TEST_CASE("SEC-07 each bound of a rule holds at its limit, and is refused by nam
        {{{"ioprio", {{"class", "realtime"}, {"level", 0}}}}, "", ""},
        {hard(4097), "rlimits.RLIMIT_NOFILE", "builds/rlimits", 4096, 4097},
        {{{"rlimits", {{"RLIMIT_NOFILE", {{"soft", 1}, {"hard", "unlimited"}}}}}},
-        "rlimits.RLIMIT_NOFILE", "builds/rlimits", 4096, -1},
+        "rlimits.RLIMIT_NOFILE",
+        "builds/rlimits",
+        4096,
+        -1},
        {{{"rlimits", {{"RLIMIT_CORE", {{"soft", 0}, {"hard", "unlimited"}}}}}}, "", ""},
        {is("ruid", bob), "", ""},
        {is("ruid", first), "", ""},
@@ -179,11 +183,15 @@ TEST_CASE("SEC-07 each bound of a rule holds at its limit, and is refused by nam
        {{{"namespaces", {{"uts", "host"}}}}, "", ""},
        {{{"lifetime", {{"on_disconnect", "stop"}, {"stop_timeout", "60s"}}}}, "", ""},
        {{{"lifetime", {{"on_disconnect", "stop"}, {"stop_timeout", "60001ms"}}}},
-        "lifetime.stop_timeout", "builds/detach", 60000, 60001},
+        "lifetime.stop_timeout",
+        "builds/detach",
+        60000,
+        60001},
        {{{"lifetime", {{"on_disconnect", "kill"}, {"stop_timeout", "1h"}}}}, "", ""},
        {{{"network", {{"outbound", Json::object()}}}, {"identity", "caller"}}, "", ""},
        {{{"capabilities", {{"bounding", {"CAP_KILL"}}}}}, "", ""},
-       {{{"capabilities", {{"bounding", {"CAP_KILL", "CAP_CHOWN"}}}}}, "capabilities",
+       {{{"capabilities", {{"bounding", {"CAP_KILL", "CAP_CHOWN"}}}}},
+        "capabilities",
         "not-beyond-own-capabilities"},
        {{{"lifetime", {{"on_disconnect", "keep"}}}}, "lifetime.on_disconnect", "builds/detach"}});
   // Start keeps its job unless it says otherwise.
@@ -202,17 +210,15 @@ TEST_CASE("SEC-07 each bound of a rule holds at its limit, and is refused by nam
 TEST_CASE("RES-11 priorities beyond one's own are refused unless a rule grants them") {
   NEEDS_ROOT();
   World& world = World::get();
-  Ruled ruled(rules({{{"name", "modest-root"},
-                           {"users", {0}},
-                           {"allow", {{"real_time", false}, {"nice", 0}}}}}));
-  const std::vector<Json> wishes = {
-      real_time(),
-      {{"scheduler", {{"policy", "SCHED_RR"}, {"priority", 99}}}},
-      {{"scheduler",
-        {{"policy", "SCHED_DEADLINE"},
-         {"runtime_ns", 1000000},
-         {"deadline_ns", 10000000},
-         {"period_ns", 10000000}}}}};
+  Ruled ruled(rules(
+      {{{"name", "modest-root"}, {"users", {0}}, {"allow", {{"real_time", false}, {"nice", 0}}}}}));
+  const std::vector<Json> wishes = {real_time(),
+                                    {{"scheduler", {{"policy", "SCHED_RR"}, {"priority", 99}}}},
+                                    {{"scheduler",
+                                      {{"policy", "SCHED_DEADLINE"},
+                                       {"runtime_ns", 1000000},
+                                       {"deadline_ns", 10000000},
+                                       {"period_ns", 10000000}}}}};
   const auto all = [&](const std::string& nice, const std::string& rest, const Json& limit) {
     std::vector<Row> rows = {{{{"nice", 0}}, "", ""},
                              {{{"nice", -1}}, "nice", nice, limit, -1},
@@ -243,26 +249,27 @@ TEST_CASE("SEC-07 nobody goes below a floor, by whatever way") {
   Ruled ruled(rules({}));
   Client client = ruled.connect(world.bob());
   // Started before there was a floor, in the host's network.
-  Reply before = client.call("Start", {{"request", with(modest(world, {"hold"}),
-                                                        {{"namespaces", {{"net", "host"}}}})}});
+  Reply before = client.call(
+      "Start", {{"request", with(modest(world, {"hold"}), {{"namespaces", {{"net", "host"}}}})}});
   REQUIRE(before.error == "");
-  ruled.write(rules({{{"name", "floor"},
-                      {"groups", {world.bob().gid}},
-                      {"require",
-                       {{"namespaces", {"mnt", "pid", "net"}}, {"no_new_privs", true}}}}})
-                  .dump());
+  ruled.write(
+      rules({{{"name", "floor"},
+              {"groups", {world.bob().gid}},
+              {"require", {{"namespaces", {"mnt", "pid", "net"}}, {"no_new_privs", true}}}}})
+          .dump());
   ruled.reload();
   const std::string floor = "floor/require.namespaces";
-  check_rows(client, world.boxed_request(), "floor",
-             {{Json::object(), "", ""},
-              {{{"namespaces", {{"net", "host"}}}}, "namespaces.net", floor},
-              {{{"namespaces", {{"pid", "host"}}}}, "namespaces.pid", floor},
-              {{{"namespaces", {{"uts", "host"}}}}, "", ""},
-              {{{"namespaces", {{"net", {{"job", before.parameters["id"]}}}}}},
-               "namespaces.net", floor}});
-  check_rows(client, world.probe_request(), "floor",
-             {{Json::object(), "namespaces.mnt", floor},
-              {{{"namespaces", {{"mnt", "new"}}}, {"no_new_privs", true}}, "namespaces.pid", floor}});
+  check_rows(
+      client, world.boxed_request(), "floor",
+      {{Json::object(), "", ""},
+       {{{"namespaces", {{"net", "host"}}}}, "namespaces.net", floor},
+       {{{"namespaces", {{"pid", "host"}}}}, "namespaces.pid", floor},
+       {{{"namespaces", {{"uts", "host"}}}}, "", ""},
+       {{{"namespaces", {{"net", {{"job", before.parameters["id"]}}}}}}, "namespaces.net", floor}});
+  check_rows(
+      client, world.probe_request(), "floor",
+      {{Json::object(), "namespaces.mnt", floor},
+       {{{"namespaces", {{"mnt", "new"}}}, {"no_new_privs", true}}, "namespaces.pid", floor}});
   const Json own = {{"user", "new"}, {"mnt", "new"}, {"pid", "new"}, {"net", "new"}};
   check_rows(client, with(world.probe_request(), {{"namespaces", own}}), "floor",
              {{{{"no_new_privs", true}}, "", ""},
@@ -294,17 +301,16 @@ TEST_CASE("the first rule that speaks of a caller holds, by user or by any of it
     return with({{"name", name}, {"allow", {{"nice", lowest}}}}, who);
   };
   Ruled ruled(rules({nice("nobody", 0, {{"users", Json::array()}}),
-                 nice("by-group", 1, {{"groups", {4242}}}),
-                 nice("by-user", 2, {{"users", {world.alice().uid}}}),
-                 nice("alice-again", 3, {{"users", {world.alice().uid}}}),
-                 nice("everybody", 4, Json::object())}));
+                     nice("by-group", 1, {{"groups", {4242}}}),
+                     nice("by-user", 2, {{"users", {world.alice().uid}}}),
+                     nice("alice-again", 3, {{"users", {world.alice().uid}}}),
+                     nice("everybody", 4, Json::object())}));
   Who member = world.alice();
   member.groups.push_back(4242);
-  const std::pair<Who, std::pair<std::string, int>> kWho[] = {
-      {member, {"by-group", 1}},
-      {world.alice(), {"by-user", 2}},
-      {world.bob(), {"everybody", 4}},
-      {world.root(), {"everybody", 4}}};
+  const std::pair<Who, std::pair<std::string, int>> kWho[] = {{member, {"by-group", 1}},
+                                                              {world.alice(), {"by-user", 2}},
+                                                              {world.bob(), {"everybody", 4}},
+                                                              {world.root(), {"everybody", 4}}};
   for (const auto& [who, rule] : kWho) {
     Client client = ruled.connect(who);
     check_rows(client, world.probe_request(), rule.first,
@@ -322,9 +328,9 @@ TEST_CASE("NET-03 the host's network, and one by descriptor, only where policy l
   struct stat there {};
   check(stat(path.c_str(), &there), "stat");
   Ruled ruled(rules({{{"name", "routed"},
-                  {"users", {world.alice().uid}},
-                  {"allow", {{"network", {"none"}}, {"namespaces_joined", {"net"}}}}},
-                 {{"name", "boxed"}, {"allow", {{"network", Json::array()}}}}}));
+                      {"users", {world.alice().uid}},
+                      {"allow", {{"network", {"none"}}, {"namespaces_joined", {"net"}}}}},
+                     {{"name", "boxed"}, {"allow", {{"network", Json::array()}}}}}));
   Json request = modest(world);
   request["namespaces"] = {{"net", {{"passed_fd", 0}}}};
   Client alice = ruled.connect(world.alice()), bob = ruled.connect(world.bob());
@@ -381,7 +387,8 @@ TEST_CASE("a device comes into a box only if the rule lists it, or every box has
   const auto rule = [](const char* name, const Who& who, const Json& devices) {
     return Json{{"name", name}, {"users", {who.uid}}, {"allow", {{"devices", devices}}}};
   };
-  Ruled ruled(rules({rule("listed", world.alice(), listed), rule("none", world.bob(), Json::array())}));
+  Ruled ruled(
+      rules({rule("listed", world.alice(), listed), rule("none", world.bob(), Json::array())}));
   const auto passes = [&](Client& client, const std::string& path) {
     const Fd device(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     Json request = world.boxed_request({"noop"});
@@ -394,7 +401,8 @@ TEST_CASE("a device comes into a box only if the rule lists it, or every box has
   Client alice = ruled.connect(world.alice()), bob = ruled.connect(world.bob());
   CHECK(passes(alice, character) == "");
   CHECK(passes(bob, character) == "none/devices");
-  for (const char* path : {"/dev/null", "/dev/urandom", "/dev/ptmx"}) CHECK(passes(bob, path) == "");
+  for (const char* path : {"/dev/null", "/dev/urandom", "/dev/ptmx"})
+    CHECK(passes(bob, path) == "");
   const Fd opened(open(block.c_str(), O_RDONLY | O_CLOEXEC));
   if (!blocks || !opened) {
     MESSAGE("no block device can be opened here");

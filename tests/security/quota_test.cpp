@@ -22,10 +22,9 @@ void check_busy(Reply reply, const std::string& rule, int limit, int running) {
 TEST_CASE("RES-09 a user has as many jobs as its quota, and no more; another is served") {
   NEEDS_ROOT();
   World& world = World::get();
-  Ruled ruled(with(rules({{{"name", "few"},
-                           {"users", {world.alice().uid}},
-                           {"quota", {{"jobs", 2}}}}}),
-                   {{"quota", {{"jobs", 1}}}}));
+  Ruled ruled(
+      with(rules({{{"name", "few"}, {"users", {world.alice().uid}}, {"quota", {{"jobs", 2}}}}}),
+           {{"quota", {{"jobs", 1}}}}));
   // A second connection has no second quota.
   Client first = ruled.connect(world.alice()), second = ruled.connect(world.alice()),
          bob = ruled.connect(world.bob());
@@ -122,8 +121,8 @@ TEST_CASE("PKG-06 a reload is all or nothing, and for what is decided from then 
     return planned(client, with(world.probe_request(), {{"nice", 9}})).parameters["policy"];
   };
   CHECK(name() == "old");
-  const Reply held = client.call(
-      "Start", {{"request", with(world.probe_request({"hold"}), {{"nice", 5}})}});
+  const Reply held =
+      client.call("Start", {{"request", with(world.probe_request({"hold"}), {{"nice", 5}})}});
   REQUIRE(held.error == "");
 
   const std::string good = rules({{{"name", "new"}, {"allow", {{"nice", 6}}}}}).dump();

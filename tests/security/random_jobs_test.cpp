@@ -40,8 +40,8 @@ class Playground {
       write_file(shared_ + std::string(name).substr(1), "root's", 0644);
     }
     const Who& who = world.alice();
-    REQUIRE(command({"chown", "-R", std::to_string(who.uid) + ":" + std::to_string(who.gid), own_}) ==
-            0);
+    REQUIRE(command({"chown", "-R", std::to_string(who.uid) + ":" + std::to_string(who.gid),
+                     own_}) == 0);
   }
 
   std::vector<std::string> directories() const {

@@ -105,7 +105,8 @@ TEST_CASE("each decision is recorded once, with the rule that made it") {
   CHECK(planned(client, with(good, {{"nice", 2}})).error == "Denied");
   CHECK(client.run(with(good, {{"nice", 99}})).error == "InvalidRequest");
   CHECK(records_of(ruled, 0).empty());
-  Json secret = with(good, {{"env", {{"TOKEN", "hunter2"}}}, {"argv", {"probe", "noop", "hunter2"}}});
+  Json secret =
+      with(good, {{"env", {{"TOKEN", "hunter2"}}}, {"argv", {"probe", "noop", "hunter2"}}});
   client.run(secret);
   for (const Record& record : records_of(ruled, 2))
     for (const auto& [field, value] : record) CHECK(value.find("hunter2") == value.npos);
@@ -116,9 +117,15 @@ TEST_CASE("ESC-18 what a client calls its job is one escaped, cut record") {
   World& world = World::get();
   Ruled ruled(Json::object());
   Client client = ruled.connect(world.alice());
-  const std::vector<std::string> kNames = {
-      "a\nMESSAGE=forged\nPRIORITY=0", "\x1b[2J\x1b]0;title\x07", "\u202Egnp.exe", "%n%s%1000000d",
-      "MESSAGE=x", "\" rule=root \"", "\\x0a", std::string(128, '\x01'), "\t\r\v\f\x7f"};
+  const std::vector<std::string> kNames = {"a\nMESSAGE=forged\nPRIORITY=0",
+                                           "\x1b[2J\x1b]0;title\x07",
+                                           "\u202Egnp.exe",
+                                           "%n%s%1000000d",
+                                           "MESSAGE=x",
+                                           "\" rule=root \"",
+                                           "\\x0a",
+                                           std::string(128, '\x01'),
+                                           "\t\r\v\f\x7f"};
   for (const std::string& name : kNames) {
     CAPTURE(name);
     ruled.service().records();
@@ -136,7 +143,8 @@ TEST_CASE("ESC-18 what a client calls its job is one escaped, cut record") {
       CHECK(record["CLOISTER_NAME"].size() >= name.size());
       CHECK(record["CLOISTER_NAME"].find('"') == std::string::npos);
       CHECK(record["MESSAGE"].size() < 1024);
-      CHECK((record["MESSAGE"].starts_with("accepted ") || record["MESSAGE"].starts_with("ended ")));
+      CHECK(
+          (record["MESSAGE"].starts_with("accepted ") || record["MESSAGE"].starts_with("ended ")));
     }
   }
   ruled.service().records();
@@ -222,7 +230,8 @@ TEST_CASE("policy explain tells root what somebody's request would be told, and 
     return answer;
   };
   const std::string alice = world.name_of(world.alice()), bob = world.name_of(world.bob());
-  Json answer = asked(world.root(), alice, {{"nice", -5}, {"rlimits", {{"RLIMIT_CORE", {{"soft", 0}, {"hard", 0}}}}}});
+  Json answer = asked(world.root(), alice,
+                      {{"nice", -5}, {"rlimits", {{"RLIMIT_CORE", {{"soft", 0}, {"hard", 0}}}}}});
   CAPTURE(answer.dump());
   CHECK(answer["code"] == 0);
   CHECK(answer["decision"] == "allowed");

@@ -9,9 +9,7 @@
 namespace cloister::security_test {
 namespace {
 
-Json no_jobs() {
-  return Json::array();
-}
+Json no_jobs() { return Json::array(); }
 
 TEST_CASE("API-01 duplicate keys are refused at any depth, however they are spelt") {
   NEEDS_ROOT();

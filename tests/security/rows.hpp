@@ -26,9 +26,9 @@ inline constexpr int kSanitizerFactor = 1;
 }  // namespace cloister::security_test
 
 // The body of a case whose row cannot be tried here.
-#define NOT_RUN(reason)                                    \
-  do {                                                     \
-    const std::string why = (reason);                      \
+#define NOT_RUN(reason) \
+  do { \
+    const std::string why = (reason); \
     ::cloister::security_test::not_run("not run: " + why); \
-    SKIP(why);                                             \
+    SKIP(why); \
   } while (false)

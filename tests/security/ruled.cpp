@@ -94,8 +94,8 @@ std::string complaint_about(const std::string& text, mode_t mode, uid_t owner) {
 }
 
 Json modest(const World& world, const std::vector<std::string>& arguments) {
-  return with(world.probe_request(arguments), {{"namespaces", {{"net", "new"}, {"ipc", "new"}}},
-                                               {"no_new_privs", true}});
+  return with(world.probe_request(arguments),
+              {{"namespaces", {{"net", "new"}, {"ipc", "new"}}}, {"no_new_privs", true}});
 }
 
 Reply planned(Client& client, const Json& request) {

@@ -11,7 +11,7 @@ namespace cloister::security_test {
 namespace {
 
 #define NEEDS_SCOPES() \
-  NEEDS_ROOT();        \
+  NEEDS_ROOT(); \
   NEEDS_LANDLOCK(6)
 
 std::string canary() { return "cloister-scope-" + std::to_string(getpid()); }

@@ -77,7 +77,8 @@ TEST_CASE("before: scratch") {
   count_before();
 }
 
-TEST_CASE("FS-09 scratch directories lie where nobody else comes, under names that nobody guesses") {
+TEST_CASE(
+    "FS-09 scratch directories lie where nobody else comes, under names that nobody guesses") {
   NEEDS_ROOT();
   World& world = World::get();
   for (const Way way : kBoxWays) {
@@ -107,7 +108,8 @@ TEST_CASE("FS-09 scratch directories lie where nobody else comes, under names th
       if (way == Way::user) {
         const pid_t tries = child([&] {
           become(world.alice());
-          return open((store_of(way) + "/" + before).c_str(), O_PATH) < 0 && errno == EACCES ? 0 : 1;
+          return open((store_of(way) + "/" + before).c_str(), O_PATH) < 0 && errno == EACCES ? 0
+                                                                                             : 1;
         });
         CHECK(WEXITSTATUS(wait_for(tries)) == 0);
       }

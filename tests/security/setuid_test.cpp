@@ -131,8 +131,8 @@ TEST_CASE("S3: no way around by a passed directory, a joined box or a user names
     Client client = world.connect(way);
     const std::string directory = world.directory_of(world.who(way));
     const Fd folder(check(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), "open"));
-    Json passed = with(world.boxed_request({"set-ids", "/proc/self/fd/7", "4755"}),
-                       {{"seccomp", "none"}});
+    Json passed =
+        with(world.boxed_request({"set-ids", "/proc/self/fd/7", "4755"}), {{"seccomp", "none"}});
     passed["file_actions"] = {{{"receive", {{"passed_fd", 0}, {"fd", 7}, {"directory", true}}}}};
     check_refused_all(act(client, passed, {folder.get()}));
 
@@ -141,20 +141,22 @@ TEST_CASE("S3: no way around by a passed directory, a joined box or a user names
     Json held = with(world.boxed_request({"hold"}),
                      {{"workspace", {{"path", directory}, {"access", "rw"}}}});
     const Held job(client, held);
-    const Json joined = {{"argv", {"probe", "set-ids", directory, "4755"}},
-                         {"executable", "/run/test/probe"},
-                         {"profile", "none"},
-                         {"cwd", "/"},
-                         {"no_new_privs", true},
-                         {"namespaces", {{"mnt", {{"job", job.id()}}}, {"pid", {{"job", job.id()}}}}}};
-    Outcome outcome = client.run(way == Way::rootless
-                                     ? with(joined, {{"namespaces", {{"user", {{"job", job.id()}}}}}})
-                                     : joined);
+    const Json joined = {
+        {"argv", {"probe", "set-ids", directory, "4755"}},
+        {"executable", "/run/test/probe"},
+        {"profile", "none"},
+        {"cwd", "/"},
+        {"no_new_privs", true},
+        {"namespaces", {{"mnt", {{"job", job.id()}}}, {"pid", {{"job", job.id()}}}}}};
+    Outcome outcome = client.run(
+        way == Way::rootless ? with(joined, {{"namespaces", {{"user", {{"job", job.id()}}}}}})
+                             : joined);
     INFO(outcome.told());
     check_refused_all(Json::parse(outcome.out, nullptr, false));
     // A namespace of another kind alone is a box too.
-    check_refused_all(act(client, with(world.probe_request({"set-ids", directory, "4755"}),
-                                       {{"namespaces", {{"uts", "new"}}}, {"no_new_privs", true}})));
+    check_refused_all(
+        act(client, with(world.probe_request({"set-ids", directory, "4755"}),
+                         {{"namespaces", {{"uts", "new"}}}, {"no_new_privs", true}})));
     CHECK(files_with(directory, S_ISUID | S_ISGID).empty());
   }
 }
@@ -269,8 +271,8 @@ TEST_CASE("S3: set_uid_files is root's to grant, and nobody's with a leased id")
   check_works(act(granted, asking));
   CHECK(files_with(directory, S_ISUID).size() > 4);
 
-  outcome = plain.run(with(asking, {{"identity", "dynamic"},
-                                    {"workspace", {{"path", directory}, {"access", "ro"}}}}));
+  outcome = plain.run(with(
+      asking, {{"identity", "dynamic"}, {"workspace", {{"path", directory}, {"access", "ro"}}}}));
   CHECK((outcome.error == "Denied" || outcome.error == "Unsupported"));
   // In one's own service one asks oneself.
   for (const Way way : {Way::root, Way::rootless, Way::alone}) {

@@ -91,7 +91,8 @@ std::string expected(const Answers& answers, std::vector<Act> acts, int64_t at_o
       const std::string name = name_of_signal(act.signal);
       if (sent.contains(act.signal))
         return line(intent.empty() ? "canceled" : intent, name, act.signal);
-      if (act.signal == SIGSEGV) return intent.empty() ? line("payload", name) : line(intent, name, last);
+      if (act.signal == SIGSEGV)
+        return intent.empty() ? line("payload", name) : line(intent, name, last);
       return line("external", name);
     }
     if (act.by == By::stop && intent.empty()) intent = "canceled";
@@ -111,9 +112,10 @@ std::string expected(const Answers& answers, std::vector<Act> acts, int64_t at_o
     // It cleans up and hears nothing more that it would answer.
     if (cleaning && !answer.empty()) continue;
     cleaning |= answer == "again";
-    const Act end = answer.empty() || answer == "again"
-                        ? Act{act.at + (answer.empty() ? at_once : kCleaningUp), By::itself, act.signal}
-                        : Act{act.at + at_once, By::itself, 0, std::atoi(answer.c_str())};
+    const Act end =
+        answer.empty() || answer == "again"
+            ? Act{act.at + (answer.empty() ? at_once : kCleaningUp), By::itself, act.signal}
+            : Act{act.at + at_once, By::itself, 0, std::atoi(answer.c_str())};
     // What comes while it cleans up comes before its end.
     const auto after = std::find_if(acts.begin() + static_cast<long>(i) + 1, acts.end(),
                                     [&](const Act& other) { return other.at > end.at; });
@@ -126,7 +128,8 @@ std::string expected(const Answers& answers, std::vector<Act> acts, int64_t at_o
 // other way round.
 std::set<std::string> allowed(const Played& played) {
   std::vector<Act> acts = played.acts;
-  std::stable_sort(acts.begin(), acts.end(), [](const Act& a, const Act& b) { return a.at < b.at; });
+  std::stable_sort(acts.begin(), acts.end(),
+                   [](const Act& a, const Act& b) { return a.at < b.at; });
   std::set<std::string> all = {expected(played.answers, acts),
                                expected(played.answers, acts, kClose)};
   // A cleaning up ends between two others.
@@ -259,18 +262,21 @@ class Harness {
     for (int i = 0; i < count; ++i) {
       const int64_t at = job.ready + pick(50, 350) * kMs;
       switch (pick(0, hangs_up ? 6 : 5)) {
-        case 0: case 1: case 2:
-          played.acts.push_back({at, By::us, one_of({SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCONT, SIGKILL})});
+        case 0:
+        case 1:
+        case 2:
+          played.acts.push_back(
+              {at, By::us, one_of({SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCONT, SIGKILL})});
           break;
-        case 3: case 4:
+        case 3:
+        case 4:
           played.acts.push_back({at, By::stranger, one_of({SIGTERM, SIGINT, SIGUSR1, SIGKILL})});
           break;
         case 5:
           played.acts.push_back({at, By::stop, SIGTERM});
           if (!job.stopper) job.stopper = std::make_unique<Client>(World::get().connect(way_));
           break;
-        default:
-          played.acts.push_back({at, By::hang_up, SIGKILL});
+        default: played.acts.push_back({at, By::hang_up, SIGKILL});
       }
     }
     return job;
@@ -283,12 +289,8 @@ class Harness {
       usleep(static_cast<useconds_t>(left / 1000));
     const int64_t at = now_ns();
     switch (planned.by) {
-      case By::us:
-        client_.call("Signal", {{"id", job.id}, {"signal", planned.signal}});
-        break;
-      case By::stranger:
-        kill(job.pid, planned.signal);
-        break;
+      case By::us: client_.call("Signal", {{"id", job.id}, {"signal", planned.signal}}); break;
+      case By::stranger: kill(job.pid, planned.signal); break;
       case By::stop:
         job.stopper->post("Stop", {{"id", job.id}});
         job.played.acts.push_back({at + kStopTimeout, By::escalation, SIGKILL});
@@ -326,7 +328,8 @@ class Harness {
   Client client_;
 };
 
-TEST_CASE("U10: of random endings, each has the cause, the fault and the sender that the test knows") {
+TEST_CASE(
+    "U10: of random endings, each has the cause, the fault and the sender that the test knows") {
   NEEDS_ROOT();
   // Each job takes most of a second, so many are played at once.
   constexpr int kAtOnce = 25;

@@ -210,9 +210,7 @@ class Trial {
   Fd master_;
 };
 
-Json table() {
-  return Json::parse(read_file(FIELD_MODES));
-}
+Json table() { return Json::parse(read_file(FIELD_MODES)); }
 
 TEST_CASE("the table names every field of the published schema, and no other") {
   std::set<std::string> fields, rows;

@@ -89,7 +89,8 @@ TEST_CASE("U9: HOME is set where nobody says it, and taken away where somebody d
   }
 }
 
-TEST_CASE("U9: a home that no directory of the job's can be at is elsewhere, and the plan says so") {
+TEST_CASE(
+    "U9: a home that no directory of the job's can be at is elsewhere, and the plan says so") {
   NEEDS_ROOT();
   World& world = World::get();
   for (const Way way : kWays) {
@@ -124,7 +125,8 @@ TEST_CASE("U9: a home in the workspace is the workspace's, and a workspace is no
     give(way, tree);
     Json request = at_home(tree + "/home");
     request["workspace"] = {{"path", tree}};
-    CHECK(act(client, words(request, {"file-write", tree + "/home/made", "x"}))["error"] == nullptr);
+    CHECK(act(client, words(request, {"file-write", tree + "/home/made", "x"}))["error"] ==
+          nullptr);
     CHECK(read_file(tree + "/home/made") == "x");
     CHECK(variable(report_of(client, request), "HOME") == tree + "/home");
     request = at_home(tree);
@@ -160,7 +162,8 @@ TEST_CASE("U20: resolv.conf is there wherever there is a network") {
     CHECK(act(client, request)["text"] == host);
     // As a link: /etc of another tree, bound over the host's.
     const std::string etc = world.directory_of(world.who(way));
-    REQUIRE(symlink("../run/systemd/resolve/stub-resolv.conf", (etc + "/resolv.conf").c_str()) == 0);
+    REQUIRE(symlink("../run/systemd/resolve/stub-resolv.conf", (etc + "/resolv.conf").c_str()) ==
+            0);
     give(way, etc);
     request = mounted(request, {{"at", "/etc"}, {"bind", etc}});
     CHECK(act(client, request)["text"] == host);

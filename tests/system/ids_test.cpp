@@ -175,7 +175,8 @@ TEST_CASE("own and subordinate ids go into one map, line by line") {
 // those named, `at` has copies: they are set-uid.
 class Programs {
  public:
-  explicit Programs(const std::vector<std::string>& names = {}, const std::string& at = "/usr/bin") {
+  explicit Programs(const std::vector<std::string>& names = {},
+                    const std::string& at = "/usr/bin") {
     std::vector<Fd> kept;
     for (const std::string& name : names)
       kept.emplace_back(check(open(("/usr/bin/" + name).c_str(), O_PATH | O_CLOEXEC), "open"));

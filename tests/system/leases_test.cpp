@@ -156,8 +156,7 @@ TEST_CASE("two dynamic jobs of one user cannot signal, trace or read each other"
   }
   // As the user itself, and in no box, they can, which shows that the attempts are good ones.
   Held target(client, world.probe_request());
-  const Outcome outcome =
-      second.run(world.probe_request({"assault", std::to_string(target.pid)}));
+  const Outcome outcome = second.run(world.probe_request({"assault", std::to_string(target.pid)}));
   CHECK(outcome.report()["kill"].is_null());
   target.id.clear();
 }

@@ -15,28 +15,36 @@ namespace {
 using Make = Json (*)(const std::string& at, const std::string& tree);
 
 const std::map<std::string, Make> kMounts = {
-    {"bind", [](const std::string& at, const std::string& tree) {
+    {"bind",
+     [](const std::string& at, const std::string& tree) {
        return Json{{"at", at}, {"bind", tree}};
      }},
-    {"bind rw", [](const std::string& at, const std::string& tree) {
+    {"bind rw",
+     [](const std::string& at, const std::string& tree) {
        return Json{{"at", at}, {"bind", tree}, {"access", "rw"}};
      }},
-    {"tmpfs", [](const std::string& at, const std::string&) {
+    {"tmpfs",
+     [](const std::string& at, const std::string&) {
        return Json{{"at", at}, {"tmpfs", Json::object()}};
      }},
-    {"tmpfs ro", [](const std::string& at, const std::string&) {
+    {"tmpfs ro",
+     [](const std::string& at, const std::string&) {
        return Json{{"at", at}, {"tmpfs", Json::object()}, {"access", "ro"}};
      }},
-    {"scratch", [](const std::string& at, const std::string&) {
+    {"scratch",
+     [](const std::string& at, const std::string&) {
        return Json{{"at", at}, {"scratch", Json::object()}};
      }},
-    {"dev", [](const std::string& at, const std::string&) {
+    {"dev",
+     [](const std::string& at, const std::string&) {
        return Json{{"at", at}, {"dev", "minimal"}};
      }},
-    {"dir", [](const std::string& at, const std::string&) {
+    {"dir",
+     [](const std::string& at, const std::string&) {
        return Json{{"at", at}, {"dir", Json::object()}};
      }},
-    {"devpts", [](const std::string& at, const std::string&) {
+    {"devpts",
+     [](const std::string& at, const std::string&) {
        return Json{{"at", at}, {"devpts", Json::object()}};
      }},
     {"proc", [](const std::string& at, const std::string&) {
@@ -265,8 +273,8 @@ TEST_CASE("U1: a place behind a link is the place that it leads to") {
     CHECK(answer.field == "mounts./run/t/u/x");
     // Higher than the profile's, which is at /run.
     if (access("/var/run/.", F_OK) == 0)
-      CHECK(act(client, words(mounted(world.boxed_request(), {{"at", "/var/run/here"},
-                                                              {"dir", Json::object()}}),
+      CHECK(act(client, words(mounted(world.boxed_request(),
+                                      {{"at", "/var/run/here"}, {"dir", Json::object()}}),
                               {"stat", "/run/here"}))["error"] == nullptr);
   }
 }

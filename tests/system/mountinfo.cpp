@@ -20,5 +20,4 @@ std::vector<MountLine> mounts_of(const Json& report) {
   return out;
 }
 
-
 }  // namespace cloister::system_test

@@ -16,7 +16,7 @@ namespace cloister::system_test {
 namespace {
 
 #define NEEDS_OUTSIDE() \
-  NEEDS_ROOT();         \
+  NEEDS_ROOT(); \
   if (const std::string reason = no_outside(); !reason.empty()) SKIP(reason)
 
 // Services that live in the test's network; those of the World live in the host's.
@@ -32,7 +32,8 @@ class Services {
       case Way::user: return system_.connect(world_.alice());
       case Way::rootless:
         if (!rootless_)
-          rootless_ = std::make_unique<Service>(world_.alice(), world_.directory_of(world_.alice()));
+          rootless_ =
+              std::make_unique<Service>(world_.alice(), world_.directory_of(world_.alice()));
         return rootless_->connect(world_.alice());
       case Way::alone: return world_.connect_alone(world_.alice());
     }
@@ -316,7 +317,8 @@ TEST_CASE("signals to everybody in a job do not reach its pasta, nor is it a lef
   CHECK(shell(client, "ls -d /proc/[1-9]* | wc -l").size() == 2);
 }
 
-TEST_CASE("S7: a network process that its user has stopped holds up no end, and ends with the monitor") {
+TEST_CASE(
+    "S7: a network process that its user has stopped holds up no end, and ends with the monitor") {
   NEEDS_OUTSIDE();
   const Outside outside;
   Services services;

@@ -34,8 +34,8 @@ Json said(Client& client, const Json& request) {
 }
 
 // Of the probe's thread report: each thread has exactly these sets.
-void check_threads(const Json& threads, uint64_t inheritable, uint64_t permitted,
-                   uint64_t bounding, uint64_t ambient) {
+void check_threads(const Json& threads, uint64_t inheritable, uint64_t permitted, uint64_t bounding,
+                   uint64_t ambient) {
   INFO(threads.dump());
   REQUIRE(threads.size() == 4);
   for (const auto& thread : threads) {
@@ -115,9 +115,8 @@ TEST_CASE("uid 0 of a user namespace of its own has what bounding and permitted 
 TEST_CASE("in the host's user namespace nobody gets more than it holds") {
   NEEDS_ROOT();
   World& world = World::get();
-  const Json sets = {{"permitted", {"CAP_KILL"}},
-                     {"inheritable", {"CAP_KILL"}},
-                     {"ambient", {"CAP_KILL"}}};
+  const Json sets = {
+      {"permitted", {"CAP_KILL"}}, {"inheritable", {"CAP_KILL"}}, {"ambient", {"CAP_KILL"}}};
   for (const Way way : {Way::user, Way::rootless, Way::alone}) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
@@ -166,9 +165,9 @@ TEST_CASE("a root caller that dropped capabilities does not get them back here")
       check(drop_permitted(CAP_KILL), "capset");
       Client client = world.system().connect(root);
       const Json plain = report_of(client, world.probe_request());
-      const Outcome asked = client.run(with(
-          world.probe_request({"noop"}),
-          {{"capabilities", {{"bounding", {"CAP_KILL"}}, {"permitted", {"CAP_KILL"}}}}}));
+      const Outcome asked = client.run(
+          with(world.probe_request({"noop"}),
+               {{"capabilities", {{"bounding", {"CAP_KILL"}}, {"permitted", {"CAP_KILL"}}}}}));
       const std::string text =
           Json{{"plain", plain["capabilities"]}, {"asked", asked.error}}.dump();
       return write(out.get(), text.data(), text.size()) > 0 ? 0 : 1;
@@ -204,11 +203,11 @@ TEST_CASE("securebits are set, locked, and refused where they could lead others 
   for (const Way way : {Way::rootless, Way::alone}) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    CHECK(report_of(client, with(world.boxed_request(), {{"capabilities", locked}}))["securebits"] ==
-          3);
+    CHECK(report_of(client,
+                    with(world.boxed_request(), {{"capabilities", locked}}))["securebits"] == 3);
     // Without a user namespace there is nobody who could set them.
-    const Outcome outcome = client.run(
-        with(world.probe_request(), {{"capabilities", locked}, {"no_new_privs", true}}));
+    const Outcome outcome =
+        client.run(with(world.probe_request(), {{"capabilities", locked}, {"no_new_privs", true}}));
     INFO(outcome.told());
     CHECK(outcome.error == "Denied");
   }
@@ -246,15 +245,15 @@ TEST_CASE("Landlock's ports are the only ones, and its scopes shut in") {
   }
 }
 
-TEST_CASE("Landlock needs no_new_privs, an exec that it allows, and no descriptor of the payload's") {
+TEST_CASE(
+    "Landlock needs no_new_privs, an exec that it allows, and no descriptor of the payload's") {
   NEEDS_ROOT();
   NEEDS_LANDLOCK(1);
   World& world = World::get();
   Client client = world.connect(Way::user);
   const Json bin = {{{"path", world.directory() + "/bin"}, {"access", {"read", "execute"}}}};
-  Outcome outcome =
-      client.run(with(world.probe_request(), {{"landlock", {{"paths", bin}}},
-                                              {"no_new_privs", false}}));
+  Outcome outcome = client.run(
+      with(world.probe_request(), {{"landlock", {{"paths", bin}}}, {"no_new_privs", false}}));
   CHECK(outcome.error == "InvalidRequest");
   CHECK(outcome.parameters["field"] == "landlock");
   Json request = with(world.probe_request(), {{"no_new_privs", true}});
@@ -289,18 +288,18 @@ TEST_CASE("what an exec takes away is refused by name") {
     CHECK(outcome.error == "Unsupported");
     outcome = client.run(with(world.probe_request(), {{"personality", {"READ_IMPLIES_EXEC"}}}));
     CHECK(outcome.error == "Unsupported");
-    const Json report =
-        report_of(client, with(world.probe_request(), {{"personality", {"PER_LINUX32"}},
-                                                       {"timer_slack_ns", 1},
-                                                       {"dumpable", true}}));
+    const Json report = report_of(
+        client,
+        with(world.probe_request(),
+             {{"personality", {"PER_LINUX32"}}, {"timer_slack_ns", 1}, {"dumpable", true}}));
     CHECK(report["personality"] == PER_LINUX32);
     CHECK(report["timer_slack_ns"] == 1);
     CHECK(report["dumpable"] == 1);
   }
   Client root = world.connect(Way::root);
-  const Outcome outcome =
-      root.run(with(world.probe_request(), {{"scheduler", {{"policy", "SCHED_RR"}, {"priority", 1}}},
-                                            {"timer_slack_ns", 5}}));
+  const Outcome outcome = root.run(
+      with(world.probe_request(),
+           {{"scheduler", {{"policy", "SCHED_RR"}, {"priority", 1}}}, {"timer_slack_ns", 5}}));
   CHECK(outcome.error == "InvalidRequest");
   CHECK(outcome.parameters["field"] == "timer_slack_ns");
 }

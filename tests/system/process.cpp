@@ -29,9 +29,7 @@ void Fd::reset() {
   fd_ = -1;
 }
 
-void fail(const std::string& what) {
-  throw std::system_error(errno, std::system_category(), what);
-}
+void fail(const std::string& what) { throw std::system_error(errno, std::system_category(), what); }
 
 int check(int result, const char* what) {
   if (result < 0) fail(what);
@@ -101,9 +99,7 @@ PrivateMounts::PrivateMounts()
   check(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), "mount private");
 }
 
-PrivateMounts::~PrivateMounts() {
-  setns(before_.get(), CLONE_NEWNS);
-}
+PrivateMounts::~PrivateMounts() { setns(before_.get(), CLONE_NEWNS); }
 
 int command(const std::vector<std::string>& argv) {
   const int status = wait_for(child([&] {

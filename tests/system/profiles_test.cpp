@@ -90,8 +90,8 @@ TEST_CASE("every shipped profile can be planned, by everybody") {
       if (name == "fetch" && access("/usr/bin/pasta", X_OK) != 0) continue;
       if (name == "machine") {
         // Not by those without subordinate ids, and they are told.
-        Reply reply = client.call("Plan", {{"request", {{"profile", name}, {"root", "/usr"},
-                                                        {"argv", {"/bin/true"}}}}});
+        Reply reply = client.call(
+            "Plan", {{"request", {{"profile", name}, {"root", "/usr"}, {"argv", {"/bin/true"}}}}});
         INFO(reply.error, reply.parameters.dump());
         CHECK((reply.error.empty() || reply.error == "Unsupported"));
         if (!reply.error.empty()) CHECK(reply.parameters["feature"] == "uid_map");
@@ -122,14 +122,13 @@ TEST_CASE("fetch is build with a way out, and browser build with a larger /dev/s
   CHECK(browser == build);
 }
 
-
 TEST_CASE("sockets of the host are reached from none of the boxes") {
   NEEDS_ROOT();
   World& world = World::get();
   // Where buses, container engines, agents and displays have theirs, and our own.
-  const std::string under[] = {"/run/cloister-canary", "/var/run/cloister-canary2",
-                               "/tmp/cloister-canary", "/var/tmp/cloister-canary",
-                               world.directory() + "/alice/canary", "@cloister-canary"};
+  const std::string under[] = {
+      "/run/cloister-canary",     "/var/run/cloister-canary2",         "/tmp/cloister-canary",
+      "/var/tmp/cloister-canary", world.directory() + "/alice/canary", "@cloister-canary"};
   std::vector<std::string> sockets(std::begin(under), std::end(under));
   std::vector<std::unique_ptr<Listening>> listening;
   for (const std::string& path : under) listening.push_back(std::make_unique<Listening>(path));
@@ -186,16 +185,23 @@ TEST_CASE("build shows the toolchains of the home, read-only, and no credential"
     fs::create_directories(fs::path(path).parent_path());
     write_file(path, "canary", 0755);
   };
-  const std::vector<std::string> tools = {".cargo/bin/tool",  ".rustup/toolchains/one/bin/tool",
+  const std::vector<std::string> tools = {".cargo/bin/tool",    ".rustup/toolchains/one/bin/tool",
                                           ".nvm/versions/tool", ".pyenv/shims/tool",
-                                          ".local/bin/tool",  "go/bin/tool"};
+                                          ".local/bin/tool",    "go/bin/tool"};
   for (const std::string& file : tools) put(file);
-  const std::vector<std::string> credentials = {
-      ".cargo/credentials.toml", ".ssh/id_ed25519",   ".netrc",
-      ".npmrc",                  ".pypirc",           ".git-credentials",
-      ".gnupg/key",              ".aws/credentials",  ".docker/config.json",
-      ".kube/config",            ".config/gh/hosts",  ".local/share/keyrings/login",
-      "go/pkg/mod/private"};
+  const std::vector<std::string> credentials = {".cargo/credentials.toml",
+                                                ".ssh/id_ed25519",
+                                                ".netrc",
+                                                ".npmrc",
+                                                ".pypirc",
+                                                ".git-credentials",
+                                                ".gnupg/key",
+                                                ".aws/credentials",
+                                                ".docker/config.json",
+                                                ".kube/config",
+                                                ".config/gh/hosts",
+                                                ".local/share/keyrings/login",
+                                                "go/pkg/mod/private"};
   for (const std::string& file : credentials) put(file);
   REQUIRE(command({"/bin/chown", "-R", world.name_of(world.alice()), home}) == 0);
 
@@ -247,7 +253,8 @@ TEST_CASE("untrusted shows the system's programs, nobody's files, and writes in 
       CAPTURE(std::string(path));
       CHECK(error_of(client, "untrusted", {"file-write", path, "x"}) == nullptr);
     }
-    for (const char* path : {"/usr/made", "/bin/made", "/etc/alternatives/made", "/made", "/etc/made"}) {
+    for (const char* path :
+         {"/usr/made", "/bin/made", "/etc/alternatives/made", "/made", "/etc/made"}) {
       CAPTURE(std::string(path));
       const Json error = error_of(client, "untrusted", {"file-write", path, "x"});
       CHECK((error == "EROFS" || error == "EACCES"));

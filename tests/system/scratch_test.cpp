@@ -44,9 +44,9 @@ std::string no_disk() {
   return {};
 }
 
-#define NEEDS_DISK()                                              \
-  NEEDS_ROOT();                                                   \
-  do {                                                            \
+#define NEEDS_DISK() \
+  NEEDS_ROOT(); \
+  do { \
     if (const std::string reason = no_disk(); !reason.empty()) SKIP(reason); \
   } while (false)
 
@@ -61,11 +61,14 @@ TEST_CASE("the directory is the payload's, on disk, and gone when the end is tol
     CHECK((seen["mode"].get<unsigned>() & 07777) == 0700);
     CHECK(names_in(store_of(way)).empty());
 
-    Json written = act(client, World::on_disk(world.boxed_request({"file-write", std::string(kAt) + "/f", "x"}), kAt));
+    Json written =
+        act(client,
+            World::on_disk(world.boxed_request({"file-write", std::string(kAt) + "/f", "x"}), kAt));
     CHECK(written["error"] == nullptr);
     CHECK(names_in(store_of(way)).empty());
 
-    Json littered = act(client, World::on_disk(world.boxed_request({"litter", kAt, "200", "/etc"}), kAt));
+    Json littered =
+        act(client, World::on_disk(world.boxed_request({"litter", kAt, "200", "/etc"}), kAt));
     for (const auto& [what, error] : littered.get<Json::object_t>()) {
       CAPTURE(what);
       if (what == "chmod") {
@@ -108,8 +111,8 @@ TEST_CASE("mount points are made in it, as they are in memory") {
   for (const Way way : kWays) {
     CAPTURE(name_of(way));
     Client client = world.connect(way);
-    Json request = World::on_disk(
-        world.boxed_request({"read", std::string(kAt) + "/deep/inside/file"}), kAt);
+    Json request =
+        World::on_disk(world.boxed_request({"read", std::string(kAt) + "/deep/inside/file"}), kAt);
     request["mounts"].push_back(
         {{"at", std::string(kAt) + "/deep/inside/file"}, {"file", {{"text", "here"}}}});
     CHECK(act(client, request)["text"] == "here");

@@ -17,9 +17,7 @@ const char* const kNames[] = {"cgroup", "ipc", "mnt", "net", "pid", "time", "use
 
 // Without a box. With no_new_privs, or a user's job in new namespaces would get
 // a user namespace as well: it could mount over what a set-user-ID program trusts.
-Json own_request() {
-  return with(World::get().probe_request(), {{"no_new_privs", true}});
-}
+Json own_request() { return with(World::get().probe_request(), {{"no_new_privs", true}}); }
 
 std::string why_no_user_namespaces() {
   const int status = wait_for(child([] {

@@ -182,9 +182,7 @@ Service::Service(const Who& who, const std::string& directory,
   }
 }
 
-Service::~Service() {
-  stop();
-}
+Service::~Service() { stop(); }
 
 int Service::stop() {
   if (pid_ < 0) return 0;
@@ -245,12 +243,10 @@ World::World() {
   if (!mkdtemp(directory_.data())) fail("mkdtemp");
   check(chmod(directory_.c_str(), 0755), "chmod");
   fs::create_directory(directory_ + "/bin");
-  const std::map<std::string, std::string> programs = {{"cloisterd", CLOISTERD},
-                                                       {"cloister-front", CLOISTER_FRONT},
-                                                       {"hostile-front", HOSTILE_FRONT},
-                                                       {"cloister-init", CLOISTER_INIT},
-                                                       {"cloister-sweep", CLOISTER_SWEEP},
-                                                       {"probe", PROBE}};
+  const std::map<std::string, std::string> programs = {
+      {"cloisterd", CLOISTERD},           {"cloister-front", CLOISTER_FRONT},
+      {"hostile-front", HOSTILE_FRONT},   {"cloister-init", CLOISTER_INIT},
+      {"cloister-sweep", CLOISTER_SWEEP}, {"probe", PROBE}};
   for (const auto& [program, path] : programs) {
     fs::copy_file(path, directory_ + "/bin/" + program);
     fs::permissions(directory_ + "/bin/" + program, fs::perms{0755});

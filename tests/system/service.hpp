@@ -118,16 +118,16 @@ std::string why_not();
 }  // namespace cloister::system_test
 
 // For what needs this ABI of Landlock; leased ids need 2.
-#define NEEDS_LANDLOCK(abi)                                                            \
-  do {                                                                                 \
-    if (::cloister::sys::landlock_abi() < (abi))                                       \
-      SKIP("needs Landlock, ABI " + std::to_string(abi) + "; this kernel has " +       \
-           std::to_string(std::max(::cloister::sys::landlock_abi(), 0)));              \
+#define NEEDS_LANDLOCK(abi) \
+  do { \
+    if (::cloister::sys::landlock_abi() < (abi)) \
+      SKIP("needs Landlock, ABI " + std::to_string(abi) + "; this kernel has " + \
+           std::to_string(std::max(::cloister::sys::landlock_abi(), 0))); \
   } while (false)
 
 // First line of every case of the system suite.
-#define NEEDS_ROOT()                                                                    \
-  do {                                                                                  \
+#define NEEDS_ROOT() \
+  do { \
     if (const std::string reason = ::cloister::system_test::why_not(); !reason.empty()) \
-      SKIP(reason);                                                                     \
+      SKIP(reason); \
   } while (false)

@@ -14,8 +14,8 @@
 #include <future>
 #include <optional>
 
-#include "cloister/async_client.hpp"
 #include "client_peer.hpp"
+#include "cloister/async_client.hpp"
 
 using namespace cloister;
 using namespace cloister::test;

@@ -137,7 +137,8 @@ TEST_CASE("namespaces_host: a descriptor of the host's own namespace is sharing 
   }
 }
 
-TEST_CASE("descriptors: no-namespace-descriptors, no-path-descriptors, directories-are-granted-by-name") {
+TEST_CASE(
+    "descriptors: no-namespace-descriptors, no-path-descriptors, directories-are-granted-by-name") {
   for (const uint32_t type : {S_IFREG, S_IFIFO, S_IFSOCK, S_IFLNK}) passed(type).allowed();
   for (const uint32_t type : kTypes) {
     Passed space = passed(S_IFREG);
@@ -311,8 +312,7 @@ TEST_CASE("overlays: a-directory, and own-directories are what is written to") {
 }
 
 TEST_CASE("descriptors: what only init opens through needs no rule of a descriptor") {
-  for (const plan::Use use :
-       {plan::Use::executable, plan::Use::mount, plan::Use::content}) {
+  for (const plan::Use use : {plan::Use::executable, plan::Use::mount, plan::Use::content}) {
     Passed one(use, S_IFBLK);
     one.fact.namespace_type = CLONE_NEWNET;
     one.allowed();

@@ -85,12 +85,13 @@ TEST_CASE("scheduling: real-time-needs-CAP_SYS_NICE, or root's word") {
       j.holds(CAP_SYS_NICE);
       policy(each, 99)(j);
     });
-    is_refused("that root forbids",
-               [&](Judged& j) {
-                 j.holds(CAP_SYS_NICE).rule.real_time = false;
-                 policy(each, 1)(j);
-               },
-               "scheduler", "r/real_time");
+    is_refused(
+        "that root forbids",
+        [&](Judged& j) {
+          j.holds(CAP_SYS_NICE).rule.real_time = false;
+          policy(each, 1)(j);
+        },
+        "scheduler", "r/real_time");
     is_allowed("that root allows", [&](Judged& j) {
       j.rule.real_time = true;
       policy(each, 1)(j);
@@ -107,18 +108,20 @@ TEST_CASE("scheduling: real-time-needs-CAP_SYS_NICE, or root's word") {
   is_refused("real time", ioprio(kRealtime << kIoprioShift | 7), "ioprio", rule);
   is_refused("real time, and bits that the kernel leaves out",
              ioprio((8 | kRealtime) << kIoprioShift), "ioprio", rule);
-  is_refused("real time that the flag does not tell of",
-             [&](Judged& j) {
-               ioprio(kRealtime << kIoprioShift)(j);
-               j.plan->flags &= ~plan::kIoprio;
-             },
-             "ioprio", rule);
-  is_refused("real time that root forbids",
-             [&](Judged& j) {
-               j.holds(CAP_SYS_NICE).rule.real_time = false;
-               ioprio(kRealtime << kIoprioShift)(j);
-             },
-             "ioprio", "r/real_time");
+  is_refused(
+      "real time that the flag does not tell of",
+      [&](Judged& j) {
+        ioprio(kRealtime << kIoprioShift)(j);
+        j.plan->flags &= ~plan::kIoprio;
+      },
+      "ioprio", rule);
+  is_refused(
+      "real time that root forbids",
+      [&](Judged& j) {
+        j.holds(CAP_SYS_NICE).rule.real_time = false;
+        ioprio(kRealtime << kIoprioShift)(j);
+      },
+      "ioprio", "r/real_time");
 }
 
 TEST_CASE("scheduling: real-time-needs-CAP_SYS_NICE beyond RLIMIT_RTPRIO of the caller") {
@@ -129,12 +132,13 @@ TEST_CASE("scheduling: real-time-needs-CAP_SYS_NICE beyond RLIMIT_RTPRIO of the 
   for (const int each : {SCHED_FIFO, SCHED_RR}) {
     is_allowed("at its limit", policy(each, 3), quick);
     is_refused("past its limit", policy(each, 4), "scheduler", rule, RefusalKind::denied, quick);
-    is_refused("at its limit, that root forbids",
-               [&](Judged& j) {
-                 j.rule.real_time = false;
-                 policy(each, 3)(j);
-               },
-               "scheduler", "r/real_time", RefusalKind::denied, quick);
+    is_refused(
+        "at its limit, that root forbids",
+        [&](Judged& j) {
+          j.rule.real_time = false;
+          policy(each, 3)(j);
+        },
+        "scheduler", "r/real_time", RefusalKind::denied, quick);
   }
   is_refused("a deadline", policy(6, 0), "scheduler", rule, RefusalKind::denied, quick);
 }
@@ -148,12 +152,13 @@ TEST_CASE("scheduling: not-below-own OOM score but with CAP_SYS_RESOURCE") {
     j.holds(CAP_SYS_RESOURCE);
     score(-1000)(j);
   });
-  is_refused("with CAP_SYS_NICE",
-             [&](Judged& j) {
-               j.holds(CAP_SYS_NICE);
-               score(-1000)(j);
-             },
-             "oom_score_adj", "not-below-own");
+  is_refused(
+      "with CAP_SYS_NICE",
+      [&](Judged& j) {
+        j.holds(CAP_SYS_NICE);
+        score(-1000)(j);
+      },
+      "oom_score_adj", "not-below-own");
 }
 
 TEST_CASE("limits: each of the sixteen is not-above-own-hard-limit, or than root's ceiling") {

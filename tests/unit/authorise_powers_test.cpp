@@ -51,8 +51,7 @@ TEST_CASE("capabilities: not-beyond-own-capabilities, in each of the five sets")
   const std::string rule = "not-beyond-own-capabilities";
   for (const Set set : kSets) {
     is_refused("what it does not hold", asks(set, kKill), "capabilities", rule);
-    is_allowed("what it holds",
-               both(asks(set, kKill), [](Judged& j) { j.holds(CAP_KILL); }));
+    is_allowed("what it holds", both(asks(set, kKill), [](Judged& j) { j.holds(CAP_KILL); }));
     is_refused("more than it holds",
                both(asks(set, kKill | kChown), [](Judged& j) { j.holds(CAP_KILL); }),
                "capabilities", rule);
@@ -62,8 +61,9 @@ TEST_CASE("capabilities: not-beyond-own-capabilities, in each of the five sets")
                both(asks(set, kKill | kChown), [](Judged& j) { j.rule.capabilities = kKill; }),
                "capabilities", rule);
     // Both in permitted and in bounding.
-    is_refused("permitted alone", both(asks(set, kKill), [](Judged& j) { j.peer.permitted = kKill; }),
-               "capabilities", rule);
+    is_refused("permitted alone",
+               both(asks(set, kKill), [](Judged& j) { j.peer.permitted = kKill; }), "capabilities",
+               rule);
     is_refused("bounding alone", both(asks(set, kKill), [](Judged& j) { j.peer.bounding = kKill; }),
                "capabilities", rule);
     is_refused("all of nothing", asks(set, plan::kEveryCapability), "capabilities", rule);
@@ -84,10 +84,10 @@ TEST_CASE("capabilities: none by which a job takes what root bounds: priorities,
       bound(j);
     };
   };
-  const Spoil nothing = [](Judged&) {}, nice = [](Judged& j) { j.rule.nice = -3; },
-              real_time = [](Judged& j) { j.rule.real_time = false; },
-              allowed = [](Judged& j) { j.rule.real_time = true; },
-              files = [](Judged& j) { j.rule.rlimits[RLIMIT_NOFILE] = 100; };
+  const Spoil nothing = [](Judged&) {}, nice = [](Judged&j) { j.rule.nice = -3; },
+              real_time = [](Judged&j) { j.rule.real_time = false; },
+              allowed = [](Judged&j) { j.rule.real_time = true; },
+              files = [](Judged&j) { j.rule.rlimits[RLIMIT_NOFILE] = 100; };
   for (const Spoil& bound : {nice, real_time})
     is_refused("CAP_SYS_NICE", bounded(CAP_SYS_NICE, bound), "capabilities", rule);
   is_refused("CAP_SYS_RESOURCE", bounded(CAP_SYS_RESOURCE, files), "capabilities", rule);
@@ -122,10 +122,13 @@ TEST_CASE("capabilities-need-new-user-namespace, where they would count for more
   const std::string rule = "capabilities-need-new-user-namespace";
   for (const Set set : kSets) {
     for (const Join how : {Join::descriptor, Join::job})
-      is_refused("in a joined user namespace", [&](Judged& j) {
-        asks(set, kKill)(j);
-        j.holds(CAP_KILL).jobs_have(0xff).join(Namespace::user, how);
-      }, "capabilities", rule);
+      is_refused(
+          "in a joined user namespace",
+          [&](Judged& j) {
+            asks(set, kKill)(j);
+            j.holds(CAP_KILL).jobs_have(0xff).join(Namespace::user, how);
+          },
+          "capabilities", rule);
   }
   is_allowed("none, in a joined user namespace", [](Judged& j) {
     asks(kSets[0], 0)(j);
@@ -140,8 +143,9 @@ TEST_CASE("capabilities-need-new-user-namespace, where they would count for more
   is_refused("none, rootless and without a namespace to cut them in",
              both(asks(kSets[0], 0), both(rootless, [](Judged& j) { j.unboxed(); })),
              "capabilities", rule);
-  is_allowed("rootless in a user namespace of the job's own",
-             both(asks(kSets[0], kKill), both(rootless, [](Judged& j) { j.fresh(Namespace::user); })));
+  is_allowed(
+      "rootless in a user namespace of the job's own",
+      both(asks(kSets[0], kKill), both(rootless, [](Judged& j) { j.fresh(Namespace::user); })));
 }
 
 TEST_CASE("user-namespaces-are-restricted for whom the host restricts them") {
@@ -211,12 +215,13 @@ TEST_CASE("mounts: nodev-for-other-ids, and the list of devices holds for a bind
     };
   };
   is_allowed("as oneself", bind(0));
-  is_refused("under a list",
-             [&](Judged& j) {
-               j.rule.devices.emplace();
-               bind(plan::kMountReadOnly | plan::kMountNoSuid)(j);
-             },
-             "mounts", "r/devices");
+  is_refused(
+      "under a list",
+      [&](Judged& j) {
+        j.rule.devices.emplace();
+        bind(plan::kMountReadOnly | plan::kMountNoSuid)(j);
+      },
+      "mounts", "r/devices");
   is_allowed("closed, under a list", [&](Judged& j) {
     j.rule.devices.emplace();
     bind(plan::kMountNoDev)(j);
@@ -265,7 +270,9 @@ TEST_CASE("mounts: covers-need-mounts, and who rules the host is covered") {
     j.peer.permitted |= 3;
   });
   // Who is another could run a set-uid program.
-  CHECK(covered([](Judged& j) { j.holds(CAP_SETUID).holds(CAP_SYS_ADMIN).plan->flags &= ~plan::kNoNewPrivs; }));
+  CHECK(covered([](Judged& j) {
+    j.holds(CAP_SETUID).holds(CAP_SYS_ADMIN).plan->flags &= ~plan::kNoNewPrivs;
+  }));
   CHECK(covered([](Judged& j) {
     j.rule.capabilities = 1;
     j.plan->capabilities.set = 1;
@@ -328,12 +335,13 @@ TEST_CASE("mounts: own-uid and own-groups hold for both sides of what a mount sh
       j.holds(groups ? CAP_SETGID : CAP_SETUID);
       shows({0, 0, 65536}, groups)(j);
     });
-    is_refused("with the power over the other kind",
-               [&](Judged& j) {
-                 j.holds(groups ? CAP_SETUID : CAP_SETGID);
-                 shows({0, 0, 65536}, groups)(j);
-               },
-               "mounts", rule);
+    is_refused(
+        "with the power over the other kind",
+        [&](Judged& j) {
+          j.holds(groups ? CAP_SETUID : CAP_SETGID);
+          shows({0, 0, 65536}, groups)(j);
+        },
+        "mounts", rule);
     const auto granted = [&](plan::IdMap line) {
       return [=](Judged& j) {
         (groups ? j.rule.gids : j.rule.uids) = {{2000, 2009}};
@@ -348,12 +356,13 @@ TEST_CASE("mounts: own-uid and own-groups hold for both sides of what a mount sh
   is_allowed("a group of its own", shows({kTeam, kTeam, 1}, true));
   is_refused("the next group", shows({kTeam, kTeam, 2}, true), "mounts", "own-groups");
   // In a user namespace the inner side is the job's own, the outer still the host's.
-  is_refused("another's files, in a user namespace",
-             [&](Judged& j) {
-               j.fresh(Namespace::user).uid_map = {{0, kAlice, 1}};
-               shows({0, kBob, 1}, false)(j);
-             },
-             "mounts", "own-uid");
+  is_refused(
+      "another's files, in a user namespace",
+      [&](Judged& j) {
+        j.fresh(Namespace::user).uid_map = {{0, kAlice, 1}};
+        shows({0, kBob, 1}, false)(j);
+      },
+      "mounts", "own-uid");
   is_allowed("own files, in a user namespace", [&](Judged& j) {
     j.fresh(Namespace::user).uid_map = {{0, kAlice, 1}};
     shows({0, kAlice, 1}, false)(j);

@@ -71,9 +71,8 @@ TEST_CASE("S3: each box is restrained by what its ids could lend") {
           j.plan->identity.suid = 4000;
         }).restraint == Restraint::set_uid);
   CHECK(order_of("a leased id", dynamic).restraint == Restraint::leased);
-  CHECK(order_of("no baseline", [](Judged& j) {
-          j.rule.unfiltered_seccomp = true;
-        }).restraint == Restraint::set_uid);
+  CHECK(order_of("no baseline", [](Judged& j) { j.rule.unfiltered_seccomp = true; }).restraint ==
+        Restraint::set_uid);
 }
 
 TEST_CASE("S3: set_uid_files is granted by a rule, by power, or by oneself") {
@@ -83,7 +82,8 @@ TEST_CASE("S3: set_uid_files is granted by a rule, by power, or by oneself") {
       more(j);
     };
   };
-  is_refused("nobody's word", asking([](Judged&) {}), "set_uid_files", "set-uid-files-need-a-grant");
+  is_refused("nobody's word", asking([](Judged&) {}), "set_uid_files",
+             "set-uid-files-need-a-grant");
   is_refused("with the baseline granted away",
              asking([](Judged& j) { j.rule.unfiltered_seccomp = true; }), "set_uid_files",
              "set-uid-files-need-a-grant");
@@ -108,7 +108,8 @@ TEST_CASE("S3: set_uid_files is granted by a rule, by power, or by oneself") {
 }
 
 TEST_CASE("S3: what the request opens has no such bit either") {
-  const auto opening = [](uint32_t mode, const Spoil& more = [](Judged&) {}) {
+  const auto opening = [](
+                           uint32_t mode, const Spoil& more = [](Judged&) {}) {
     return [=](Judged& j) {
       opens(j, mode);
       more(j);
@@ -131,10 +132,12 @@ TEST_CASE("S3: what the request opens has no such bit either") {
 
 TEST_CASE("S4: a leased id changes files of its own mounts alone, as far as the kernel can") {
   const auto confined = [](int abi) {
-    return order_of("leased", [=](Judged& j) {
-             dynamic(j);
-             j.landlock_abi = abi;
-           }).confined_fs;
+    return order_of("leased",
+                    [=](Judged& j) {
+                      dynamic(j);
+                      j.landlock_abi = abi;
+                    })
+        .confined_fs;
   };
   CHECK((confined(2) & (kWriteFile | kTruncate)) == kWriteFile);
   CHECK((confined(3) & kTruncate) != 0);
@@ -145,8 +148,7 @@ TEST_CASE("S13: each box is scoped, but for what it has joined another job to re
   const auto scoped = [](const Spoil& spoil) { return order_of("scopes", spoil).scoped; };
   CHECK(scoped([](Judged&) {}) == (kAbstract | kSignals));
   CHECK(scoped([](Judged& j) { j.landlock_abi = 6; }) == (kAbstract | kSignals));
-  for (const int abi : {-95, 0, 5})
-    CHECK(scoped([=](Judged& j) { j.landlock_abi = abi; }) == 0);
+  for (const int abi : {-95, 0, 5}) CHECK(scoped([=](Judged& j) { j.landlock_abi = abi; }) == 0);
   CHECK(scoped([](Judged& j) { j.unboxed(); }) == 0);
   CHECK(scoped([](Judged& j) { j.unboxed().fresh(Namespace::uts); }) == (kAbstract | kSignals));
   CHECK(scoped([](Judged& j) { j.jobs_have(0xff).join(Namespace::net, Join::job); }) == kSignals);

@@ -15,8 +15,8 @@ namespace {
 
 constexpr Namespace kEach[] = {Namespace::mnt, Namespace::pid,    Namespace::net,  Namespace::ipc,
                                Namespace::uts, Namespace::cgroup, Namespace::user, Namespace::time};
-constexpr const char* kFields[] = {"namespaces.mnt", "namespaces.pid",    "namespaces.net",
-                                   "namespaces.ipc", "namespaces.uts",    "namespaces.cgroup",
+constexpr const char* kFields[] = {"namespaces.mnt",  "namespaces.pid", "namespaces.net",
+                                   "namespaces.ipc",  "namespaces.uts", "namespaces.cgroup",
                                    "namespaces.user", "namespaces.time"};
 constexpr Join kNotFresh[] = {Join::host, Join::descriptor, Join::job};
 
@@ -32,7 +32,8 @@ TEST_CASE("what the shipped policy grants is approved, and says what init is tol
   CHECK(job.order().caller_gid == kAlice);
   CHECK((job.order().flags & plan::kFreshPid) != 0);
   CHECK((job.order().flags & plan::kBaseline) != 0);
-  CHECK((job.order().flags & (plan::kForceNoNewPrivs | plan::kFixedGroups | plan::kFreshUser)) == 0);
+  CHECK((job.order().flags & (plan::kForceNoNewPrivs | plan::kFixedGroups | plan::kFreshUser)) ==
+        0);
   CHECK(job.order().leased_id == 0);
   CHECK(job.order().capabilities.bounding == 0);
   CHECK(job.approved->clone_flags() == CLONE_NEWPID);
@@ -66,11 +67,17 @@ TEST_CASE("consistent: what changes a namespace changes a new one only, of each 
                shared(Namespace::net, [](Judged& j) { j.plan->flags |= plan::kOutbound; }),
                "network", "needs-new-net");
     is_invalid("a map of uids",
-               shared(Namespace::user, [](Judged& j) { j.uid_map = {{0, kAlice, 1}}; }), "uid_map",
-               "needs-new-user");
+               shared(Namespace::user,
+                      [](Judged& j) {
+                        j.uid_map = {{0, kAlice, 1}};
+                      }),
+               "uid_map", "needs-new-user");
     is_invalid("a map of gids",
-               shared(Namespace::user, [](Judged& j) { j.gid_map = {{0, kAlice, 1}}; }), "uid_map",
-               "needs-new-user");
+               shared(Namespace::user,
+                      [](Judged& j) {
+                        j.gid_map = {{0, kAlice, 1}};
+                      }),
+               "uid_map", "needs-new-user");
     for (const uint32_t chosen : {plan::kSubordinateUids, plan::kSubordinateGids})
       is_invalid("a map that is chosen",
                  shared(Namespace::user, [=](Judged& j) { j.plan->id_choices = chosen; }),
@@ -91,19 +98,19 @@ TEST_CASE("consistent: a sysctl is below net/ipv4 and nowhere else") {
     is_allowed(path, [&](Judged& j) { j.fresh(Namespace::net).sysctl(path); });
   for (const char* path : {"net/ipv4", "net/ipv6/x", "kernel/core_pattern", "/net/ipv4/x",
                            "net/ipv4/../../kernel/core_pattern", "net/ipv4/.."})
-    is_invalid(path, [&](Judged& j) { j.fresh(Namespace::net).sysctl(path); }, "sysctls",
-               "needs-new-net");
+    is_invalid(
+        path, [&](Judged& j) { j.fresh(Namespace::net).sysctl(path); }, "sysctls", "needs-new-net");
 }
 
 TEST_CASE("consistent: not-a-namespace, unshare takes the other flags only") {
-  for (const uint32_t flag : {CLONE_FS, CLONE_FILES, CLONE_SYSVSEM, CLONE_SIGHAND, CLONE_THREAD,
-                              CLONE_VM})
-    is_allowed("no namespace", [&](Judged& j) { j.plan->unshare = flag; });
   for (const uint32_t flag :
-       {CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET,
-        CLONE_NEWCGROUP, CLONE_NEWTIME, CLONE_PTRACE, 1})
-    is_invalid("a namespace", [&](Judged& j) { j.plan->unshare = CLONE_FS | flag; }, "unshare",
-               "not-a-namespace");
+       {CLONE_FS, CLONE_FILES, CLONE_SYSVSEM, CLONE_SIGHAND, CLONE_THREAD, CLONE_VM})
+    is_allowed("no namespace", [&](Judged& j) { j.plan->unshare = flag; });
+  for (const uint32_t flag : {CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID,
+                              CLONE_NEWNET, CLONE_NEWCGROUP, CLONE_NEWTIME, CLONE_PTRACE, 1})
+    is_invalid(
+        "a namespace", [&](Judged& j) { j.plan->unshare = CLONE_FS | flag; }, "unshare",
+        "not-a-namespace");
 }
 
 TEST_CASE("outbound: needs-outbound, outbound-not-in-a-joined-user-namespace, and root's word") {
@@ -112,41 +119,46 @@ TEST_CASE("outbound: needs-outbound, outbound-not-in-a-joined-user-namespace, an
     j.published.push_back({{127, 0, 0, 1}, plan::kInet, 0, 80, 8080});
   };
   is_allowed("a published port", outbound);
-  is_invalid("a port of no outbound network",
-             [&](Judged& j) {
-               outbound(j);
-               j.plan->flags &= ~plan::kOutbound;
-             },
-             "network", "needs-outbound");
+  is_invalid(
+      "a port of no outbound network",
+      [&](Judged& j) {
+        outbound(j);
+        j.plan->flags &= ~plan::kOutbound;
+      },
+      "network", "needs-outbound");
   for (const Join how : {Join::descriptor, Join::job})
-    is_invalid("in a joined user namespace",
-               [&](Judged& j) {
-                 outbound(j);
-                 j.jobs_have(0xff).join(Namespace::user, how);
-               },
-               "network", "outbound-not-in-a-joined-user-namespace");
+    is_invalid(
+        "in a joined user namespace",
+        [&](Judged& j) {
+          outbound(j);
+          j.jobs_have(0xff).join(Namespace::user, how);
+        },
+        "network", "outbound-not-in-a-joined-user-namespace");
   is_allowed("in a new user namespace", [&](Judged& j) {
     outbound(j);
     j.fresh(Namespace::user);
   });
-  is_refused("of one who lives in another network",
-             [&](Judged& j) {
-               outbound(j);
-               j.peer.elsewhere = bit(Namespace::net);
-             },
-             "network.outbound", "confined-caller");
-  is_refused("where the rule does not leave it",
-             [&](Judged& j) {
-               outbound(j);
-               j.rule.networks = bit(Network::none) | bit(Network::host);
-             },
-             "network.outbound", "r/network");
-  is_refused("without pasta",
-             [&](Judged& j) {
-               outbound(j);
-               j.no_pasta = "there is no pasta";
-             },
-             "network.outbound", "there is no pasta", RefusalKind::unsupported);
+  is_refused(
+      "of one who lives in another network",
+      [&](Judged& j) {
+        outbound(j);
+        j.peer.elsewhere = bit(Namespace::net);
+      },
+      "network.outbound", "confined-caller");
+  is_refused(
+      "where the rule does not leave it",
+      [&](Judged& j) {
+        outbound(j);
+        j.rule.networks = bit(Network::none) | bit(Network::host);
+      },
+      "network.outbound", "r/network");
+  is_refused(
+      "without pasta",
+      [&](Judged& j) {
+        outbound(j);
+        j.no_pasta = "there is no pasta";
+      },
+      "network.outbound", "there is no pasta", RefusalKind::unsupported);
 }
 
 TEST_CASE("outbound: owner-of-the-network, who owns it is nobody of the payload's") {
@@ -166,21 +178,23 @@ TEST_CASE("outbound: owner-of-the-network, who owns it is nobody of the payload'
     CHECK(j.decide().kind == RefusalKind::none);
     CHECK(j.order().network_owner == row.owner);
   }
-  for (const Row& row : {Row{0, 65534, kAlice, 0}, Row{65534, kAlice, 0, 0}, Row{kAlice, 0, 65534, 0}})
-    is_invalid("both",
-               [&](Judged& j) {
-                 j.fresh(Namespace::net).holds(CAP_SETUID).plan->flags |= plan::kOutbound;
-                 j.plan->identity.ruid = row.ruid;
-                 j.plan->identity.euid = row.euid;
-                 j.plan->identity.suid = row.suid;
-               },
-               "identity", "owner-of-the-network");
+  for (const Row& row :
+       {Row{0, 65534, kAlice, 0}, Row{65534, kAlice, 0, 0}, Row{kAlice, 0, 65534, 0}})
+    is_invalid(
+        "both",
+        [&](Judged& j) {
+          j.fresh(Namespace::net).holds(CAP_SETUID).plan->flags |= plan::kOutbound;
+          j.plan->identity.ruid = row.ruid;
+          j.plan->identity.euid = row.euid;
+          j.plan->identity.suid = row.suid;
+        },
+        "identity", "owner-of-the-network");
 }
 
 TEST_CASE("namespaces: own-jobs, and a floor is met by new ones or those of a job that made them") {
-  is_refused("a job that is not the peer's",
-             [](Judged& j) { j.join(Namespace::ipc, Join::job); }, "namespaces.ipc", "own-jobs",
-             RefusalKind::no_such_job);
+  is_refused(
+      "a job that is not the peer's", [](Judged& j) { j.join(Namespace::ipc, Join::job); },
+      "namespaces.ipc", "own-jobs", RefusalKind::no_such_job);
   for (const Namespace which : kEach) {
     CAPTURE(std::string(field_of(which)));
     const auto under = [&](Join how, uint32_t made) {
@@ -249,7 +263,8 @@ TEST_CASE("namespaces: joined-with-own-ids, where others were judged for what is
   }
 }
 
-TEST_CASE("namespaces: one that the rule does not leave is not shared, by no choice and by no job") {
+TEST_CASE(
+    "namespaces: one that the rule does not leave is not shared, by no choice and by no job") {
   for (const Namespace which : kEach) {
     CAPTURE(std::string(field_of(which)));
     const auto under = [&](Join how, uint32_t made) {
@@ -264,9 +279,10 @@ TEST_CASE("namespaces: one that the rule does not leave is not shared, by no cho
                "r/namespaces_host");
     is_refused("the host's", under(Join::host, 0), field_of(which), "r/namespaces_host");
   }
-  is_refused("the host's network",
-             [](Judged& j) { j.rule.networks = bit(Network::none) | bit(Network::outbound); },
-             "network", "r/network");
+  is_refused(
+      "the host's network",
+      [](Judged& j) { j.rule.networks = bit(Network::none) | bit(Network::outbound); }, "network",
+      "r/network");
 }
 
 TEST_CASE("namespaces-need-no-new-privs, of each kind, but for who could make them alone") {
@@ -291,12 +307,13 @@ TEST_CASE("namespaces-need-no-new-privs, of each kind, but for who could make th
       });
     }
   is_allowed("no namespace", [](Judged& j) { j.unboxed().plan->flags = 0; });
-  is_refused("no namespace, and a rule that asks for it",
-             [](Judged& j) {
-               j.unboxed().plan->flags = 0;
-               j.rule.require_no_new_privs = true;
-             },
-             "no_new_privs", "r/require.no_new_privs");
+  is_refused(
+      "no namespace, and a rule that asks for it",
+      [](Judged& j) {
+        j.unboxed().plan->flags = 0;
+        j.rule.require_no_new_privs = true;
+      },
+      "no_new_privs", "r/require.no_new_privs");
   Judged kept;
   kept.peer.no_new_privs = true;
   kept.unboxed().plan->flags = 0;
@@ -350,8 +367,8 @@ TEST_CASE("filters: each box has the baseline, unless root grants another and re
 }
 
 TEST_CASE("identity: own-uid and own-groups hold for each of the three, and each group") {
-  for (uint32_t plan::Identity::*id : {&plan::Identity::ruid, &plan::Identity::euid,
-                                       &plan::Identity::suid}) {
+  for (uint32_t plan::Identity::*id :
+       {&plan::Identity::ruid, &plan::Identity::euid, &plan::Identity::suid}) {
     const auto is = [&](uint32_t uid) { return [=](Judged& j) { j.plan->identity.*id = uid; }; };
     const auto granted = [&](uint32_t uid) {
       return [=](Judged& j) {
@@ -381,15 +398,16 @@ TEST_CASE("identity: own-uid and own-groups hold for each of the three, and each
       j.holds(CAP_SETUID);
       is(0)(j);
     });
-    is_refused("with CAP_SETGID",
-               [&](Judged& j) {
-                 j.holds(CAP_SETGID);
-                 is(0)(j);
-               },
-               "identity.uid", "own-uid");
+    is_refused(
+        "with CAP_SETGID",
+        [&](Judged& j) {
+          j.holds(CAP_SETGID);
+          is(0)(j);
+        },
+        "identity.uid", "own-uid");
   }
-  for (uint32_t plan::Identity::*id : {&plan::Identity::rgid, &plan::Identity::egid,
-                                       &plan::Identity::sgid}) {
+  for (uint32_t plan::Identity::*id :
+       {&plan::Identity::rgid, &plan::Identity::egid, &plan::Identity::sgid}) {
     const auto is = [&](uint32_t gid) { return [=](Judged& j) { j.plan->identity.*id = gid; }; };
     is_allowed("own", is(kAlice));
     is_allowed("one of its groups", is(kTeam));
@@ -407,54 +425,59 @@ TEST_CASE("identity: own-uid and own-groups hold for each of the three, and each
       j.holds(CAP_SETGID);
       is(0)(j);
     });
-    is_refused("with CAP_SETUID",
-               [&](Judged& j) {
-                 j.holds(CAP_SETUID);
-                 is(0)(j);
-               },
-               "identity.gid", "own-groups");
+    is_refused(
+        "with CAP_SETUID",
+        [&](Judged& j) {
+          j.holds(CAP_SETUID);
+          is(0)(j);
+        },
+        "identity.gid", "own-groups");
   }
   for (const uint32_t gid : {0u, kOutcasts + 1})
-    is_refused("a group more", [&](Judged& j) { j.groups.push_back(gid); }, "identity.groups",
-               "own-groups");
-  is_allowed("ids inside a user namespace are its map's", [](Judged& j) {
-    j.fresh(Namespace::user).plan->identity.ruid = 0;
-  });
+    is_refused(
+        "a group more", [&](Judged& j) { j.groups.push_back(gid); }, "identity.groups",
+        "own-groups");
+  is_allowed("ids inside a user namespace are its map's",
+             [](Judged& j) { j.fresh(Namespace::user).plan->identity.ruid = 0; });
 }
 
 TEST_CASE("identity: groups-are-not-shed by who could not shed them alone") {
-  const auto without = [](gid_t shed) {
-    return [=](Judged& j) { std::erase(j.groups, shed); };
-  };
+  const auto without = [](gid_t shed) { return [=](Judged& j) { std::erase(j.groups, shed); }; };
   is_refused("one", without(kOutcasts), "identity.groups", "groups-are-not-shed");
   is_refused("another", without(kTeam), "identity.groups", "groups-are-not-shed");
-  is_refused("all", [](Judged& j) { j.groups.clear(); }, "identity.groups", "groups-are-not-shed");
-  is_refused("one, with another twice",
-             [](Judged& j) { j.groups = {kAlice, kTeam, kTeam}; }, "identity.groups",
-             "groups-are-not-shed");
+  is_refused(
+      "all", [](Judged& j) { j.groups.clear(); }, "identity.groups", "groups-are-not-shed");
+  is_refused(
+      "one, with another twice",
+      [](Judged& j) {
+        j.groups = {kAlice, kTeam, kTeam};
+      },
+      "identity.groups", "groups-are-not-shed");
   is_allowed("its own group need not be in the list", without(kAlice));
   is_allowed("with CAP_SETGID", [&](Judged& j) {
     without(kOutcasts)(j);
     j.holds(CAP_SETGID);
   });
-  is_refused("with CAP_SETUID",
-             [&](Judged& j) {
-               without(kOutcasts)(j);
-               j.holds(CAP_SETUID);
-             },
-             "identity.groups", "groups-are-not-shed");
+  is_refused(
+      "with CAP_SETUID",
+      [&](Judged& j) {
+        without(kOutcasts)(j);
+        j.holds(CAP_SETUID);
+      },
+      "identity.groups", "groups-are-not-shed");
   is_allowed("as another user, whom root grants", [&](Judged& j) {
     without(kOutcasts)(j);
     j.rule.uids = {{kBob, kBob}};
     j.plan->identity.ruid = j.plan->identity.euid = j.plan->identity.suid = kBob;
   });
-  is_refused("as itself, with only the effective uid another's",
-             [&](Judged& j) {
-               without(kOutcasts)(j);
-               j.rule.uids = {{kBob, kBob}};
-               j.plan->identity.euid = j.plan->identity.suid = kBob;
-             },
-             "identity.groups", "groups-are-not-shed");
+  is_refused(
+      "as itself, with only the effective uid another's",
+      [&](Judged& j) {
+        without(kOutcasts)(j);
+        j.rule.uids = {{kBob, kBob}};
+        j.plan->identity.euid = j.plan->identity.suid = kBob;
+      },
+      "identity.groups", "groups-are-not-shed");
 }
 
 TEST_CASE("caller-is-gone is said of a peer whose process has ended") {
@@ -488,13 +511,14 @@ TEST_CASE("lifetime: a job outlives its connection where the rule lets it") {
 
 TEST_CASE("confinement: cgroup, login uid and label of the caller go with its job") {
   for (const int version : {0, 1})
-    is_refused("without a v2 tree",
-               [&](Judged& j) {
-                 j.plan->caller_cgroup = 1;
-                 j.cgroup_version = version;
-               },
-               "cgroup", "\"caller\" needs a cgroup v2 tree that the service may write",
-               RefusalKind::unsupported);
+    is_refused(
+        "without a v2 tree",
+        [&](Judged& j) {
+          j.plan->caller_cgroup = 1;
+          j.cgroup_version = version;
+        },
+        "cgroup", "\"caller\" needs a cgroup v2 tree that the service may write",
+        RefusalKind::unsupported);
   Judged below;
   below.plan->caller_cgroup = 1;
   CHECK(below.decide().kind == RefusalKind::none);
@@ -524,18 +548,20 @@ TEST_CASE("mounts: on-disk-not-in-a-joined-user-namespace, and where there is a 
     j.fresh(Namespace::user);
   });
   for (const Join how : {Join::descriptor, Join::job})
-    is_invalid("in a joined one",
-               [&](Judged& j) {
-                 on_disk(j);
-                 j.jobs_have(0xff).join(Namespace::user, how);
-               },
-               "mounts", "on-disk-not-in-a-joined-user-namespace");
-  is_refused("without a store",
-             [&](Judged& j) {
-               on_disk(j);
-               j.no_disk = "there is no store";
-             },
-             "mounts", "there is no store", RefusalKind::unsupported);
+    is_invalid(
+        "in a joined one",
+        [&](Judged& j) {
+          on_disk(j);
+          j.jobs_have(0xff).join(Namespace::user, how);
+        },
+        "mounts", "on-disk-not-in-a-joined-user-namespace");
+  is_refused(
+      "without a store",
+      [&](Judged& j) {
+        on_disk(j);
+        j.no_disk = "there is no store";
+      },
+      "mounts", "there is no store", RefusalKind::unsupported);
   is_allowed("in memory without a store", [&](Judged& j) {
     j.mount(MountKind::scratch);
     j.no_disk = "there is no store";

@@ -43,51 +43,62 @@ void is(const char* what, const Spoil& spoil, const std::string& ids, bool capab
 }
 
 TEST_CASE("S1: what acts for a client is each id that the client may be, and no other") {
-  is("a user: its own ids and groups", [](Judged&) {}, "1000+1 / 77+2 1000+1 ", true);
-  is("as another whom policy grants",
-     [](Judged& job) {
-       job.rule.uids = {{2000, 2000}};
-       job.rule.gids = {{2000, 2000}};
-       job.plan->identity = {2000, 2000, 2000, 2000, 2000, 2000, {}, 0, 0};
-       job.groups = {2000};
-     },
-     "1000+1 2000+1 / 77+2 1000+1 2000+1 ", true);
-  is("as uid 0 whom policy grants: no file capabilities of the host's root",
-     [](Judged& job) {
-       job.rule.uids = {{0, 0}};
-       job.plan->identity.ruid = job.plan->identity.euid = job.plan->identity.suid = 0;
-     },
-     "0+1 1000+1 / 77+2 1000+1 ", false);
-  is("with a user namespace: what it maps, not what is inside",
-     [](Judged& job) {
-       job.fresh(Namespace::user);
-       job.uid_map = {{0, kAlice, 1}};
-       job.gid_map = {{0, kTeam, 1}};
-       job.plan->identity = {0, 0, 0, 0, 0, 0, {}, 0, 0};
-       job.groups.clear();
-     },
-     "1000+1 / 77+2 1000+1 ", true);
-  is("with subordinate ids",
-     [](Judged& job) {
-       std::vector<std::string> complaints;
-       const auto nobody = [](const std::string&) { return std::optional<uid_t>(); };
-       job.subordinate.uids.read("1000:100000:65536\n1000:165536:10\n", nobody, complaints);
-       job.subordinate.gids.read("1000:200000:65536\n", nobody, complaints);
-       job.fresh(Namespace::user);
-       job.plan->id_choices = plan::kSubordinateUids | plan::kSubordinateGids;
-       job.groups.clear();
-     },
-     "1000+1 100000+65546 / 77+2 1000+1 200000+65536 ", true);
-  is("with a leased id: not who the Plan says",
-     [](Judged& job) {
-       job.leases.configure({1u << 30, 1 << 17, 65536});
-       job.plan->id_choices = plan::kDynamicIds;
-       job.plan->identity.ruid = 0;
-     },
-     "1000+1 1073807360+1 / 77+2 1000+1 1073807360+1 ", true);
-  is("root without powers", [](Judged& job) { job.peer.uid = 0; job.plan->identity.ruid = 0;
-                              job.plan->identity.euid = job.plan->identity.suid = 0; },
-     "0+1 / 77+2 1000+1 ", false);
+  is(
+      "a user: its own ids and groups", [](Judged&) {}, "1000+1 / 77+2 1000+1 ", true);
+  is(
+      "as another whom policy grants",
+      [](Judged& job) {
+        job.rule.uids = {{2000, 2000}};
+        job.rule.gids = {{2000, 2000}};
+        job.plan->identity = {2000, 2000, 2000, 2000, 2000, 2000, {}, 0, 0};
+        job.groups = {2000};
+      },
+      "1000+1 2000+1 / 77+2 1000+1 2000+1 ", true);
+  is(
+      "as uid 0 whom policy grants: no file capabilities of the host's root",
+      [](Judged& job) {
+        job.rule.uids = {{0, 0}};
+        job.plan->identity.ruid = job.plan->identity.euid = job.plan->identity.suid = 0;
+      },
+      "0+1 1000+1 / 77+2 1000+1 ", false);
+  is(
+      "with a user namespace: what it maps, not what is inside",
+      [](Judged& job) {
+        job.fresh(Namespace::user);
+        job.uid_map = {{0, kAlice, 1}};
+        job.gid_map = {{0, kTeam, 1}};
+        job.plan->identity = {0, 0, 0, 0, 0, 0, {}, 0, 0};
+        job.groups.clear();
+      },
+      "1000+1 / 77+2 1000+1 ", true);
+  is(
+      "with subordinate ids",
+      [](Judged& job) {
+        std::vector<std::string> complaints;
+        const auto nobody = [](const std::string&) { return std::optional<uid_t>(); };
+        job.subordinate.uids.read("1000:100000:65536\n1000:165536:10\n", nobody, complaints);
+        job.subordinate.gids.read("1000:200000:65536\n", nobody, complaints);
+        job.fresh(Namespace::user);
+        job.plan->id_choices = plan::kSubordinateUids | plan::kSubordinateGids;
+        job.groups.clear();
+      },
+      "1000+1 100000+65546 / 77+2 1000+1 200000+65536 ", true);
+  is(
+      "with a leased id: not who the Plan says",
+      [](Judged& job) {
+        job.leases.configure({1u << 30, 1 << 17, 65536});
+        job.plan->id_choices = plan::kDynamicIds;
+        job.plan->identity.ruid = 0;
+      },
+      "1000+1 1073807360+1 / 77+2 1000+1 1073807360+1 ", true);
+  is(
+      "root without powers",
+      [](Judged& job) {
+        job.peer.uid = 0;
+        job.plan->identity.ruid = 0;
+        job.plan->identity.euid = job.plan->identity.suid = 0;
+      },
+      "0+1 / 77+2 1000+1 ", false);
 }
 
 TEST_CASE("S1: for root that may be anybody each id acts that there is here") {
@@ -97,12 +108,14 @@ TEST_CASE("S1: for root that may be anybody each id acts that there is here") {
     lines >> line.inside >> line.outside >> line.count;
     if (line.inside != 0 || line.count != 4294967295u) SKIP("this user namespace has not all ids");
   }
-  is("root that may be anybody",
-     [](Judged& job) { job.holds(CAP_SETUID).holds(CAP_SETGID).holds(CAP_SETFCAP); },
-     "0+4294967295 / 0+4294967295 ", true);
-  is("root that may set no file capabilities",
-     [](Judged& job) { job.holds(CAP_SETUID).holds(CAP_SETGID); }, "0+4294967295 / 0+4294967295 ",
-     false);
+  is(
+      "root that may be anybody",
+      [](Judged& job) { job.holds(CAP_SETUID).holds(CAP_SETGID).holds(CAP_SETFCAP); },
+      "0+4294967295 / 0+4294967295 ", true);
+  is(
+      "root that may set no file capabilities",
+      [](Judged& job) { job.holds(CAP_SETUID).holds(CAP_SETGID); }, "0+4294967295 / 0+4294967295 ",
+      false);
 }
 
 TEST_CASE("S1: more groups than a map has room for are left out, the own ids are not") {

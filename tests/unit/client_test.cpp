@@ -10,8 +10,8 @@
 #include <fstream>
 #include <sstream>
 
-#include "cloister/client.hpp"
 #include "client_peer.hpp"
+#include "cloister/client.hpp"
 
 using namespace cloister;
 using namespace cloister::test;

@@ -35,7 +35,8 @@ front::FilterSetting setting(uint64_t capabilities = 0) { return {capabilities, 
 
 Filter filter(const std::string& text, uint64_t capabilities = 0) {
   const auto profile = read(text);
-  REQUIRE_MESSAGE(profile.has_value(), (profile ? "" : profile.error().field + ' ' + profile.error().reason));
+  REQUIRE_MESSAGE(profile.has_value(),
+                  (profile ? "" : profile.error().field + ' ' + profile.error().reason));
   const auto made = front::compile_filter(*profile, setting(capabilities));
   REQUIRE_MESSAGE(made.has_value(), (made ? "" : made.error().field + ' ' + made.error().reason));
   return *made;
@@ -116,12 +117,14 @@ TEST_CASE("the words of a filter are read strictly, and a refusal names the plac
         "seccomp.architectures: does not name this host's architecture");
 }
 
-TEST_CASE("actions that need a supervisor, a tracer or the host's log are refused with the reason") {
-  for (const auto& [action, reason] :
-       {std::pair{"SCMP_ACT_NOTIFY", "supervisor"}, {"SCMP_ACT_TRACE", "tracer"},
-        {"SCMP_ACT_LOG", "log of the host"}}) {
+TEST_CASE(
+    "actions that need a supervisor, a tracer or the host's log are refused with the reason") {
+  for (const auto& [action, reason] : {std::pair{"SCMP_ACT_NOTIFY", "supervisor"},
+                                       {"SCMP_ACT_TRACE", "tracer"},
+                                       {"SCMP_ACT_LOG", "log of the host"}}) {
     const std::string text = std::string(R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
-        {"names": ["ptrace"], "action": ")") + action + "\"}]}";
+        {"names": ["ptrace"], "action": ")") +
+                             action + "\"}]}";
     CHECK(refusal_of(text).starts_with("seccomp.syscalls[0].action: "));
     CHECK(refusal_of(text).find(reason) != std::string::npos);
     CHECK(refusal_of(std::string(R"({"defaultAction": ")") + action + "\"}").find(reason) !=
@@ -149,21 +152,39 @@ TEST_CASE("the default filter answers every ABI the same") {
   CHECK(made.flags == 0);
   for (const uint32_t abi : kAbis) {
     CAPTURE(abi);
-    for (const char* name : {"mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount",
-                             "fsopen", "setns", "init_module", "kexec_load", "reboot", "swapon",
-                             "bpf", "perf_event_open", "userfaultfd", "open_by_handle_at", "acct",
-                             "settimeofday", "syslog", "quotactl"})
+    for (const char* name : {"mount",       "umount2",         "pivot_root",  "chroot",
+                             "open_tree",   "move_mount",      "fsopen",      "setns",
+                             "init_module", "kexec_load",      "reboot",      "swapon",
+                             "bpf",         "perf_event_open", "userfaultfd", "open_by_handle_at",
+                             "acct",        "settimeofday",    "syslog",      "quotactl"})
       CHECK_MESSAGE(answer(made, abi, name) == fails(EPERM), name);
     for (const char* name : {"clone3", "io_uring_setup", "io_uring_enter", "io_uring_register",
                              "keyctl", "add_key", "request_key"})
       CHECK_MESSAGE(answer(made, abi, name) == fails(ENOSYS), name);
-    for (const char* name :
-         {"execve", "execveat", "exit_group", "fork", "vfork", "ptrace", "personality", "read",
-          "openat2", "seccomp", "landlock_restrict_self", "futex_waitv", "memfd_create", "prctl",
-          "process_vm_readv", "kcmp", "pidfd_open", "mlock", "sched_setattr", "mknod"})
+    for (const char* name : {"execve",
+                             "execveat",
+                             "exit_group",
+                             "fork",
+                             "vfork",
+                             "ptrace",
+                             "personality",
+                             "read",
+                             "openat2",
+                             "seccomp",
+                             "landlock_restrict_self",
+                             "futex_waitv",
+                             "memfd_create",
+                             "prctl",
+                             "process_vm_readv",
+                             "kcmp",
+                             "pidfd_open",
+                             "mlock",
+                             "sched_setattr",
+                             "mknod"})
       CHECK_MESSAGE(answer(made, abi, name) == kAllow, name);
     CHECK(answer(made, abi, "clone", {SIGCHLD}) == kAllow);
-    CHECK(answer(made, abi, "clone", {CLONE_VM | CLONE_FS | CLONE_THREAD | CLONE_SIGHAND}) == kAllow);
+    CHECK(answer(made, abi, "clone", {CLONE_VM | CLONE_FS | CLONE_THREAD | CLONE_SIGHAND}) ==
+          kAllow);
     CHECK(answer(made, abi, "unshare", {CLONE_FS | CLONE_FILES}) == kAllow);
     for (const uint64_t flag : {CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
                                 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET}) {
@@ -177,9 +198,11 @@ TEST_CASE("the default filter answers every ABI the same") {
       for (const uint64_t family : {AF_ALG, AF_VSOCK, AF_PACKET, AF_KEY, AF_CAN, AF_BLUETOOTH})
         CHECK(answer(made, abi, "socket", {high | family, SOCK_RAW, 0}) == fails(EAFNOSUPPORT));
       CHECK(answer(made, abi, "socket", {high | AF_APPLETALK}) == fails(EAFNOSUPPORT));
-      CHECK(answer(made, abi, "socket", {AF_INET, high | SOCK_RAW | SOCK_CLOEXEC, 0}) == fails(EPERM));
+      CHECK(answer(made, abi, "socket", {AF_INET, high | SOCK_RAW | SOCK_CLOEXEC, 0}) ==
+            fails(EPERM));
       CHECK(answer(made, abi, "socket", {AF_INET6, high | SOCK_RAW, 0}) == fails(EPERM));
-      CHECK(answer(made, abi, "socket", {AF_NETLINK, SOCK_RAW, high | 9}) == fails(EPROTONOSUPPORT));
+      CHECK(answer(made, abi, "socket", {AF_NETLINK, SOCK_RAW, high | 9}) ==
+            fails(EPROTONOSUPPORT));
     }
     for (const uint64_t family : {AF_UNIX, AF_INET, AF_INET6})
       CHECK(answer(made, abi, "socket", {family, SOCK_STREAM | SOCK_CLOEXEC, 0}) == kAllow);

@@ -74,9 +74,7 @@ Driver::~Driver() {
   }
 }
 
-void Driver::shell(const std::string& script) {
-  argv = {"/bin/sh", "-c", script};
-}
+void Driver::shell(const std::string& script) { argv = {"/bin/sh", "-c", script}; }
 
 void Driver::fresh(plan::Namespace which) {
   plan->namespaces[static_cast<uint32_t>(which)].join = plan::Join::fresh;
@@ -198,13 +196,14 @@ void Driver::start() {
   }
   checked(::send(control_.borrow(), message.data(), message.size(), 0), "order");
 
-  std::vector<std::pair<int, int>> moves = {{null.borrow(), 0},
-                                            {null.borrow(), 1},
-                                            {null.borrow(), 2},
-                                            {init_control.borrow(), plan::kControlFd},
-                                            {pasta >= 0 ? pasta : init_passed.borrow(), plan::kPassedFd},
-                                            {block.borrow(), plan::kPlanFd},
-                                            {record_.borrow(), plan::kRecordFd}};
+  std::vector<std::pair<int, int>> moves = {
+      {null.borrow(), 0},
+      {null.borrow(), 1},
+      {null.borrow(), 2},
+      {init_control.borrow(), plan::kControlFd},
+      {pasta >= 0 ? pasta : init_passed.borrow(), plan::kPassedFd},
+      {block.borrow(), plan::kPlanFd},
+      {record_.borrow(), plan::kRecordFd}};
   if (cgroup >= 0) moves.push_back({cgroup, plan::kPayloadCgroupFd});
   if (cgroup_kill >= 0) moves.push_back({cgroup_kill, plan::kCgroupKillFd});
   for (size_t i = 0; i < joins.size(); ++i)
@@ -316,8 +315,7 @@ bool Driver::next(plan::Report& report) {
   header.msg_iovlen = 1;
   header.msg_control = space;
   header.msg_controllen = sizeof space;
-  if (::recvmsg(control_.borrow(), &header, MSG_CMSG_CLOEXEC) <
-      static_cast<ssize_t>(sizeof report))
+  if (::recvmsg(control_.borrow(), &header, MSG_CMSG_CLOEXEC) < static_cast<ssize_t>(sizeof report))
     return false;
   report = message.report;
   for (cmsghdr* part = CMSG_FIRSTHDR(&header); part; part = CMSG_NXTHDR(&header, part)) {
@@ -367,13 +365,9 @@ void Driver::send_network(int network) {
     throw std::runtime_error("send_network");
 }
 
-void Driver::hang_up() {
-  control_.reset();
-}
+void Driver::hang_up() { control_.reset(); }
 
-void Driver::hang_up_front() {
-  passed_.reset();
-}
+void Driver::hang_up_front() { passed_.reset(); }
 
 sys::UniqueFd Driver::from_init(char& what) {
   iovec bytes{&what, 1};

@@ -41,18 +41,18 @@ class Driver {
   std::vector<plan::LandlockPath> landlock_paths;
   std::vector<plan::Published> published;
   std::vector<uint32_t> groups;
-  std::vector<plan::IdMap> uid_map, gid_map;  // of the job's own user namespace
+  std::vector<plan::IdMap> uid_map, gid_map;          // of the job's own user namespace
   std::vector<plan::IdMap> client_uids, client_gids;  // of who the client may be
-  std::vector<int> joins;                     // at kFirstJoinFd
-  uint64_t clone_flags = 0;                   // CLONE_NEWPID, CLONE_NEWUSER
-  uid_t uid = 0;                              // of init, before the clone
+  std::vector<int> joins;                             // at kFirstJoinFd
+  uint64_t clone_flags = 0;                           // CLONE_NEWPID, CLONE_NEWUSER
+  uid_t uid = 0;                                      // of init, before the clone
   int cgroup = -1, cgroup_kill = -1;
-  int pasta = -1;                           // of a network process, which has no front
-  int announced_descriptors = -1;           // how many are really sent; -1 = all
-  bool ahead = false;                       // a spare, that makes namespaces ahead
-  bool silent = false;                      // never answers a report
-  std::function<void()> before_exec;        // in init's process, e.g. a filter
-  std::function<void(std::string&)> spoil;  // the finished block
+  int pasta = -1;                                 // of a network process, which has no front
+  int announced_descriptors = -1;                 // how many are really sent; -1 = all
+  bool ahead = false;                             // a spare, that makes namespaces ahead
+  bool silent = false;                            // never answers a report
+  std::function<void()> before_exec;              // in init's process, e.g. a filter
+  std::function<void(std::string&)> spoil;        // the finished block
   std::function<void(std::string&)> spoil_order;  // the message with the order
 
   void shell(const std::string& script);

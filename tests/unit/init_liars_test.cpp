@@ -2,8 +2,8 @@
 // way, so that it succeeds and has done something else. What init reads back must
 // tell, because nothing else would.
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <linux/capability.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>

@@ -140,8 +140,8 @@ TEST_CASE("each number of the record is what the kernel's own file says of the p
   CHECK(used.utime_us > 0);
   CHECK(used.minflt > used.majflt);
   // Linux counts none of these, getrusage(2).
-  for (const int64_t each : {used.ixrss, used.idrss, used.isrss, used.nswap, used.msgsnd,
-                             used.msgrcv, used.nsignals})
+  for (const int64_t each :
+       {used.ixrss, used.idrss, used.isrss, used.nswap, used.msgsnd, used.msgrcv, used.nsignals})
     CHECK(each == 0);
   for (const std::string& file : {fifo, shell}) ::unlink(file.c_str());
   ::rmdir(path);

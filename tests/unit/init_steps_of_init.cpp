@@ -49,8 +49,7 @@ void overlay(Driver& job, const char* directory, plan::LayerRole as) {
   job.fresh(Namespace::mnt);
   job.bind("/", "/", plan::kMountRecursive);
   std::vector<plan::Layer> layers;
-  for (const auto role :
-       {plan::LayerRole::lower, plan::LayerRole::upper, plan::LayerRole::work}) {
+  for (const auto role : {plan::LayerRole::lower, plan::LayerRole::upper, plan::LayerRole::work}) {
     const int fd = hold(::open(role == as ? directory : "/usr/bin", O_PATH | O_CLOEXEC));
     const bool lower = role == plan::LayerRole::lower;
     layers.push_back({role, job.pass(fd, lower ? plan::Use::mount : plan::Use::writable_layer),
@@ -194,8 +193,8 @@ std::vector<Case> cases_of_init() {
          job.bind("/", "/", 0);
          job.mount(MountKind::lock, "/etc");
          const auto flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE;
-         job.before_exec =
-             answer(SCMP_SYS(open_tree), EIO, {SCMP_A2_64(SCMP_CMP_EQ, static_cast<uint64_t>(flags))});
+         job.before_exec = answer(SCMP_SYS(open_tree), EIO,
+                                  {SCMP_A2_64(SCMP_CMP_EQ, static_cast<uint64_t>(flags))});
        }},
       {Step::pivot, EIO, kNone, "pivot_root",
        [](Driver& job) {
@@ -266,7 +265,9 @@ std::vector<Case> cases_of_init() {
          job.uid_map = {{0, 100000, 1}};
        }},
       {Step::start, EPROTO, kNone, "an order with more lines than came along",
-       [](Driver& job) { job.spoil_order = [](std::string& message) { message.resize(message.size() - 1); }; }},
+       [](Driver& job) {
+         job.spoil_order = [](std::string& message) { message.resize(message.size() - 1); };
+       }},
       {Step::net_namespace, ENOSPC, kNone, "no more network namespaces",
        [](Driver& job) { unshare_fails(job, Namespace::net, CLONE_NEWNET); }},
       {Step::ipc_namespace, ENOSPC, kNone, "no more IPC namespaces",

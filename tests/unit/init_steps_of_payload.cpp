@@ -111,10 +111,9 @@ std::vector<Case> cases_of_payload() {
       {Step::parent_death, EINVAL, kNone, "PR_SET_PDEATHSIG",
        [](Driver& job) {
          // Init's own is another signal.
-         job.before_exec =
-             answer(SCMP_SYS(prctl), EINVAL,
-                    {SCMP_A0_64(SCMP_CMP_EQ, uint64_t{PR_SET_PDEATHSIG}),
-                     SCMP_A1_64(SCMP_CMP_EQ, uint64_t{SIGKILL})});
+         job.before_exec = answer(SCMP_SYS(prctl), EINVAL,
+                                  {SCMP_A0_64(SCMP_CMP_EQ, uint64_t{PR_SET_PDEATHSIG}),
+                                   SCMP_A1_64(SCMP_CMP_EQ, uint64_t{SIGKILL})});
        }},
       {Step::parent_death, ESRCH, kNone, "a parent that is another",
        [](Driver& job) { job.before_exec = answer(SCMP_SYS(getppid), 0); }},
@@ -151,9 +150,9 @@ std::vector<Case> cases_of_payload() {
        [](Driver& job) {
          job.plan->capabilities.set = 1;
          job.order.capabilities.bounding = uint64_t{1} << CAP_SYS_RESOURCE;
-         job.before_exec = answer(SCMP_SYS(prctl), 0,
-                                  {SCMP_A0_64(SCMP_CMP_EQ, PR_CAPBSET_READ),
-                                   SCMP_A1_64(SCMP_CMP_EQ, CAP_SYS_RESOURCE)});
+         job.before_exec = answer(
+             SCMP_SYS(prctl), 0,
+             {SCMP_A0_64(SCMP_CMP_EQ, PR_CAPBSET_READ), SCMP_A1_64(SCMP_CMP_EQ, CAP_SYS_RESOURCE)});
        }},
       {Step::capabilities, EPERM, kNone, "a capset that lies",
        [](Driver& job) { job.before_exec = answer(SCMP_SYS(capset), 0); }},
@@ -164,9 +163,7 @@ std::vector<Case> cases_of_payload() {
          job.before_exec = answer(SCMP_SYS(capset), EPERM);
        }},
       {Step::ambient, EPERM, CAP_CHOWN, "an ambient capability that is not inheritable",
-       [](Driver& job) {
-         job.order.capabilities.permitted = job.order.capabilities.ambient = 1;
-       }},
+       [](Driver& job) { job.order.capabilities.permitted = job.order.capabilities.ambient = 1; }},
       {Step::ambient, EPERM, CAP_CHOWN, "an ambient capability that is not raised",
        [](Driver& job) {
          plan::Capabilities& sets = job.order.capabilities;
@@ -238,7 +235,9 @@ std::vector<Case> cases_of_payload() {
          job.before_exec = answer(SCMP_SYS(seccomp), ENOSYS, first_is(SECCOMP_SET_MODE_FILTER));
        }},
       {Step::seccomp, EINVAL, 1, "a program without an end",
-       [](Driver& job) { filtered(job, {{BPF_JMP | BPF_JA, 0, 0, 9}}); }},
+       [](Driver& job) {
+         filtered(job, {{BPF_JMP | BPF_JA, 0, 0, 9}});
+       }},
       {Step::seccomp, EAGAIN, 1, "no process to stand by for the listener",
        [](Driver& job) {
          filtered(job, {{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}}, plan::kFilterWatched);

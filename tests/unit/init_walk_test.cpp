@@ -33,8 +33,8 @@ TEST_CASE("S3: with openat2(2) and without it places are found alike") {
     link(job, "/tmp/relative", "a/../a/.");
     link(job, "/tmp/upwards", "../../../../../../tmp/a");
     link(job, "/tmp/chain", "/tmp/upwards/../relative/");
-    for (const char* at : {"/tmp/a/five", "/tmp/absolute/one", "/tmp/chain/four", "/tmp/relative/two",
-                           "/tmp/upwards/three", "/tmp/relative/two/deep"})
+    for (const char* at : {"/tmp/a/five", "/tmp/absolute/one", "/tmp/chain/four",
+                           "/tmp/relative/two", "/tmp/upwards/three", "/tmp/relative/two/deep"})
       job.mount(MountKind::dir, at);
     job.sysctls = {{job.plan.text("net/ipv4/ip_unprivileged_port_start"), job.plan.text("0")}};
     job.capture();

@@ -195,9 +195,12 @@ struct Judged {
     REQUIRE(plan::check(block.data(), block.size()) == plan::Flaw::none);
     Policy policy;
     policy.otherwise = std::make_shared<Rule>(rule);
-    const Setting setting{policy, mode, joinable, no_pasta, no_disk,
-                          {&subordinate, mode == plan::Mode::system ? &leases : nullptr, true},
-                          own, cgroup_version, root, landlock_abi};
+    const Setting setting{
+        policy,   mode,
+        joinable, no_pasta,
+        no_disk,  {&subordinate, mode == plan::Mode::system ? &leases : nullptr, true},
+        own,      cgroup_version,
+        root,     landlock_abi};
     Decision<Approved> decision = authorise(peer, plan::View(block.data()), setting);
     if (!decision) return decision.error();
     approved = *decision;

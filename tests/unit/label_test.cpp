@@ -8,10 +8,10 @@ using cloister::monitor::exec_word;
 using cloister::monitor::is_confined;
 
 TEST_CASE("a label that confines is told from one that does not") {
-  for (const char* free : {"", "unconfined", "kernel", "_", "chrome (unconfined)",
-                           "/usr/bin/man (complain)",
-                           "unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023",
-                           "system_u:system_r:unconfined_service_t:s0"}) {
+  for (const char* free :
+       {"", "unconfined", "kernel", "_", "chrome (unconfined)", "/usr/bin/man (complain)",
+        "unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023",
+        "system_u:system_r:unconfined_service_t:s0"}) {
     CAPTURE(std::string(free));
     CHECK_FALSE(is_confined(free));
   }

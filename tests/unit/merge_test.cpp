@@ -150,9 +150,9 @@ TEST_CASE("root and a mount at / are one place: the higher layer has it") {
   CHECK(problem("{}", asking(R"("root": "/r", "mounts": [{"at": "//", "bind": "/b"}])")).field ==
         "root");
   CHECK(problem(kBox, asking(R"("root_access": "rw")")).field == "root_access");
-  for (const char* members : {R"("root": "/r")", R"("secrets": {"a": {"passed_fd": 0}})",
-                              R"("masked_paths": ["/x"])", R"("readonly_paths": ["/x"])",
-                              R"("devices": [{"path": "/dev/null"}])"}) {
+  for (const char* members :
+       {R"("root": "/r")", R"("secrets": {"a": {"passed_fd": 0}})", R"("masked_paths": ["/x"])",
+        R"("readonly_paths": ["/x"])", R"("devices": [{"path": "/dev/null"}])"}) {
     CAPTURE(members);
     const Problem got = problem("{}", asking(members));
     CHECK(got.kind == Problem::Kind::invalid);
@@ -199,17 +199,17 @@ TEST_CASE("unset takes away what a lower layer gave, and the constant is back") 
     CHECK(problem(kBox, asking("\"unset\": [\"" + std::string(path) + "\"]")).field == "unset");
 }
 
-TEST_CASE("ids that the host lacks are unsupported with its reason, or given up where that is said") {
+TEST_CASE(
+    "ids that the host lacks are unsupported with its reason, or given up where that is said") {
   const request::Lacks lacks{"no subuids", "no subgids", "no leases"};
   const std::string user = R"("namespaces": {"user": "new"}, )";
   struct Row {
     const char *members, *field;
     const std::string& reason;
   };
-  for (const Row& row :
-       {Row{R"("uid_map": "subordinate")", "uid_map", lacks.subordinate_uids},
-        Row{R"("gid_map": "subordinate")", "gid_map", lacks.subordinate_gids},
-        Row{R"("identity": "dynamic")", "identity", lacks.leased_ids}}) {
+  for (const Row& row : {Row{R"("uid_map": "subordinate")", "uid_map", lacks.subordinate_uids},
+                         Row{R"("gid_map": "subordinate")", "gid_map", lacks.subordinate_gids},
+                         Row{R"("identity": "dynamic")", "identity", lacks.leased_ids}}) {
     CAPTURE(std::string(row.members));
     const std::vector<request::Layer> layers = {
         {*request::parse_profile("{}"), "profile"},
@@ -269,8 +269,7 @@ TEST_CASE("best_effort gives up what is unsupported, and says so") {
   const Effective all = effective("{}", asking(R"(
       "limits": {"pids": 1, "memory": 1}, "stdout": {"capture": {}},
       "best_effort": ["limits", "stdout", "nice"], "nice": 3)"));
-  CHECK(all.degraded ==
-        std::vector<std::string>{"limits.memory", "limits.pids", "stdout"});
+  CHECK(all.degraded == std::vector<std::string>{"limits.memory", "limits.pids", "stdout"});
   CHECK(all.request.standard_output == Stream(Null{}));
   CHECK(all.origins.at("stdout") == "constant");
   CHECK(all.request.nice == 3);  // supported, so kept
@@ -310,8 +309,8 @@ TEST_CASE("network and the network namespace follow each other") {
   CHECK(outbound.request.network == Network(Outbound{}));
   CHECK(outbound.request.namespaces.net == NamespaceChoice(NewNamespace{}));
   CHECK_FALSE(outbound.request.sysctls.empty());  // its own, as without a way out
-  const Effective still = effective(R"({"network": {"outbound": {}}})",
-                                    asking(R"("namespaces": {"net": "new"})"));
+  const Effective still =
+      effective(R"({"network": {"outbound": {}}})", asking(R"("namespaces": {"net": "new"})"));
   CHECK(still.request.network == Network(Outbound{}));
   CHECK(problem("{}", asking(R"("network": {"outbound": {}}, "namespaces": {"net": "host"})"))
             .field == "network");
@@ -334,11 +333,13 @@ TEST_CASE("combinations that no kernel has are refused by their rule") {
   refuses(kBox, R"("hostname": "a", "namespaces": {"uts": {"passed_fd": 0}})", "hostname", "uts");
   refuses("{}", R"("network": {"outbound": {}}, "namespaces": {"user": {"passed_fd": 0}})",
           "network.outbound", "joined user namespace");
-  refuses("{}", R"("network": {"outbound": {"publish": [{"port": 1, "host_port": 9}, {"port": 9}]}})",
-          "network.outbound.publish[1]", "of element 0");
   refuses("{}",
-          R"("network": {"outbound": {"publish": [{"port": 1, "host_port": 9, "protocol": "udp"}]}})",
-          "network.outbound.publish[0].port", "loses UDP packets");
+          R"("network": {"outbound": {"publish": [{"port": 1, "host_port": 9}, {"port": 9}]}})",
+          "network.outbound.publish[1]", "of element 0");
+  refuses(
+      "{}",
+      R"("network": {"outbound": {"publish": [{"port": 1, "host_port": 9, "protocol": "udp"}]}})",
+      "network.outbound.publish[0].port", "loses UDP packets");
   refuses("{}", R"("time_offsets": {"boottime_ns": 1})", "time_offsets", "time namespace");
   refuses(kBox, R"("uid_map": [])", "uid_map", "user namespace");
   refuses("{}", R"("gid_map": [{"inside": 0, "outside": 0, "count": 1}])", "gid_map",

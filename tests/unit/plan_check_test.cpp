@@ -84,7 +84,8 @@ Flaw flaw_of(const Spoil& spoil) {
 plan::Header& header(std::string& bytes) { return *reinterpret_cast<plan::Header*>(bytes.data()); }
 
 // After the block is whole: what no builder would write.
-Flaw flaw_after(const std::function<void(std::string&)>& spoil, const Spoil& before = [](Block&) {}) {
+Flaw flaw_after(
+    const std::function<void(std::string&)>& spoil, const Spoil& before = [](Block&) {}) {
   Block block;
   before(block);
   std::string bytes = block.finish();
@@ -143,8 +144,8 @@ TEST_CASE("check: each place that names a descriptor takes one of its own use on
              [](Block& b, uint32_t i) { b.mount(plan::MountKind::file).descriptor = i; });
   takes_only("secret", Use::content,
              [](Block& b, uint32_t i) { b.mount(plan::MountKind::secret).descriptor = i; });
-  for (const plan::LayerRole role : {plan::LayerRole::lower, plan::LayerRole::upper,
-                                     plan::LayerRole::work})
+  for (const plan::LayerRole role :
+       {plan::LayerRole::lower, plan::LayerRole::upper, plan::LayerRole::work})
     takes_only("layer", role == plan::LayerRole::lower ? Use::mount : Use::writable_layer,
                [&](Block& b, uint32_t i) {
                  b.mount(plan::MountKind::overlay);
@@ -322,24 +323,29 @@ TEST_CASE("check: each list and each text at its bound and one past it") {
       CHECK(flaw == (count == most ? Flaw::none : Flaw::count));
     }
   };
-  sized(&Block::descriptors, plan::kMaxDescriptors,
-        [](Block&) { return plan::Descriptor{Use::payload, 0}; });
+  sized(&Block::descriptors, plan::kMaxDescriptors, [](Block&) {
+    return plan::Descriptor{Use::payload, 0};
+  });
   sized(&Block::actions, plan::kMaxActions, [](Block& b) {
     plan::Action action{};
     action.path = b.plan.text("");
     return action;
   });
   sized(&Block::groups, plan::kMaxGroups, [](Block&) { return 1u; });
-  sized(&Block::sysctls, plan::kMaxSysctls,
-        [](Block& b) { return plan::Sysctl{b.plan.text(""), b.plan.text("")}; });
-  sized(&Block::published, plan::kMaxPublished,
-        [](Block&) { return plan::Published{{}, plan::kInet, 0, 1, 1}; });
-  sized(&Block::tags, plan::kMaxTags,
-        [](Block& b) { return plan::Tag{b.plan.text(""), b.plan.text("")}; });
+  sized(&Block::sysctls, plan::kMaxSysctls, [](Block& b) {
+    return plan::Sysctl{b.plan.text(""), b.plan.text("")};
+  });
+  sized(&Block::published, plan::kMaxPublished, [](Block&) {
+    return plan::Published{{}, plan::kInet, 0, 1, 1};
+  });
+  sized(&Block::tags, plan::kMaxTags, [](Block& b) {
+    return plan::Tag{b.plan.text(""), b.plan.text("")};
+  });
   sized(&Block::seccomp, plan::kMaxInstructions, [](Block&) { return plan::Instruction{}; });
   sized(&Block::ports, plan::kMaxLandlockPorts, [](Block&) { return 1u; });
-  sized(&Block::paths, plan::kMaxLandlockPaths,
-        [](Block& b) { return plan::LandlockPath{b.plan.text(""), 0, 0}; });
+  sized(&Block::paths, plan::kMaxLandlockPaths, [](Block& b) {
+    return plan::LandlockPath{b.plan.text(""), 0, 0};
+  });
   sized(&Block::argv, plan::kMaxArguments, [](Block&) { return std::string(); });
   sized(&Block::env, plan::kMaxArguments, [](Block&) { return std::string(); });
   CHECK(flaw_of([](Block& b) { b.argv.clear(); }) == Flaw::count);
@@ -348,8 +354,9 @@ TEST_CASE("check: each list and each text at its bound and one past it") {
   const auto text = [](plan::Text plan::Header::*field, uint32_t most) {
     CAPTURE(most);
     for (const uint32_t size : {most, most + 1})
-      CHECK(flaw_of([&](Block& b) { b.plan.header().*field = b.plan.text(std::string(size, 'x')); }) ==
-            (size == most ? Flaw::none : Flaw::count));
+      CHECK(flaw_of([&](Block& b) {
+              b.plan.header().*field = b.plan.text(std::string(size, 'x'));
+            }) == (size == most ? Flaw::none : Flaw::count));
   };
   using plan::Header;
   for (plan::Text Header::*name : {&Header::profile, &Header::name, &Header::idempotency_key})
@@ -361,7 +368,8 @@ TEST_CASE("check: each list and each text at its bound and one past it") {
   text(&Header::search, plan::kMaxArgumentBytes - 1);
 }
 
-TEST_CASE("check: nothing points outside of the block, into its header, or at text without an end") {
+TEST_CASE(
+    "check: nothing points outside of the block, into its header, or at text without an end") {
   using plan::Header;
   CHECK(flaw_after([](std::string& b) { header(b).magic ^= 1; }) == Flaw::magic);
   CHECK(flaw_after([](std::string& b) { header(b).version += 1; }) == Flaw::version);

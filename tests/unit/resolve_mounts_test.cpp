@@ -28,7 +28,8 @@ TEST_CASE("more binds than descriptors may be open are refused by the name of th
   REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
   std::string mounts = "\"mounts\": [";
   for (int i = 0; i < 100; ++i)
-    mounts += (i ? ", " : "") + std::string(R"({"bind": "/usr", "at": "/b)") + std::to_string(i) + "\"}";
+    mounts +=
+        (i ? ", " : "") + std::string(R"({"bind": "/usr", "at": "/b)") + std::to_string(i) + "\"}";
   rlimit few = before;
   few.rlim_cur = 64;
   REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
@@ -153,8 +154,10 @@ TEST_CASE("U1: what lies deeper is mounted later, from whatever field and layer 
   const TempDir at;
   const std::string project = at.make("project");
   const Made made = make("\"workspace\": {\"path\": \"" + project + R"("}, "implied": ["workspace"],
-      "masked_paths": [")" + project + R"(/a/b/c"], "readonly_paths": [")" + project + R"(/a"],
-      "mounts": [{"at": ")" + project + R"(/a/b", "tmpfs": {}}, {"at": "/run/x/y", "tmpfs": {}},
+      "masked_paths": [")" +
+                         project + R"(/a/b/c"], "readonly_paths": [")" + project + R"(/a"],
+      "mounts": [{"at": ")" +
+                         project + R"(/a/b", "tmpfs": {}}, {"at": "/run/x/y", "tmpfs": {}},
                  {"at": "/run/x", "tmpfs": {}}])");
   std::vector<std::string> places;
   for (const auto& mount : made.list(made->mounts)) {
@@ -176,9 +179,12 @@ TEST_CASE("U1: of two at one place the higher layer has it, and two of one layer
   const std::string linked = R"({"at": "/run/l", "symlink": "t/u"}, {"at": "/run/l/x", "tmpfs": {}},
                                 {"at": "/run/t", "tmpfs": {}})";
   CHECK(make("\"mounts\": [" + linked + "]").mount("/run/t/u/x"));
-  refused_as("\"mounts\": [" + linked + R"(, {"at": "/run/t/u/x", "tmpfs": {}}])", "mounts./run/t/u/x");
+  refused_as("\"mounts\": [" + linked + R"(, {"at": "/run/t/u/x", "tmpfs": {}}])",
+             "mounts./run/t/u/x");
   CHECK(make("\"mounts\": [" + linked + R"(, {"at": "/run/t/u/x", "bind": "/usr"}],
-             "implied": ["mounts./run/l/x"])").mount("/run/t/u/x")->kind == plan::MountKind::bind);
+             "implied": ["mounts./run/l/x"])")
+            .mount("/run/t/u/x")
+            ->kind == plan::MountKind::bind);
   refused_as(R"("masked_paths": ["/"])", "masked_paths./");
   fs::create_directory_symlink("/", at / "root");
   refused_as(R"("mounts": [{"at": "/run/t", "bind": ")" + at.path() +
@@ -187,12 +193,14 @@ TEST_CASE("U1: of two at one place the higher layer has it, and two of one layer
   CHECK((make(R"("readonly_paths": ["/"])").mount("/tmp")->flags & plan::kMountReadOnly) != 0);
   refused_as(R"("mounts": [{"at": "/run/x", "tmpfs": {}}], "masked_paths": ["/run/x"])",
              "masked_paths./run/x");
-  const std::string workspace = "\"workspace\": {\"path\": \"" + dir + "\"}, \"mounts\": [{\"at\": \"" +
-                                dir + R"(", "bind": "/usr"}])";
+  const std::string workspace = "\"workspace\": {\"path\": \"" + dir +
+                                "\"}, \"mounts\": [{\"at\": \"" + dir + R"(", "bind": "/usr"}])";
   refused_as(workspace, "workspace");
-  CHECK((make(workspace + R"(, "implied": ["workspace"])").mount(dir)->flags & plan::kMountReadOnly) != 0);
-  refused_as(R"("mounts": [{"at": "/run/secrets", "tmpfs": {}}], "secrets": {"a": {"passed_fd": 0}})",
-             "secrets", fds(open_fd("/dev/null")));
+  CHECK((make(workspace + R"(, "implied": ["workspace"])").mount(dir)->flags &
+         plan::kMountReadOnly) != 0);
+  refused_as(
+      R"("mounts": [{"at": "/run/secrets", "tmpfs": {}}], "secrets": {"a": {"passed_fd": 0}})",
+      "secrets", fds(open_fd("/dev/null")));
 }
 
 TEST_CASE("the root, homes, what holds them and system directories are no workspace") {

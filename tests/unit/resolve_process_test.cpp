@@ -122,7 +122,8 @@ TEST_CASE("published ports are numbers at the end") {
   const auto address = [](const plan::Published& port) {
     return std::vector<uint8_t>(port.address, port.address + 16);
   };
-  CHECK(address(ports[0]) == std::vector<uint8_t>{127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
+  CHECK(address(ports[0]) ==
+        std::vector<uint8_t>{127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
   CHECK(address(ports[1]) == std::vector<uint8_t>{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
   CHECK((ports[0].family == plan::kInet && ports[1].family == plan::kInet6));
   CHECK((ports[0].port == 80 && ports[0].host_port == 8080 && ports[0].udp == 0));
@@ -200,8 +201,7 @@ TEST_CASE("capabilities that the exec would not leave as they are asked for are 
   CHECK(field(user + R"("capabilities": {})") == "none");
   CHECK(field(user + R"("capabilities": {"bounding": "all", "inheritable": ["CAP_KILL"]})") ==
         "none");
-  CHECK(field(user + R"("capabilities": {"permitted": ["CAP_KILL"]})") ==
-        "capabilities.permitted");
+  CHECK(field(user + R"("capabilities": {"permitted": ["CAP_KILL"]})") == "capabilities.permitted");
   CHECK(field(user + R"("capabilities": {"permitted": ["CAP_KILL"], "inheritable": ["CAP_KILL"],
                                          "ambient": ["CAP_KILL"]})") == "none");
   CHECK(field(user + R"("capabilities": {"permitted": ["CAP_KILL"], "inheritable": ["CAP_KILL"],
@@ -209,8 +209,7 @@ TEST_CASE("capabilities that the exec would not leave as they are asked for are 
         "capabilities.effective");
   CHECK(field(root + R"("capabilities": {"bounding": ["CAP_KILL"], "permitted": ["CAP_KILL"]})") ==
         "none");
-  CHECK(field(root + R"("capabilities": {"permitted": ["CAP_KILL"]})") ==
-        "capabilities.permitted");
+  CHECK(field(root + R"("capabilities": {"permitted": ["CAP_KILL"]})") == "capabilities.permitted");
   // Without no_new_privs an exec of uid 0 raises permitted to bounding.
   const std::string more = R"("capabilities": {"bounding": "all", "permitted": ["CAP_KILL"]})";
   CHECK(field(root + more) == "capabilities.permitted");
@@ -255,7 +254,8 @@ TEST_CASE("S13: what a kernel without scopes leaves open is said") {
     note_open_ways(draft, abi);
     return draft.notes.size();
   };
-  const std::string shared = R"({"argv": ["prog"], "network": "host"})", own = R"({"argv": ["prog"]})";
+  const std::string shared = R"({"argv": ["prog"], "network": "host"})",
+                    own = R"({"argv": ["prog"]})";
   for (const int abi : {-95, 1, 5}) CHECK(notes(shared, abi) == 1);
   CHECK(notes(shared, 6) == 0);
   CHECK(notes(own, 5) == 0);
@@ -277,8 +277,7 @@ TEST_CASE("a Landlock that the kernel is too old for is refused by name, on each
   };
   const std::string read = R"({"paths": [{"path": "/", "access": ["read"]}]})";
   const std::string write = R"({"paths": [{"path": "/", "access": ["write"]}]})";
-  const std::string refer =
-      R"({"paths": [{"path": "/", "access": ["LANDLOCK_ACCESS_FS_REFER"]}]})";
+  const std::string refer = R"({"paths": [{"path": "/", "access": ["LANDLOCK_ACCESS_FS_REFER"]}]})";
   const std::string ioctl =
       R"({"paths": [{"path": "/", "access": ["LANDLOCK_ACCESS_FS_IOCTL_DEV"]}]})";
   CHECK(field(read, -ENOSYS) == "landlock");

@@ -81,7 +81,8 @@ TEST_CASE("S16: one descriptor more is refused, and nothing of the message is se
   CHECK(errno == EAGAIN);
 }
 
-TEST_CASE("S16: what another sends beyond the bound is cut off by the kernel, not written behind it") {
+TEST_CASE(
+    "S16: what another sends beyond the bound is cut off by the kernel, not written behind it") {
   Pair pair;
   const auto many = files(kMaxRights + 1);
   std::vector<int> numbers;

@@ -411,8 +411,8 @@ TEST_CASE("the description has the methods that the service knows, and no others
   CHECK(interface->methods.size() == 10);
   for (const auto& method : interface->methods)
     CHECK_MESSAGE(method_of(std::string(kLauncher) + "." + method).has_value(), method);
-  for (const char* error :
-       {"InvalidRequest", "Denied", "LaunchFailed", "Busy", "Misconfigured", "NoSuchJob", "Unsupported"})
+  for (const char* error : {"InvalidRequest", "Denied", "LaunchFailed", "Busy", "Misconfigured",
+                            "NoSuchJob", "Unsupported"})
     CHECK(interface->errors.contains(error));
   CHECK_FALSE(method_of("org.varlink.service.Run").has_value());
 }

@@ -17,8 +17,8 @@
 #include "sys/landlock.hpp"
 #include "sys/names.hpp"
 #include "sys/programs.hpp"
-#include "sys/unique_fd.hpp"
 #include "sys/root.hpp"
+#include "sys/unique_fd.hpp"
 
 namespace cloister::front {
 namespace {
@@ -228,10 +228,9 @@ std::optional<Problem> read_ignored(const Caller& caller, uint64_t& ignored) {
   if (!status) return status.error();
   constexpr std::string_view kLabel = "\nSigIgn:\t";
   const size_t at = status->find(kLabel);
-  if (at == std::string::npos ||
-      std::from_chars(status->data() + at + kLabel.size(), status->data() + status->size(), ignored,
-                      16)
-              .ec != std::errc())
+  if (at == std::string::npos || std::from_chars(status->data() + at + kLabel.size(),
+                                                 status->data() + status->size(), ignored, 16)
+                                         .ec != std::errc())
     return unreadable("setsigdef", ENODATA);
   return std::nullopt;
 }

@@ -47,7 +47,8 @@ Caller make_caller(const plan::Peer& peer, std::vector<uint32_t> groups);
 request::Lacks lacks_of(const Caller& caller, const std::vector<request::Layer>& layers);
 
 // Constants <- the caller's own values, if the profile says so <- what the
-// request implies <- profile <- request. Reads the profile's env_pass from the caller's environment.
+// request implies <- profile <- request. Reads the profile's env_pass from the caller's
+// environment.
 request::Result<request::Effective> complete(const Request& request, const Profiles& profiles,
                                              const Caller& caller);
 

@@ -104,8 +104,8 @@ MaybeProblem add_file(MountList& mounts, const Mount& mount, const std::string& 
   Draft& draft = mounts.draft;
   const FileContent& file = *mount.file;
   const std::string field = "mounts." + mount.at + ".file";
-  auto content =
-      file.passed_fd ? read_passed(draft, field + ".passed_fd", *file.passed_fd, kMaxContent)
+  auto content = file.passed_fd
+                     ? read_passed(draft, field + ".passed_fd", *file.passed_fd, kMaxContent)
                      : sealed_content(field, file.text ? *file.text : file.base64.value_or(""));
   if (!content) return content.error();
   out.kind = plan::MountKind::file;
@@ -124,8 +124,8 @@ MaybeProblem add_secrets(MountList& mounts) {
   place.flags = plan::kMountReadOnly | plan::kMountNoExec;
   mounts.append(place, "/run/secrets", "secrets");
   for (const auto& [name, secret] : draft.request.secrets) {
-    auto content = read_passed(draft, "secrets." + name + ".passed_fd", secret.passed_fd,
-                               kMaxSecret);
+    auto content =
+        read_passed(draft, "secrets." + name + ".passed_fd", secret.passed_fd, kMaxSecret);
     if (!content) return content.error();
     plan::Mount out = mounts.blank(plan::MountKind::secret);
     out.flags = plan::kMountIsFile;

@@ -12,10 +12,10 @@ namespace cloister::front {
 namespace {
 
 // Below a procfs.
-constexpr const char* kMaskedInProc[] = {"acpi",        "asound",     "kcore",     "keys",
-                                         "kmsg",        "latency_stats", "mem",    "sched_debug",
-                                         "scsi",        "timer_list", "timer_stats", "kpagecount",
-                                         "kpageflags",  "vmallocinfo"};
+constexpr const char* kMaskedInProc[] = {
+    "acpi",          "asound",     "kcore",       "keys",       "kmsg",
+    "latency_stats", "mem",        "sched_debug", "scsi",       "timer_list",
+    "timer_stats",   "kpagecount", "kpageflags",  "vmallocinfo"};
 constexpr const char* kLockedInProc[] = {"bus", "fs", "irq", "sys", "sysrq-trigger", "mtrr"};
 constexpr const char* kMaskedInSys[] = {"/sys/firmware", "/sys/kernel/debug", "/sys/kernel/tracing",
                                         "/sys/kernel/security", "/sys/devices/virtual/powercap"};
@@ -40,8 +40,8 @@ bool rules_host(Draft& draft) {
   return outside(id.ruid) == 0 || outside(id.euid) == 0 || outside(id.suid) == 0;
 }
 
-void cover(MountList& mounts, plan::MountKind kind, const std::string& at,
-           const std::string& field, bool above_all = false) {
+void cover(MountList& mounts, plan::MountKind kind, const std::string& at, const std::string& field,
+           bool above_all = false) {
   if (at.empty()) return;  // below a home that there is none of
   plan::Mount out = mounts.blank(kind);
   out.flags = plan::kMountReadOnly;

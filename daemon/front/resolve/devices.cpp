@@ -25,8 +25,8 @@ MaybeProblem add_devices(MountList& mounts) {
       return failed_call(field, "cannot look at " + path, errno);
     if (!S_ISCHR(status.st_mode)) return refused(field, "is no character device", "", path);
     const bool read_only = device.access == Access::ro;
-    if (::faccessat(fd.borrow(), "", read_only ? R_OK : R_OK | W_OK,
-                    AT_EMPTY_PATH | AT_EACCESS) != 0)
+    if (::faccessat(fd.borrow(), "", read_only ? R_OK : R_OK | W_OK, AT_EMPTY_PATH | AT_EACCESS) !=
+        0)
       return failed_call(field, path + " cannot be opened by the caller", errno);
     plan::Mount out = mounts.blank(plan::MountKind::device);
     out.flags = plan::kMountIsFile | (read_only ? plan::kMountReadOnly : 0);

@@ -24,23 +24,23 @@ struct Draft {
   plan::Builder plan{};
   std::optional<std::string> named_home{};  // of the user that `identity` names
   std::string cwd_of_workspace{};
-  std::string home_inside{};     // once a mount at "~" has decided it
-  bool home_is_mounted = false;  // there is one
+  std::string home_inside{};                        // once a mount at "~" has decided it
+  bool home_is_mounted = false;                     // there is one
   std::optional<std::vector<std::string>> homes{};  // of homes_of()
-  std::vector<std::string> notes{};         // what a dry run says beside the numbers
-  std::vector<std::string> warnings{};      // what a person is told before a run
+  std::vector<std::string> notes{};                 // what a dry run says beside the numbers
+  std::vector<std::string> warnings{};              // what a person is told before a run
   std::vector<std::string> mount_fields{};  // of the request, one for each mount of the plan
 };
 
 MaybeProblem resolve_identity(Draft& draft);  // first: it sets named_home
 MaybeProblem resolve_namespaces(Draft& draft);
 MaybeProblem resolve_outbound(Draft& draft, const Outbound& outbound);  // of resolve_namespaces
-MaybeProblem resolve_mounts(Draft& draft);   // and all that is one in the end
-MaybeProblem check_leased(Draft& draft);     // what a job with leased ids must not do
-MaybeProblem resolve_streams(Draft& draft);  // and file_actions
-MaybeProblem resolve_program(Draft& draft);  // executable, argv, env, cwd
-MaybeProblem resolve_seccomp(Draft& draft);  // after program: it knows how it is executed
-MaybeProblem resolve_numbers(Draft& draft);  // signals, scheduling, limits, lifetime
+MaybeProblem resolve_mounts(Draft& draft);      // and all that is one in the end
+MaybeProblem check_leased(Draft& draft);        // what a job with leased ids must not do
+MaybeProblem resolve_streams(Draft& draft);     // and file_actions
+MaybeProblem resolve_program(Draft& draft);     // executable, argv, env, cwd
+MaybeProblem resolve_seccomp(Draft& draft);     // after program: it knows how it is executed
+MaybeProblem resolve_numbers(Draft& draft);     // signals, scheduling, limits, lifetime
 MaybeProblem resolve_privileges(Draft& draft);  // capabilities, dumpable; after the numbers
 MaybeProblem resolve_landlock(Draft& draft);
 

@@ -114,7 +114,9 @@ class Compiler {
       case SeccompAction::kill_thread:
         filter_.flags |= plan::kFilterSignals;
         return SCMP_ACT_KILL_THREAD;
-      case SeccompAction::kill_process: filter_.flags |= plan::kFilterWatched; return SCMP_ACT_NOTIFY;
+      case SeccompAction::kill_process:
+        filter_.flags |= plan::kFilterWatched;
+        return SCMP_ACT_NOTIFY;
     }
     return SCMP_ACT_KILL_PROCESS;
   }
@@ -152,13 +154,12 @@ class Compiler {
     for (const std::string& name : named) {
       const Architecture* known = architecture(name);
       const std::vector<uint32_t> kin = kin_of(native);
-      if (!known || (known->token != native &&
-                     std::find(kin.begin(), kin.end(), known->token) == kin.end()))
+      if (!known ||
+          (known->token != native && std::find(kin.begin(), kin.end(), known->token) == kin.end()))
         continue;  // of a machine that this is not
       has_native |= known->token == native;
       const int error = seccomp_arch_add(rules_.get(), known->token);
-      if (error && error != -EEXIST)
-        return fail(field, "libseccomp cannot add " + name, -error);
+      if (error && error != -EEXIST) return fail(field, "libseccomp cannot add " + name, -error);
     }
     return has_native || refuse(field, "does not name this host's architecture");
   }
@@ -239,18 +240,18 @@ class Compiler {
            const std::vector<SeccompComparison>& comparisons, const std::string& field) {
     std::vector<scmp_arg_cmp> arguments;
     for (const SeccompComparison& one : comparisons) {
-      constexpr scmp_compare kOperators[] = {SCMP_CMP_NE, SCMP_CMP_LT, SCMP_CMP_LE,       SCMP_CMP_EQ,
-                                             SCMP_CMP_GE, SCMP_CMP_GT, SCMP_CMP_MASKED_EQ};
-      arguments.push_back({one.index, kOperators[static_cast<size_t>(one.op)], one.value,
-                           one.value_two});
+      constexpr scmp_compare kOperators[] = {SCMP_CMP_NE,       SCMP_CMP_LT, SCMP_CMP_LE,
+                                             SCMP_CMP_EQ,       SCMP_CMP_GE, SCMP_CMP_GT,
+                                             SCMP_CMP_MASKED_EQ};
+      arguments.push_back(
+          {one.index, kOperators[static_cast<size_t>(one.op)], one.value, one.value_two});
     }
-    const int error =
-        seccomp_rule_add_array(rules_.get(), answer, number,
-                               static_cast<unsigned>(arguments.size()), arguments.data());
+    const int error = seccomp_rule_add_array(
+        rules_.get(), answer, number, static_cast<unsigned>(arguments.size()), arguments.data());
     if (error && error != -EEXIST && !problem_)
-      problem_ = refused(field, "is a rule that libseccomp does not take: " +
-                                    std::string(sys::errno_text(-error)),
-                         "", '"' + name + '"');
+      problem_ = refused(
+          field, "is a rule that libseccomp does not take: " + std::string(sys::errno_text(-error)),
+          "", '"' + name + '"');
   }
 
   static bool is_baselines(const std::string& name) {
@@ -286,10 +287,10 @@ class Compiler {
     filter_.program = unknown_numbers();
     filter_.program.insert(filter_.program.end(), program.begin(), program.end());
     if (filter_.program.size() > plan::kMaxInstructions)
-      problem_ = refused("seccomp", "is too large, bpf(2)",
-                         "a filter of at most " + std::to_string(plan::kMaxInstructions) +
-                             " instructions",
-                         std::to_string(filter_.program.size()));
+      problem_ =
+          refused("seccomp", "is too large, bpf(2)",
+                  "a filter of at most " + std::to_string(plan::kMaxInstructions) + " instructions",
+                  std::to_string(filter_.program.size()));
   }
 
   // Numbers past the last that this build knows, -1 too: ENOSYS, as from a kernel
@@ -315,10 +316,9 @@ class Compiler {
     const uint32_t native = seccomp_arch_native();
     if (native == SCMP_ARCH_X86_64) {
       // x32 has the same architecture and numbers of its own, marked by a bit.
-      block(AUDIT_ARCH_X86_64,
-            {load(kNumber), jump(BPF_JGE, kX32, 0, 1),
-             jump(BPF_JGT, kX32 + last_number(SCMP_ARCH_X32), 1, 2),
-             jump(BPF_JGT, last_number(SCMP_ARCH_X86_64), 0, 1), missing});
+      block(AUDIT_ARCH_X86_64, {load(kNumber), jump(BPF_JGE, kX32, 0, 1),
+                                jump(BPF_JGT, kX32 + last_number(SCMP_ARCH_X32), 1, 2),
+                                jump(BPF_JGT, last_number(SCMP_ARCH_X86_64), 0, 1), missing});
       block(AUDIT_ARCH_I386,
             {load(kNumber), jump(BPF_JGT, last_number(SCMP_ARCH_X86), 0, 1), missing});
     } else {

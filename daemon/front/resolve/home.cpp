@@ -28,8 +28,8 @@ std::string said(const Draft& draft, bool implied) {
   const auto home = draft.request.env.find(kVariable);
   if (home == draft.request.env.end() || !is_absolute(home->second)) return "";
   const auto origin = draft.effective.origins.find("env." + std::string(kVariable));
-  const bool own = origin != draft.effective.origins.end() &&
-                   origin->second == request::kFromCaller;
+  const bool own =
+      origin != draft.effective.origins.end() && origin->second == request::kFromCaller;
   return implied && !own ? "" : request::normal_path(home->second);
 }
 
@@ -49,8 +49,7 @@ class Home {
   // Files of the workspace are the payload's to see.
   bool is_in_workspace(const std::string& place) const {
     const std::string& workspace = mounts_.draft.cwd_of_workspace;
-    return !workspace.empty() &&
-           plan::lies_in(place.c_str(), box_.place_of(workspace).c_str());
+    return !workspace.empty() && plan::lies_in(place.c_str(), box_.place_of(workspace).c_str());
   }
 
   // A daemon's home may be /usr/sbin or /dev, and a container's is often /.
@@ -156,17 +155,18 @@ MaybeProblem place_home(MountList& mounts) {
       draft.home_inside = kElsewhere;
       add(plan::MountKind::dir, kElsewhere).mode = 0700;
       if (!asked.empty())
-        draft.warnings.push_back("HOME is " + std::string(kElsewhere) + ": no directory of the job's "
-                              "own can be at " + asked);
+        draft.warnings.push_back("HOME is " + std::string(kElsewhere) +
+                                 ": no directory of the job's "
+                                 "own can be at " +
+                                 asked);
     }
   }
   const std::string mounted = home.place_of(draft.home_inside);
   std::vector<std::string> hidden;
   for (const std::string& path : homes_of(draft)) {
     const std::string other = home.place_of(path);
-    if (other == mounted || home.is_in_workspace(other) ||
-        home.is_of_the_system(other) || !home.is_visible(other) ||
-        std::find(hidden.begin(), hidden.end(), other) != hidden.end())
+    if (other == mounted || home.is_in_workspace(other) || home.is_of_the_system(other) ||
+        !home.is_visible(other) || std::find(hidden.begin(), hidden.end(), other) != hidden.end())
       continue;
     hidden.push_back(other);
     add(plan::MountKind::scratch, other);
@@ -182,8 +182,7 @@ MaybeProblem tell_of_home(MountList& mounts) {
   for (const Placed& placed : mounts.list) {
     if (placed.mount.kind != plan::MountKind::bind || placed.shows.empty()) continue;
     const auto origin = mounts.draft.effective.origins.find(placed.field);
-    if (origin == mounts.draft.effective.origins.end() ||
-        origin->second != request::kFromRequest)
+    if (origin == mounts.draft.effective.origins.end() || origin->second != request::kFromRequest)
       continue;
     if (!std::exchange(looked, true)) box.look_at(mounts.list);
     const std::string shown = placed.shows[0].empty() ? "/" : placed.shows[0];

@@ -34,12 +34,10 @@ uint32_t governed(int abi) {
 
 Problem too_old(std::string field, const std::string& what, int since, const char* kernel,
                 int abi) {
-  return {Problem::Kind::unsupported,
-          std::move(field),
+  return {Problem::Kind::unsupported, std::move(field),
           what + " needs Landlock ABI " + std::to_string(since) + " (Linux " + kernel +
               "), this kernel has ABI " + std::to_string(abi),
-          "",
-          ""};
+          "", ""};
 }
 
 MaybeProblem resolve_paths(Draft& draft, int abi) {
@@ -99,8 +97,7 @@ void note_open_ways(Draft& draft, int abi) {
   for (const plan::NamespaceChoice& choice : draft.plan->namespaces)
     box |= choice.join != plan::Join::host;
   const auto shares = [&](plan::Namespace which) {
-    return box &&
-           draft.plan->namespaces[static_cast<uint32_t>(which)].join == plan::Join::host;
+    return box && draft.plan->namespaces[static_cast<uint32_t>(which)].join == plan::Join::host;
   };
   const std::string why = ": scopes need Landlock ABI 6 (Linux 6.12)";
   if (shares(plan::Namespace::net))

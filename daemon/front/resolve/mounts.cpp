@@ -8,7 +8,8 @@ namespace {
 
 bool joins_user_namespace(const Request& request) {
   const auto& user = request.namespaces.user;
-  return user && (std::holds_alternative<PassedFd>(*user) || std::holds_alternative<JobNamespace>(*user));
+  return user &&
+         (std::holds_alternative<PassedFd>(*user) || std::holds_alternative<JobNamespace>(*user));
 }
 
 plan::Span<plan::IdMap> lines(Draft& draft, const std::vector<IdMapping>& map) {
@@ -24,8 +25,7 @@ MaybeProblem add_bind(MountList& mounts, const Mount& mount, const std::string& 
   if (mount.nosuid.value_or(true)) out.flags |= plan::kMountNoSuid;
   if (mount.nodev.value_or(true)) out.flags |= plan::kMountNoDev;
   if (mount.recursive.value_or(true)) out.flags |= plan::kMountRecursive;
-  const Missing missing =
-      mount.optional.value_or(false) ? Missing::left_out : Missing::refused;
+  const Missing missing = mount.optional.value_or(false) ? Missing::left_out : Missing::refused;
   const auto source = open_source(mounts.draft, field, *mount.bind, missing, ".bind");
   if (!source) return source.error();
   if (source->descriptor == plan::kNone) return std::nullopt;
@@ -77,8 +77,8 @@ MaybeProblem add_mount(MountList& mounts, const Mount& mount) {
   }
   if (mount.at == "~" && (mount.scratch || mount.tmpfs) && !draft.home_is_mounted) {
     if (optional) return std::nullopt;
-    return refused(field, "would hide a directory of the system, or cannot be made",
-                   "another HOME", at);
+    return refused(field, "would hide a directory of the system, or cannot be made", "another HOME",
+                   at);
   }
   plan::Mount out = mounts.blank(plan::MountKind::bind);
   if (optional) out.flags |= plan::kMountOptional;
@@ -120,9 +120,10 @@ MaybeProblem add_mount(MountList& mounts, const Mount& mount) {
     out.kind = plan::MountKind::scratch;
     if (mount.scratch->on == ScratchPlace::disk) {
       if (joins_user_namespace(draft.request))
-        return refused(field + ".scratch.on",
-                       "who comes from a user namespace that is joined has nothing on the host's disk",
-                       "\"memory\"", "\"disk\"");
+        return refused(
+            field + ".scratch.on",
+            "who comes from a user namespace that is joined has nothing on the host's disk",
+            "\"memory\"", "\"disk\"");
       out.flags |= plan::kMountOnDisk;
     }
     out.size = mount.scratch->size.value_or(0);

@@ -41,7 +41,7 @@ struct Source {
   uint32_t descriptor = plan::kNone;  // none: it is not there, and need not be
   plan::Text path{};
   bool is_directory = false;
-  std::string seen_at{};  // a path of ours
+  std::string seen_at{};         // a path of ours
   uint32_t owner = plan::kNone;  // none: not known yet
 };
 enum class Missing { refused, left_out };

@@ -11,8 +11,8 @@
 #include <cstring>
 
 #include "resolve/draft.hpp"
-#include "varlink/render.hpp"
 #include "sys/root.hpp"
+#include "varlink/render.hpp"
 
 namespace cloister::front {
 namespace {
@@ -204,7 +204,8 @@ MaybeProblem resolve_namespaces(Draft& draft) {
   // Only a namespace of the job's own: the loopback of another is not ours.
   if (request.network && !std::holds_alternative<HostNetwork>(*request.network))
     header.flags |= plan::kLoopbackUp;
-  if (const auto* const outbound = request.network ? std::get_if<Outbound>(&*request.network) : nullptr)
+  if (const auto* const outbound =
+          request.network ? std::get_if<Outbound>(&*request.network) : nullptr)
     if (auto problem = resolve_outbound(draft, *outbound)) return problem;
 
   std::vector<plan::Sysctl> sysctls;

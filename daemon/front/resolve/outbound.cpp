@@ -41,7 +41,8 @@ bool is_shown(MountList& mounts) {
   follow_links(mounts.list);
   Box box;
   box.look_at(mounts.list);
-  struct stat host {}, shown {};
+  struct stat host {
+  }, shown{};
   if (::stat(kFile, &host) != 0) return false;
   for (const std::string& source : box.sources_of(box.place_of(kFile)))
     if (::stat(source.c_str(), &shown) == 0)
@@ -89,9 +90,9 @@ MaybeProblem add_resolver(MountList& mounts) {
   if (of_host && is_shown(mounts)) return std::nullopt;
   Mount mount;
   mount.at = kFile;
-  mount.file.emplace().text =
-      outbound ? resolver_lines(host)
-               : std::string(std::istreambuf_iterator<char>(host), std::istreambuf_iterator<char>());
+  mount.file.emplace().text = outbound ? resolver_lines(host)
+                                       : std::string(std::istreambuf_iterator<char>(host),
+                                                     std::istreambuf_iterator<char>());
   // A tree with a place for none has had the host's network without it before.
   if (of_host) mount.optional = true;
   return add_mount(mounts, mount);

@@ -34,9 +34,10 @@ request::Result<plan::Layer> writable(Draft& draft, const std::string& field,
 
 void note_owner(Draft& draft, const std::string& field, uint32_t owner) {
   if (draft.caller.uid == 0 || owner == plan::kNone || owner == draft.caller.uid) return;
-  draft.notes.push_back(field + ": belongs to uid " + std::to_string(owner) +
-                        "; in an overlay, files and directories of users that neither the caller nor "
-                        "the job can be are read-only (EOVERFLOW)");
+  draft.notes.push_back(
+      field + ": belongs to uid " + std::to_string(owner) +
+      "; in an overlay, files and directories of users that neither the caller nor "
+      "the job can be are read-only (EOVERFLOW)");
 }
 
 MaybeProblem add_overlay(MountList& mounts, const Mount& mount, const std::string& at,

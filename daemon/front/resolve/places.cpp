@@ -142,8 +142,8 @@ void follow_links(std::vector<Placed>& list) {
     bool again = false;
     for (size_t i = 0; i < list.size(); ++i) {
       // Its last name is that of what is made there.
-      const bool makes = list[i].mount.kind == MountKind::symlink ||
-                         list[i].mount.kind == MountKind::secret;
+      const bool makes =
+          list[i].mount.kind == MountKind::symlink || list[i].mount.kind == MountKind::secret;
       places[i] = box.place_of(list[i].asked, !makes);
       again = again || (places[i] != list[i].at && box.holds(list, list[i].at, places[i]));
     }

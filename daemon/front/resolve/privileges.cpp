@@ -44,8 +44,8 @@ MaybeProblem check_exec(const plan::Header& header, bool no_new_privs) {
   const char* const kept = root ? "for uid 0 execve(2) keeps what bounding or inheritable has too"
                                 : "but for uid 0 execve(2) keeps what is ambient, nothing else";
   if (const uint64_t lost = set.permitted & ~permitted)
-    return refused("capabilities.permitted", kept, root ? "the same in bounding" : "the same in ambient",
-                   names_of(lost));
+    return refused("capabilities.permitted", kept,
+                   root ? "the same in bounding" : "the same in ambient", names_of(lost));
   if (const uint64_t gained = permitted & ~set.permitted)
     return refused("capabilities.permitted",
                    "execve(2) of uid 0 raises it to bounding and inheritable",
@@ -77,9 +77,10 @@ MaybeProblem resolve_privileges(Draft& draft) {
   if (auto problem = resolve_capabilities(draft)) return problem;
   const Ids ids = ids_of(draft.plan.header());
   if (draft.request.dumpable && (ids.ruid != ids.euid || ids.rgid != ids.egid))
-    return refused("dumpable",
-                   "execve(2) with other effective than real ids makes it /proc/sys/fs/suid_dumpable",
-                   "resetids true, or the same ids");
+    return refused(
+        "dumpable",
+        "execve(2) with other effective than real ids makes it /proc/sys/fs/suid_dumpable",
+        "resetids true, or the same ids");
   // A real-time task has none, sched(7); the constant asks for nothing.
   const plan::Scheduler& scheduler = draft.plan->scheduler;
   const bool fair = !(scheduler.set & plan::kHasPolicy) || scheduler.policy == SCHED_OTHER ||

@@ -9,8 +9,8 @@
 #include <filesystem>
 
 #include "sys/names.hpp"
-#include "sys/unique_fd.hpp"
 #include "sys/root.hpp"
+#include "sys/unique_fd.hpp"
 
 namespace cloister::front {
 namespace {
@@ -27,7 +27,8 @@ request::Result<std::string> read_whole(const std::string& path, bool guarded) {
   if (!fd) return failed(path, errno);
   struct stat info {};
   if (::fstat(fd.borrow(), &info) != 0) return failed(path, errno);
-  if (guarded && ((!sys::is_roots(info.st_uid) && info.st_uid != ::geteuid()) || (info.st_mode & 022)))
+  if (guarded &&
+      ((!sys::is_roots(info.st_uid) && info.st_uid != ::geteuid()) || (info.st_mode & 022)))
     return Problem{Problem::Kind::invalid, "profile",
                    "of " + path + " can be changed by others than root", "root's, chmod go-w", ""};
   std::string text;

@@ -18,7 +18,8 @@ class Profiles {
  public:
   struct Directory {
     std::string path;
-    bool guarded = false;  // its files must belong to root or the service, and no one else may write them
+    bool guarded =
+        false;  // its files must belong to root or the service, and no one else may write them
     bool optional = false;
   };
   // Reads every NAME.json; one of a later directory takes the place of its

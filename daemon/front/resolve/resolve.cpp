@@ -68,12 +68,9 @@ Problem failed_call(std::string field, std::string what, int error) {
   rlimit files{};
   if (error == EMFILE && ::getrlimit(RLIMIT_NOFILE, &files) == 0)
     reason += " (RLIMIT_NOFILE of the service is " + std::to_string(files.rlim_cur) + ")";
-  return {Problem::Kind::failed,
-          std::move(field),
-          std::move(reason),
-          "",
-          sys::errno_name(error),
-          error};
+  return {Problem::Kind::failed,  std::move(field),
+          std::move(reason),      "",
+          sys::errno_name(error), error};
 }
 
 MaybeProblem resolve_program(Draft& draft) {
@@ -138,9 +135,9 @@ request::Result<Resolved> resolve(const request::Effective& effective,
   const auto start = std::chrono::steady_clock::now();
   Draft draft{effective, effective.request, caller, Descriptors(std::move(passed))};
   resolve_labels(draft, asked);
-  for (const auto part : {resolve_identity, resolve_namespaces, resolve_mounts, check_leased,
-                          resolve_streams, resolve_program, resolve_numbers, resolve_privileges,
-                          resolve_landlock, resolve_seccomp})
+  for (const auto part :
+       {resolve_identity, resolve_namespaces, resolve_mounts, check_leased, resolve_streams,
+        resolve_program, resolve_numbers, resolve_privileges, resolve_landlock, resolve_seccomp})
     if (auto problem = part(draft)) return *std::move(problem);
   if (auto problem = draft.descriptors.unused()) return *std::move(problem);
   draft.plan->descriptors = draft.plan.span(draft.descriptors.list());

@@ -20,8 +20,7 @@ MaybeProblem add_root(MountList& mounts) {
     return std::nullopt;
   }
   const auto* passed = std::get_if<PassedFd>(&root);
-  const PathOrFd from =
-      passed ? PathOrFd(*passed) : PathOrFd(std::get<std::string>(root));
+  const PathOrFd from = passed ? PathOrFd(*passed) : PathOrFd(std::get<std::string>(root));
   const auto source = open_source(draft, "root", from);
   if (!source) return source.error();
   if (!source->is_directory && (!passed || draft.descriptors.peek(passed->index) >= 0))

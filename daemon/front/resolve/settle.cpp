@@ -49,9 +49,8 @@ class Settling {
       if (each->at == "/" && hides_all(*each))
         return refused(each->field, "leads to / and would hide all that is there", "another place",
                        each->asked);
-    const auto lock = std::find_if(begin, end, [](const Placed& placed) {
-      return placed.mount.kind == MountKind::lock;
-    });
+    const auto lock = std::find_if(
+        begin, end, [](const Placed& placed) { return placed.mount.kind == MountKind::lock; });
     const bool locked = lock != end;
     std::vector<Placed*> others;
     for (Range each = begin; each != end; ++each)
@@ -68,8 +67,8 @@ class Settling {
       else if (gives_way(*others[0], *others[1]))
         others.erase(others.begin());
       else
-        return refused(others[1]->field, "would be hidden: " + others[0]->field +
-                                             " has its place, " + others[0]->at,
+        return refused(others[1]->field,
+                       "would be hidden: " + others[0]->field + " has its place, " + others[0]->at,
                        "one mount for each place");
     }
     settled_.push_back(std::move(*others[0]));
@@ -124,9 +123,8 @@ MaybeProblem settle(MountList& mounts) {
   std::stable_sort(list.begin(), list.end(), comes_before);
   Settling settling;
   for (auto begin = list.begin(); begin != list.end();) {
-    const auto end = std::find_if(begin, list.end(), [&](const Placed& placed) {
-      return placed.at != begin->at;
-    });
+    const auto end = std::find_if(begin, list.end(),
+                                  [&](const Placed& placed) { return placed.at != begin->at; });
     if (auto problem = settling.choose(begin, end)) return problem;
     begin = end;
   }

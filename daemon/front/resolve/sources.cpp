@@ -81,8 +81,8 @@ request::Result<Source> open_source(Draft& draft, const std::string& field, cons
     source.descriptor = draft.descriptors.add(std::move(opened), plan::Use::mount);
     return source;
   }
-  const auto descriptor = draft.descriptors.pass(
-      field + part + ".passed_fd", std::get<PassedFd>(from).index, plan::Use::mount);
+  const auto descriptor = draft.descriptors.pass(field + part + ".passed_fd",
+                                                 std::get<PassedFd>(from).index, plan::Use::mount);
   if (!descriptor) return descriptor.error();
   source.descriptor = *descriptor;
   return source;

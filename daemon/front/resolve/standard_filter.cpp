@@ -31,7 +31,8 @@ SeccompComparison is(uint32_t index, uint64_t value, uint64_t mask = kInt) {
 class Rules {
  public:
   void refuse(std::string name, uint32_t error, std::vector<SeccompComparison> arguments = {}) {
-    list.push_back({{std::move(name)}, {SeccompAction::error, error}, std::move(arguments), {}, {}});
+    list.push_back(
+        {{std::move(name)}, {SeccompAction::error, error}, std::move(arguments), {}, {}});
   }
   void refuse_group(const char* group, uint32_t error) {
     for (const std::string& name : *request::seccomp_group(group)) refuse(name, error);
@@ -86,11 +87,26 @@ std::vector<SeccompRule> everything() {
   for (const char* group : {"@mount", "@module", "@raw-io", "@reboot", "@swap", "@obsolete"})
     rules.refuse_group(group, EPERM);
   for (const char* group : {"@io-uring", "@keyring"}) rules.refuse_group(group, ENOSYS);
-  for (const char* name :
-       {"acct", "bpf", "clock_settime", "clock_settime64", "fanotify_init", "fanotify_mark",
-        "lookup_dcookie", "name_to_handle_at", "open_by_handle_at", "perf_event_open",
-        "pidfd_getfd", "process_madvise", "quotactl", "quotactl_fd", "settimeofday", "syslog",
-        "userfaultfd", "vhangup", "vm86", "vm86old"})
+  for (const char* name : {"acct",
+                           "bpf",
+                           "clock_settime",
+                           "clock_settime64",
+                           "fanotify_init",
+                           "fanotify_mark",
+                           "lookup_dcookie",
+                           "name_to_handle_at",
+                           "open_by_handle_at",
+                           "perf_event_open",
+                           "pidfd_getfd",
+                           "process_madvise",
+                           "quotactl",
+                           "quotactl_fd",
+                           "settimeofday",
+                           "syslog",
+                           "userfaultfd",
+                           "vhangup",
+                           "vm86",
+                           "vm86old"})
     rules.refuse(name, EPERM);
   return rules.list;
 }

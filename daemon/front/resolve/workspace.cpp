@@ -45,8 +45,7 @@ MaybeProblem add_workspace(MountList& mounts) {
   for (const std::string& home : homes_of(draft))
     if (is_home(status, home))
       return refused(field, "is a home directory, or holds one", "a directory in it", at);
-  if (holds_home(status, draft.caller.home()) ||
-      holds_home(status, draft.named_home.value_or("")))
+  if (holds_home(status, draft.caller.home()) || holds_home(status, draft.named_home.value_or("")))
     return refused(field, "is a home directory, or holds one", "a directory in it", at);
   const std::string path = path_of(fd.borrow());
   for (const char* tree : {"/proc/", "/sys/", "/dev/"})

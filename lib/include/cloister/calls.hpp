@@ -49,9 +49,9 @@ std::string_view to_string(Event::Kind kind);
 
 struct Started {
   std::string id;
-  std::optional<int64_t> pid;  // in the caller's pid namespace
-  UniqueFd pidfd;              // of the payload; absent if the kernel could not give one
-  UniqueFd pty;                // master of its terminal, if it was given one
+  std::optional<int64_t> pid;         // in the caller's pid namespace
+  UniqueFd pidfd;                     // of the payload; absent if the kernel could not give one
+  UniqueFd pty;                       // master of its terminal, if it was given one
   std::vector<std::string> warnings;  // promises that are not kept here, in words
 };
 

@@ -242,7 +242,7 @@ struct Scratch {
   // memory if absent. On disk it lies where the service keeps them, cloisterd(8),
   // and is removed, with all that is in it, before the end of the job is told.
   std::optional<ScratchPlace> on;
-  std::optional<uint64_t> size;    // of memory
+  std::optional<uint64_t> size;  // of memory
   bool operator==(const Scratch&) const = default;
 };
 // Exactly one of text, base64 and passed_fd.
@@ -343,7 +343,8 @@ struct Device {
   bool operator==(const Device&) const = default;
 };
 
-// A part that has a reader of its own (seccomp, cloister-request(5)): JSON text, a word or an object.
+// A part that has a reader of its own (seccomp, cloister-request(5)): JSON text, a word or an
+// object.
 struct Document {
   std::string json;
   bool operator==(const Document&) const = default;
