@@ -12,8 +12,8 @@ import sys
 import tempfile
 
 SOURCES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-AUTHORISE = "daemon/monitor/authorise.cpp"
-MOUNTS = "daemon/monitor/authorise_mounts.cpp"
+AUTHORISE = "daemon/monitor/decide/authorise.cpp"
+MOUNTS = "daemon/monitor/decide/authorise_mounts.cpp"
 IDENTITY = "daemon/init/identity.cpp"
 
 JUDGE = "tests/unit/authorise_test"
@@ -41,15 +41,15 @@ MUTANTS = [
     ("end of a mount's ids not bounded by the job's map", MOUNTS,
      " || line.count > of.count - skipped", "",
      JUDGE, "mounts: ids-of-the-job*"),
-    ("a caller that is not wholly root keeps its powers", "daemon/monitor/peer.cpp",
+    ("a caller that is not wholly root keeps its powers", "daemon/monitor/admit/peer.cpp",
      'all_uids_are(field(status, "\\nUid:"), 0)', '!all_uids_are(field(status, "\\nUid:"), 1)',
      JUDGE, "a peer that is not wholly root*"),
-    ("bound on kept verdicts evicts other users'", "daemon/monitor/jobs.cpp",
+    ("bound on kept verdicts evicts other users'", "daemon/monitor/life/jobs.cpp",
      "forget(owner.cut.empty() ? owner.whole.front() : owner.cut.front());",
      "for (auto& [user, other] : owners_)\n"
      "      if (!other.whole.empty()) {\n        forget(other.whole.front());\n        break;\n      }",
      SERVICE, "max_verdicts_per_uid*"),
-    ("verdicts never expire", "daemon/monitor/jobs.cpp",
+    ("verdicts never expire", "daemon/monitor/life/jobs.cpp",
      "if (left.count() > 0)", "if (left.count() > -100'000)",
      SERVICE, "keep_verdicts_s*"),
     ("PR_SET_DUMPABLE before the change of ids left out", IDENTITY,

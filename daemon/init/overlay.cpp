@@ -223,7 +223,7 @@ class Overlay {
 }  // namespace
 
 // One for all overlays of a job: each id that the client may be, as itself, and no
-// other (daemon/monitor/client_ids.hpp). It is made before anything is mounted on
+// other (daemon/monitor/decide/client_ids.hpp). It is made before anything is mounted on
 // the root, because then we would count as in a chroot(2), where there are none.
 void make_client_space(Job& job, uint32_t index) {
   if (job.client_space > 0 || job.is_inside()) return;

@@ -24,11 +24,11 @@
 #include <optional>
 #include <string>
 
-#include "config_source.hpp"
-#include "inherited.hpp"
+#include "config/config_source.hpp"
+#include "host/inherited.hpp"
 #include "monitor.hpp"
-#include "orphans.hpp"
-#include "reload.hpp"
+#include "host/orphans.hpp"
+#include "config/reload.hpp"
 #include "sys/root.hpp"
 
 namespace cloister::monitor {

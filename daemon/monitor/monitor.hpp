@@ -9,13 +9,13 @@
 #include <list>
 #include <memory>
 
-#include "audit.hpp"
-#include "config.hpp"
-#include "door.hpp"
-#include "fronts.hpp"
-#include "image.hpp"
-#include "jobs.hpp"
-#include "pasta.hpp"
+#include "life/audit.hpp"
+#include "config/config.hpp"
+#include "admit/door.hpp"
+#include "admit/fronts.hpp"
+#include "host/image.hpp"
+#include "life/jobs.hpp"
+#include "host/pasta.hpp"
 
 namespace cloister::monitor {
 

@@ -23,7 +23,7 @@ inline constexpr int kPayloadCgroupFd =
 inline constexpr int kCgroupKillFd = 8;  // cgroup.kill of that leaf, write-only
 inline constexpr int kFirstJoinFd =
     9;  // namespaces of other jobs, then v1 `tasks`
-        // files, then JOB (daemon/monitor/scratch.hpp) with kScratch
+        // files, then JOB (daemon/monitor/host/scratch.hpp) with kScratch
 inline constexpr uint32_t kMaxTasksFds = 16;
 inline constexpr int kPastaFd = kPassedFd;  // kNetworkProcess: the program, instead of a front
 // With the Order come the plan and these, in that order: the kernel puts each

@@ -1,6 +1,6 @@
 // SeccompProfile: the request's `seccomp`, taken apart. Words of the kernel by
 // their names; what numbers they are, and which of them this build knows, is
-// for whoever compiles it (daemon/front/resolve).
+// for whoever compiles it (lib/resolve).
 //
 // Four ways to write one:
 //   "none", "default"

@@ -8,7 +8,7 @@
 #include <memory>
 
 #include "fuzz.hpp"
-#include "monitor/authorise.hpp"
+#include "decide/authorise.hpp"
 #include "plan/builder.hpp"
 #include "plan/view.hpp"
 #include "varlink/render.hpp"

@@ -21,7 +21,7 @@ mkdir -p "$build/objects" "$corpus" "$build/findings"
 # Without the checks for null, which the address sanitizer sees too: less to
 # compile.
 flags="-std=c++20 -D_GNU_SOURCE -O1 -g1 -fno-strict-aliasing -fno-omit-frame-pointer
-  -I$source/lib/include -I$source/lib -I$source/daemon
+  -I$source/lib/include -I$source/lib -I$source/daemon/monitor
   -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize=null,vptr
   -fno-sanitize-recover=undefined"
 echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' \
@@ -38,10 +38,10 @@ sources="tests/fuzz/target.cpp tests/fuzz/framing.cpp tests/fuzz/text.cpp tests/
   lib/request/request.cpp lib/request/layers.cpp lib/request/combination.cpp
   lib/request/reader.cpp lib/request/seccomp.cpp lib/request/seccomp_groups.cpp
   tests/fuzz/seccomp.cpp lib/plan/view.cpp lib/plan/builder.cpp lib/sys/names.cpp lib/sys/words.cpp lib/sys/root.cpp
-  $(cd "$source" && echo daemon/monitor/authorise*.cpp daemon/monitor/config*.cpp)
-  daemon/monitor/capabilities.cpp daemon/monitor/label.cpp daemon/monitor/lease.cpp daemon/monitor/peer.cpp
-  daemon/monitor/policy.cpp daemon/monitor/subordinate.cpp daemon/monitor/restraint.cpp
-  daemon/monitor/client_ids.cpp"
+  $(cd "$source" && echo daemon/monitor/decide/authorise*.cpp daemon/monitor/config/config*.cpp)
+  daemon/monitor/decide/capabilities.cpp daemon/monitor/admit/label.cpp daemon/monitor/host/lease.cpp daemon/monitor/admit/peer.cpp
+  daemon/monitor/decide/policy.cpp daemon/monitor/decide/subordinate.cpp daemon/monitor/decide/restraint.cpp
+  daemon/monitor/decide/client_ids.cpp"
 # Two at a time: each takes 1 GiB at its worst. A header that is newer than an
 # object compiles it again, whether it is one of its own or not.
 newest=$(find "$source/lib" "$source/daemon/monitor" "$source/tests/fuzz" -name '*.[ch]pp' \

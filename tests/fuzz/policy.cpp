@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "fuzz.hpp"
-#include "monitor/config.hpp"
+#include "config/config.hpp"
 
 namespace cloister::fuzz {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "../../daemon/monitor/authorise_ids.hpp"
+#include "decide/authorise_ids.hpp"
 #include "outcome.hpp"
 #include "plan/builder.hpp"
 

@@ -2,7 +2,7 @@
 #include <string>
 #include <vector>
 
-#include "../../daemon/monitor/authorise_mounts.hpp"
+#include "decide/authorise_mounts.hpp"
 #include "outcome.hpp"
 #include "plan/builder.hpp"
 #include "plan/places.hpp"

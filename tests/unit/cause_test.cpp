@@ -1,5 +1,5 @@
 // Why a job ended, for every ending and everything that we may have done before.
-#include "../../daemon/monitor/cause.hpp"
+#include "life/cause.hpp"
 
 #include <signal.h>
 

@@ -1,5 +1,5 @@
 // Where a process is in the cgroup trees, from the text of /proc/PID/cgroup.
-#include "cgroup_tree.hpp"
+#include "host/cgroup_tree.hpp"
 
 #include "outcome.hpp"
 

@@ -40,9 +40,8 @@ only_include() {
 }
 
 # Paths of this project hold no spaces: the lists below may split.
-# The monitor's main.cpp and config*.cpp run at start and at reload, for no request.
-core=$(sources daemon/monitor daemon/init |
-  grep -vE '^daemon/monitor/(main\.cpp|config\.cpp|config_ids\.cpp|config_rules\.cpp|config_values\..pp)$')
+# The monitor's main.cpp and config/ run at start and at reload, for no request.
+core=$(sources daemon/monitor daemon/init | grep -vE '^daemon/monitor/(main\.cpp|config/)')
 no_include "lib includes nothing of the programs" \
   '(\.\./)*(daemon|monitor|front|init)/' $(sources lib)
 no_include "the command includes no header of the daemon" \
@@ -51,9 +50,9 @@ no_include "the monitor and init include no JSON library" 'nlohmann/' $core
 no_include "the monitor and init include no libseccomp and no user database" \
   '(seccomp|pwd|grp|netdb)\.h' $core
 no_include "the monitor includes nothing of the front, init or the request" \
-  '(\.\./)*(daemon/)?(front|init|request|varlink)/' $(sources daemon/monitor)
+  '(\.\./)*(daemon/)?(front|init|request|varlink|resolve)/' $(sources daemon/monitor)
 no_include "the sweeper includes nothing but lib/sys" \
-  '(\.\./)*(daemon|monitor|front|init|plan|request|varlink|client)/' $(sources daemon/sweep)
+  '(\.\./)*(daemon|monitor|front|init|plan|request|varlink|resolve|client)/' $(sources daemon/sweep)
 only_include "init includes the kernel's headers and no library's" \
   'linux/|asm/|stdint\.h|stddef\.h' $(sources daemon/init)
 
@@ -70,15 +69,22 @@ else
   passed=$((passed + 1))
 fi
 
-# The layers of lib, lowest first; each may include itself and what is before it.
-forbidden=
-for layer in client varlink request plan sys; do
-  if [ -n "$forbidden" ]; then
-    no_include "lib/$layer includes no layer above it" "(\.\./)*($forbidden)/" \
-      $(sources "lib/$layer")
-  fi
-  forbidden="${forbidden:+$forbidden|}$layer"
-done
+# layers WHERE LAYER...: the highest first; each includes itself and those after it.
+layers() {
+  where=$1 forbidden=
+  shift
+  for layer in "$@"; do
+    if [ -n "$forbidden" ]; then
+      no_include "$where/$layer includes no layer above it" "(\.\./)*($forbidden)/" \
+        $(sources "$where/$layer")
+    fi
+    forbidden="${forbidden:+$forbidden|}$layer"
+  done
+}
+layers lib client resolve varlink request plan sys
+no_include "the library includes nothing of what only the front needs" '(\.\./)*resolve/' \
+  $(sources lib/client)
+layers daemon/monitor life config decide admit host
 
 # Root's context is meant to have 3000 lines; it has more, and must not grow
 # beyond what it has. Comments and empty lines are not code.

@@ -20,7 +20,7 @@
 #include <string>
 #include <vector>
 
-#include "../../daemon/monitor/authorise.hpp"
+#include "decide/authorise.hpp"
 #include "outcome.hpp"
 #include "plan/builder.hpp"
 

@@ -1,6 +1,6 @@
 // Labels of security modules: which hold a process back, and how the next exec
 // is told of one.
-#include "label.hpp"
+#include "admit/label.hpp"
 
 #include "outcome.hpp"
 

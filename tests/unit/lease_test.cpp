@@ -4,7 +4,7 @@
 #include <set>
 #include <vector>
 
-#include "../../daemon/monitor/lease.hpp"
+#include "host/lease.hpp"
 #include "outcome.hpp"
 
 using namespace cloister::monitor;

@@ -12,7 +12,7 @@
 #include <cstring>
 #include <functional>
 
-#include "../../daemon/monitor/peer.hpp"
+#include "admit/peer.hpp"
 #include "outcome.hpp"
 
 using namespace cloister;

@@ -13,7 +13,7 @@ say() { # WHAT WORD
 
 # Rules are words with hyphens, and nothing else in these files is, but names of
 # programs and files of ours. Members of a rule of root's are NAME/MEMBER.
-sources=$(find daemon/monitor -name '*.cpp' | grep -vE '/(main|config.*)\.cpp$')
+sources=$(find daemon/monitor -name '*.cpp' | grep -vE '/(main\.cpp|config/)')
 # shellcheck disable=SC2086 # paths of this project hold no spaces
 rules=$(grep -hoE '"[A-Za-z0-9_]+(-[A-Za-z0-9_]+)+"' $sources | tr -d '"' |
   grep -v '^cloister-' | sort -u)

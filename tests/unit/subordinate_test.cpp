@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "../../daemon/monitor/subordinate.hpp"
+#include "decide/subordinate.hpp"
 #include "outcome.hpp"
 
 using namespace cloister::monitor;

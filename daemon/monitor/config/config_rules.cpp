@@ -1,0 +1,171 @@
+// The rules of cloisterd.json(5): who may have what.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "config/config_values.hpp"
+#include "sys/words.hpp"
+
+namespace cloister::monitor {
+namespace {
+
+using plan::Namespace;
+
+constexpr const char* kNamespaces[] = {"mnt", "pid", "net", "ipc", "uts", "cgroup", "user", "time"};
+static_assert(std::size(kNamespaces) == plan::kNamespaces);
+constexpr const char* kNetworks[] = {"none", "outbound", "host"};
+static_assert(std::size(kNetworks) == static_cast<size_t>(Network::count_));
+
+// An array of these words, as bits in their order.
+template <size_t n>
+uint32_t bits(const std::string& member, const json& value, const char* const (&words)[n]) {
+  if (!value.is_array()) wrong(member, "must be an array");
+  uint32_t bits = 0;
+  for (size_t i = 0; i < value.size(); ++i) {
+    const auto word = std::find(std::begin(words), std::end(words), value[i]);
+    if (word == std::end(words)) {
+      std::string all;
+      for (const char* each : words) all += (all.empty() ? "" : ", ") + std::string(each);
+      wrong(member + "[" + std::to_string(i) + "]", "must be one of " + all);
+    }
+    bits |= 1u << (word - std::begin(words));
+  }
+  return bits;
+}
+
+int64_t word(const std::string& member, const json& value, std::span<const sys::Word> words) {
+  if (const auto known = sys::value_of(words, text(member, value, "a string"))) return *known;
+  wrong(member, "must be a name such as " + std::string(words[0].name));
+}
+
+Device device(const std::string& member, const json& value) {
+  struct stat info {};
+  if (::stat(text(member, value, "the path of a device").c_str(), &info) < 0)
+    wrong(member, std::strerror(errno));
+  if (!S_ISCHR(info.st_mode) && !S_ISBLK(info.st_mode)) wrong(member, "is not a device");
+  return {S_ISBLK(info.st_mode), info.st_rdev};
+}
+
+uint64_t capability(const std::string& member, const json& value) {
+  return uint64_t{1} << word(member, value, sys::capabilities());
+}
+
+void read_rlimits(const std::string& member, const json& value, Rule& rule) {
+  if (!value.is_object()) wrong(member, "must be an object");
+  for (const auto& [key, limit] : value.items()) {
+    const std::string at = member + "." + key;
+    const auto resource = static_cast<size_t>(word(at, key, sys::rlimits()));
+    rule.rlimits[resource] =
+        limit == "unlimited" ? UINT64_MAX : static_cast<uint64_t>(whole(at, limit, 0, INT64_MAX));
+  }
+}
+
+// Whoever is in a user namespace of another's is that other.
+void read_joined(const std::string& member, const json& value, Rule& rule) {
+  rule.namespaces_joined = bits(member, value, kNamespaces);
+  if (rule.grants_join(Namespace::user))
+    wrong(member, "user cannot be granted, see cloisterd.json(5)");
+}
+
+constexpr Member<Rule> kAllow[] = {
+    {"uids",
+     [](auto& at, auto& value, Rule& rule) { rule.uids = list<IdRange>(at, value, range); }},
+    {"gids",
+     [](auto& at, auto& value, Rule& rule) { rule.gids = list<IdRange>(at, value, range); }},
+    {"namespaces_joined", read_joined},
+    {"namespaces_host", [](auto& at, auto& value,
+                           Rule& rule) { rule.namespaces_host = bits(at, value, kNamespaces); }},
+    {"network",
+     [](auto& at, auto& value, Rule& rule) { rule.networks = bits(at, value, kNetworks); }},
+    {"devices",
+     [](auto& at, auto& value, Rule& rule) { rule.devices = list<Device>(at, value, device); }},
+    {"capabilities",
+     [](auto& at, auto& value, Rule& rule) {
+       for (uint64_t bit : list<uint64_t>(at, value, capability)) rule.capabilities |= bit;
+     }},
+    {"set_uid_files",
+     [](auto& at, auto& value, Rule& rule) { rule.set_uid_files = truth(at, value); }},
+    {"real_time", [](auto& at, auto& value, Rule& rule) { rule.real_time = truth(at, value); }},
+    {"nice", [](auto& at, auto& value,
+                Rule& rule) { rule.nice = static_cast<int>(whole(at, value, -20, 19)); }},
+    {"rlimits", read_rlimits},
+    {"unfiltered_seccomp",
+     [](auto& at, auto& value, Rule& rule) { rule.unfiltered_seccomp = truth(at, value); }},
+    {"detach", [](auto& at, auto& value, Rule& rule) { rule.detach = truth(at, value); }},
+};
+
+constexpr Member<Rule> kRequire[] = {
+    {"namespaces", [](auto& at, auto& value,
+                      Rule& rule) { rule.required_namespaces = bits(at, value, kNamespaces); }},
+    {"no_new_privs",
+     [](auto& at, auto& value, Rule& rule) { rule.require_no_new_privs = truth(at, value); }},
+    {"seccomp_baseline",
+     [](auto& at, auto& value, Rule& rule) { rule.require_baseline = truth(at, value); }},
+};
+
+constexpr Member<Quota> kQuota[] = {
+    {"jobs", [](auto& at, auto& value, Quota& quota) { quota.jobs = count(at, value, 0); }},
+    {"connections",
+     [](auto& at, auto& value, Quota& quota) { quota.connections = count(at, value, 0); }},
+    {"spawns_per_s",
+     [](auto& at, auto& value, Quota& quota) { quota.spawns_per_s = count(at, value, 0); }},
+    {"request_bytes",
+     [](auto& at, auto& value, Quota& quota) {
+       quota.request_bytes = static_cast<uint64_t>(whole(at, value, 0, int64_t{1} << 40));
+     }},
+    {"fds_in_flight",
+     [](auto& at, auto& value, Quota& quota) { quota.fds_in_flight = count(at, value, 0); }},
+};
+
+// Stands in records and refusals, "NAME/require.no_new_privs" among them.
+void read_name(const std::string& member, const json& value, Rule& rule) {
+  constexpr const char kPlain[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
+  rule.name = text(member, value, "a string");
+  if (rule.name.empty() || rule.name.size() >= plan::kMaxRuleName ||
+      rule.name.find_first_not_of(kPlain) != std::string::npos)
+    wrong(member, "must be 1 to " + std::to_string(plan::kMaxRuleName - 1) +
+                      " letters, digits, '-', '_' and '.'");
+  if (rule.name == Rule().name) wrong(member, "\"default\" is what holds where no rule does");
+}
+
+constexpr Member<Rule> kRule[] = {
+    {"name", read_name},
+    {"users",
+     [](auto& at, auto& value, Rule& rule) { rule.users = list<uint32_t>(at, value, user); }},
+    {"groups",
+     [](auto& at, auto& value, Rule& rule) { rule.groups = list<uint32_t>(at, value, group); }},
+    {"allow", [](auto& at, auto& value, Rule& rule) { read_members(at, value, kAllow, rule); }},
+    {"require", [](auto& at, auto& value, Rule& rule) { read_members(at, value, kRequire, rule); }},
+    {"quota", [](auto& at, auto& value, Rule& rule) { rule.quota = quota(at, value, rule.quota); }},
+};
+
+}  // namespace
+
+Quota quota(const std::string& member, const json& value, Quota unless_said) {
+  read_members(member, value, kQuota, unless_said);
+  return unless_said;
+}
+
+Policy policy(const json& rules, const Quota& unless_said) {
+  if (!rules.is_array()) wrong("rules", "must be an array");
+  Policy policy;
+  Rule otherwise;
+  otherwise.quota = unless_said;
+  policy.otherwise = std::make_shared<Rule>(std::move(otherwise));
+  for (size_t i = 0; i < rules.size(); ++i) {
+    const std::string member = "rules[" + std::to_string(i) + "]";
+    Rule rule;
+    rule.quota = unless_said;
+    read_members(member, rules[i], kRule, rule);
+    if (rule.name == Rule().name) wrong(member + ".name", "is missing");
+    for (const auto& other : policy.rules)
+      if (other->name == rule.name) wrong(member + ".name", "\"" + rule.name + "\" stands twice");
+    policy.rules.push_back(std::make_shared<Rule>(std::move(rule)));
+  }
+  return policy;
+}
+
+}  // namespace cloister::monitor

@@ -1,0 +1,155 @@
+#include "host/id_map.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <string>
+
+#include "host/spawn.hpp"
+#include "sys/programs.hpp"
+#include "sys/root.hpp"
+#include "sys/unique_fd.hpp"
+
+namespace cloister::monitor {
+namespace {
+
+using boost::asio::posix::stream_descriptor;
+using Lines = std::vector<plan::IdMap>;
+
+struct Side {
+  uint32_t index;
+  const char* file;
+  const char* program;
+  Lines IdMaps::*map;
+};
+// setgroups(2) must be denied before a user may write gid_map, so that comes first.
+constexpr Side kSides[] = {{1, "gid_map", "newgidmap", &IdMaps::gids},
+                           {0, "uid_map", "newuidmap", &IdMaps::uids}};
+
+sys::UniqueFd open_file(pid_t pid, const char* file, int flags) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/" + file;
+  return sys::UniqueFd(::open(path.c_str(), flags | O_CLOEXEC));
+}
+
+// The kernel takes a map in one write(2). 0 or errno.
+int write_file(pid_t pid, const char* file, const std::string& text) {
+  const sys::UniqueFd fd = open_file(pid, file, O_WRONLY);
+  if (!fd) return errno;
+  return ::write(fd.borrow(), text.data(), text.size()) < 0 ? errno : 0;
+}
+
+std::string text_of(const Lines& map) {
+  std::string text;
+  for (const plan::IdMap& line : map)
+    text += std::to_string(line.inside) + ' ' + std::to_string(line.outside) + ' ' +
+            std::to_string(line.count) + '\n';
+  return text;
+}
+
+// 0, or errno; EPERM when the kernel has other lines than these. It sorts long
+// maps, and keeps the order of short ones.
+int verify(pid_t pid, const char* file, const Lines& map) {
+  const sys::UniqueFd fd = open_file(pid, file, O_RDONLY);
+  if (!fd) return errno;
+  std::string text(plan::kMaxMapLines * 34, '\0');
+  size_t size = 0;
+  for (ssize_t got = 1; got > 0; size += static_cast<size_t>(got)) {
+    got = ::read(fd.borrow(), text.data() + size, text.size() - size);
+    if (got < 0) return errno;
+  }
+  size_t lines = 0, known = 0;
+  const char* at = text.c_str();
+  plan::IdMap line{};
+  for (int used = 0;
+       std::sscanf(at, "%u %u %u%n", &line.inside, &line.outside, &line.count, &used) == 3;
+       at += used, ++lines)
+    for (const plan::IdMap& wanted : map)
+      known += wanted.inside == line.inside && wanted.outside == line.outside &&
+               wanted.count == line.count;
+  return lines == map.size() && known == map.size() ? 0 : EPERM;
+}
+
+class Writer : public std::enable_shared_from_this<Writer> {
+ public:
+  Writer(boost::asio::io_context& io, IdMapping mapping,
+         std::function<void(const plan::Failure&)> done)
+      : mapping_(std::move(mapping)), done_(std::move(done)), end_(io) {}
+
+  void next() {
+    if (side_ == std::size(kSides)) return finish(plan::kNone, 0);
+    const Side& side = kSides[side_];
+    const Lines& map = mapping_.maps.*side.map;
+    const bool gids = side.index == 1;
+    const uint32_t own = gids ? mapping_.gid : mapping_.uid;
+    const bool alone = map.size() == 1 && map[0].count == 1 && map[0].outside == own;
+    if (!sys::is_root() && !alone) return ask(side, map);
+    int error = 0;
+    if (gids && (mapping_.deny_setgroups || !sys::is_root()))
+      error = write_file(mapping_.init, "setgroups", "deny");
+    if (!error) error = write_file(mapping_.init, side.file, text_of(map));
+    if (error) return finish(plan::kNone, error);
+    ++side_;
+    next();
+  }
+
+ private:
+  void ask(const Side& side, const Lines& map) {
+    const sys::UniqueFd program = sys::open_program(side.program);
+    if (!program) return finish(side.index, ENOENT);
+    std::vector<std::string> words = {side.program, std::to_string(mapping_.init)};
+    for (const plan::IdMap& line : map)
+      for (const uint32_t number : {line.inside, line.outside, line.count})
+        words.push_back(std::to_string(number));
+    std::vector<const char*> argv;
+    for (const std::string& word : words) argv.push_back(word.c_str());
+    argv.push_back(nullptr);
+    // What it has to say goes to our standard error.
+    Child child = spawn(
+        {.executable = program.borrow(), .name = side.program, .moves = {}, .argv = argv.data()});
+    if (child.pid < 0) return finish(side.index, errno);
+    child_ = child.pid;
+    end_.assign(child.pidfd.take());
+    await_end();
+  }
+
+  void await_end() {
+    end_.async_wait(stream_descriptor::wait_read,
+                    [self = shared_from_this()](boost::system::error_code stopped) {
+                      if (stopped) return;
+                      const Reaped child = reap(self->child_);
+                      if (!child.ended) return self->await_end();
+                      self->end_.close();
+                      const Side& side = kSides[self->side_];
+                      int error = child.code == CLD_EXITED && child.status == 0 ? 0 : EPERM;
+                      if (!error)
+                        error =
+                            verify(self->mapping_.init, side.file, self->mapping_.maps.*side.map);
+                      if (error) return self->finish(side.index, error);
+                      ++self->side_;
+                      self->next();
+                    });
+  }
+
+  void finish(uint32_t index, int error) {
+    done_({error ? plan::Step::id_map : plan::Step::none, index, error, 0});
+  }
+
+  IdMapping mapping_;
+  std::function<void(const plan::Failure&)> done_;
+  stream_descriptor end_;
+  pid_t child_ = -1;
+  size_t side_ = 0;
+};
+
+}  // namespace
+
+void write_id_maps(boost::asio::io_context& io, IdMapping mapping,
+                   std::function<void(const plan::Failure&)> done) {
+  std::make_shared<Writer>(io, std::move(mapping), std::move(done))->next();
+}
+
+}  // namespace cloister::monitor

@@ -1,0 +1,86 @@
+// Which facts about a decision are recorded. Of the request only its name and
+// profile: argv and env may hold secrets, and paths are others' business.
+#include "life/audit.hpp"
+
+#include <sys/wait.h>
+
+#include "sys/hex.hpp"
+
+namespace cloister::monitor {
+namespace {
+
+using plan::RefusalKind;
+
+constexpr const char* kCauses[] = {"payload",  "external", "canceled", "disconnected",
+                                   "shutdown", "cloister", "setup",    "seccomp"};
+static_assert(std::size(kCauses) == static_cast<size_t>(plan::Cause::count_));
+
+std::string id_of(const uint8_t (&job)[16]) { return "j-" + sys::hex(job); }
+
+std::string_view text_of(plan::View plan, plan::Text text) {
+  return {plan.c_str(text), text.length};
+}
+
+const char* decision_of(RefusalKind kind) {
+  switch (kind) {
+    case RefusalKind::denied: return "denied";
+    case RefusalKind::busy: return "busy";
+    case RefusalKind::launch_failed: return "failed";
+    case RefusalKind::misconfigured: return "misconfigured";
+    default: return "refused";
+  }
+}
+
+std::string ending_of(const plan::JobState& job) {
+  const int status = job.record.wait_status;
+  if (job.lost) return "lost";
+  if (job.record.ending != plan::Ending::ended) return "not_started";
+  if (WIFSIGNALED(status)) return "signal " + std::to_string(WTERMSIG(status));
+  return "exit " + std::to_string(WEXITSTATUS(status));
+}
+
+}  // namespace
+
+void Audit::accepted(const plan::JobState& job, plan::View plan, const Rule& rule) {
+  record("accepted", {{"job", id_of(job.job)},
+                      {"uid", std::to_string(job.owner)},
+                      {"rule", rule.name},
+                      {"profile", text_of(plan, plan->profile)},
+                      {"name", text_of(plan, plan->name)}});
+}
+
+void Audit::ended(const plan::JobState& job, plan::View plan, const Rule& rule) {
+  record("ended", {{"job", id_of(job.job)},
+                   {"uid", std::to_string(job.owner)},
+                   {"rule", rule.name},
+                   {"cause", kCauses[static_cast<size_t>(job.cause)]},
+                   {"ending", ending_of(job)},
+                   {"name", text_of(plan, plan->name)}});
+}
+
+void Audit::refused(uid_t user, plan::View plan, const plan::Refusal& refusal,
+                    const plan::JobState* about) {
+  const auto number = [&](uint64_t value) {  // two zeros: none were compared
+    return refusal.limit == 0 && refusal.requested == 0
+               ? std::string()
+               : std::to_string(static_cast<int64_t>(value));
+  };
+  record(decision_of(refusal.kind), {{"job", about ? id_of(about->job) : std::string()},
+                                     {"uid", std::to_string(user)},
+                                     {"rule", refusal.policy},
+                                     {"field", refusal.field},
+                                     {"reason", refusal.rule},
+                                     {"limit", number(refusal.limit)},
+                                     {"requested", number(refusal.requested)},
+                                     {"profile", text_of(plan, plan->profile)},
+                                     {"name", text_of(plan, plan->name)}});
+}
+
+void Audit::refused(uid_t user, const plan::Refusal& refusal) {
+  record(decision_of(refusal.kind), {{"uid", std::to_string(user)},
+                                     {"rule", refusal.policy},
+                                     {"field", refusal.field},
+                                     {"reason", refusal.rule}});
+}
+
+}  // namespace cloister::monitor

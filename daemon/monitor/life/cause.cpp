@@ -1,0 +1,117 @@
+#include "life/cause.hpp"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+namespace cloister::monitor {
+namespace {
+
+using plan::Cause;
+
+constexpr int kShellsSignalExit = 128;  // sh(1): 128 + the signal that ended a command
+
+// Signals that a program brings on itself by what it executes or by a limit
+// of its own. Any other fatal signal was sent by somebody.
+bool raised_by_itself(int signal) {
+  switch (signal) {
+    case SIGILL:
+    case SIGTRAP:
+    case SIGABRT:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGSEGV:
+    case SIGSYS:
+    case SIGPIPE:
+    case SIGALRM:
+    case SIGVTALRM:
+    case SIGPROF:
+    case SIGXCPU:
+    case SIGXFSZ: return true;
+    default: return false;
+  }
+}
+
+// What a terminal, a supervisor and a user send to have a program end.
+bool asks_to_end(int signal, int stop_signal) {
+  return signal == SIGHUP || signal == SIGINT || signal == SIGQUIT || signal == SIGTERM ||
+         signal == stop_signal;
+}
+
+Judgement told(Cause cause, const SentSignals::Sent* sent) {
+  if (!sent) return {cause};
+  return {cause, sent->signal, sent->by};
+}
+
+Judgement judge_exit(int code, int64_t end_ns, const Acts& acts) {
+  if (acts.intent != Cause::payload) return told(acts.intent, acts.sent.latest());
+  // Success is the payload's own, whatever it was told before.
+  if (code == 0) return {Cause::payload};
+  if (code > kShellsSignalExit)
+    if (const auto* sent = acts.sent.before(code - kShellsSignalExit, end_ns);
+        sent && asks_to_end(sent->signal, acts.stop_signal))
+      return told(Cause::canceled, sent);
+  if (const auto* sent = acts.sent.goodbye(end_ns, acts.stop_timeout_ns, acts.stop_signal))
+    return told(Cause::canceled, sent);
+  return {Cause::payload};
+}
+
+Judgement judge_signal(int signal, const plan::ExitRecord& record, const Acts& acts) {
+  const bool by_filter = acts.filter_signals && signal == SIGSYS;
+  if ((record.seccomp_hit & plan::kHitPayload) || by_filter) return {Cause::seccomp};
+  const bool ending = acts.intent != Cause::payload;
+  if (const auto* sent = acts.sent.before(signal, record.exited_at_ns))
+    return told(ending ? acts.intent : Cause::canceled, sent);
+  if (!raised_by_itself(signal)) return {Cause::external};
+  return ending ? told(acts.intent, acts.sent.latest()) : Judgement{Cause::payload};
+}
+
+}  // namespace
+
+void SentSignals::note(int signal, uint32_t by, int64_t now_ns) {
+  for (Sent& sent : all_)
+    if (sent.signal == signal) {
+      sent.by = by;
+      sent.last_ns = now_ns;
+      return;
+    }
+  all_.push_back({signal, by, now_ns, now_ns});
+}
+
+const SentSignals::Sent* SentSignals::before(int signal, int64_t end_ns) const {
+  for (const Sent& sent : all_)
+    if (sent.signal == signal && sent.first_ns <= end_ns) return &sent;
+  return nullptr;
+}
+
+const SentSignals::Sent* SentSignals::goodbye(int64_t end_ns, int64_t within_ns,
+                                              int stop_signal) const {
+  const Sent* found = nullptr;
+  int64_t when = 0;
+  for (const Sent& sent : all_) {
+    const int64_t at = sent.last_ns <= end_ns ? sent.last_ns : sent.first_ns;
+    if (!asks_to_end(sent.signal, stop_signal) || at > end_ns || end_ns - at > within_ns) continue;
+    if (found && at < when) continue;
+    found = &sent;
+    when = at;
+  }
+  return found;
+}
+
+const SentSignals::Sent* SentSignals::latest() const {
+  const Sent* last = nullptr;
+  for (const Sent& sent : all_)
+    if (sent.signal != SIGCONT && (!last || sent.last_ns >= last->last_ns)) last = &sent;
+  return last;
+}
+
+Judgement judge(const plan::ExitRecord& record, bool lost, const Acts& acts) {
+  const bool ending = acts.intent != Cause::payload;
+  if (lost) return ending ? told(acts.intent, acts.sent.latest()) : Judgement{Cause::external};
+  if (record.ending == plan::Ending::not_started)
+    return told(ending ? acts.intent : Cause::setup, acts.sent.latest());
+  if (WIFSIGNALED(record.wait_status))
+    return judge_signal(WTERMSIG(record.wait_status), record, acts);
+  return judge_exit(WEXITSTATUS(record.wait_status), record.exited_at_ns, acts);
+}
+
+}  // namespace cloister::monitor
