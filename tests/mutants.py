@@ -68,7 +68,7 @@ MUTANTS = [
     ("end of a mount's ids not bounded, in init", "daemon/init/idmap.cpp",
      " || line.count > of.count - skipped", "",
      INIT, "liar: a mount whose ids end*"),
-    ("use of a named descriptor not compared", "lib/plan/view.cpp",
+    ("use of a named descriptor not compared", "lib/plan/check.cpp",
      "plan.at(h.descriptors, index).use == use", "(use <= Use::count_)",
      CHECK, "check: each place that names a descriptor*"),
 ]

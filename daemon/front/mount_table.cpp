@@ -1,36 +1,11 @@
 #include "mount_table.hpp"
 
-#include "plan/restrictions.hpp"
 #include "request/text.hpp"
 
 namespace cloister::front {
 namespace {
 
 using varlink::Json;
-
-const char* name_of(plan::MountKind kind) {
-  using plan::MountKind;
-  switch (kind) {
-    case MountKind::bind: return "bind";
-    case MountKind::tmpfs: return "tmpfs";
-    case MountKind::proc: return "proc";
-    case MountKind::dev: return "dev";
-    case MountKind::symlink: return "symlink";
-    case MountKind::dir: return "dir";
-    case MountKind::cgroup_view: return "cgroup_view";
-    case MountKind::scratch: return "scratch";
-    case MountKind::devpts: return "devpts";
-    case MountKind::mqueue: return "mqueue";
-    case MountKind::file: return "file";
-    case MountKind::secret: return "secret";
-    case MountKind::overlay: return "overlay";
-    case MountKind::device: return "device";
-    case MountKind::mask: return "mask";
-    case MountKind::lock: return "lock";
-    case MountKind::count_: break;
-  }
-  return "unknown";
-}
 
 // As requests have it: bytes that JSON cannot carry go as base64.
 Json bytes(plan::View plan, plan::Text text) {
@@ -56,14 +31,15 @@ Json mount_table(plan::View plan, const std::vector<std::string>& fields) {
   Json table = Json::array();
   for (uint32_t i = 0; i < plan->mounts.count; ++i) {
     const plan::Mount& mount = plan.at(plan->mounts, i);
-    uint32_t restrictions = plan::restrictions_of(mount);
+    const plan::MountTraits& traits = plan::traits_of(mount.kind);
+    uint32_t restrictions = plan::restrictions_of(mount.kind, mount.flags);
     // A file on the tmpfs of the secrets, which turns read-only when all are there.
     if (mount.kind == MountKind::secret) restrictions |= plan::kMountReadOnly;
-    const bool if_there = (mount.flags & plan::kMountOptional) != 0 ||
-                          mount.kind == MountKind::mask || mount.kind == MountKind::lock;
+    const bool if_there =
+        (mount.flags & plan::kMountOptional) != 0 || traits.origin == plan::Origin::cover;
     Json row;
     row["at"] = bytes(plan, mount.at);
-    row["kind"] = name_of(mount.kind);
+    row["kind"] = traits.word;
     row["source"] = bytes(plan, mount.kind == MountKind::symlink ? mount.data : mount.source);
     row["access"] = restrictions & plan::kMountReadOnly ? "ro" : "rw";
     row["options"] = options_of(restrictions);

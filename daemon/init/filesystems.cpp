@@ -76,9 +76,8 @@ Owner payload_outside(const Job& job) {
 // mounted inside has its place.
 int new_tmpfs(Job& job, uint32_t index, const plan::Mount& mount) {
   Filesystem fs("tmpfs");
-  uint64_t attributes = kQuiet;
-  if (mount.flags & plan::kMountNoExec) attributes |= MOUNT_ATTR_NOEXEC;
-  if (mount.flags & plan::kMountNoAtime) attributes |= MOUNT_ATTR_NOATIME;
+  const uint64_t attributes =
+      plan::restrictions_of(mount.kind, mount.flags) & ~uint64_t{MOUNT_ATTR_RDONLY};
   if (mount.size) fs.option("size", mount.size);
   if (mount.inodes) fs.option("nr_inodes", mount.inodes);
   const bool scratch = mount.kind == plan::MountKind::scratch;
@@ -91,14 +90,13 @@ int new_tmpfs(Job& job, uint32_t index, const plan::Mount& mount) {
     fs.octal("mode", 0700);
   } else if (mount.kind == plan::MountKind::dev) {
     fs.octal("mode", 0755);
-    attributes |= MOUNT_ATTR_NOEXEC;
   } else if (mount.mode) {
     fs.octal("mode", mount.mode);
   }
   return remember(job, index, fs.mount(attributes), Step::mounts);
 }
 
-int new_proc(Job& job, uint32_t index, const plan::Mount& mount) {
+static int new_proc(Job& job, uint32_t index, const plan::Mount& mount) {
   if (!job.joined(Namespace::pid)) return must_fd(job, Step::mounts, mount_proc(mount), index);
   const int keep =
       must_fd(job, Step::mounts, call(Call::fcntl, job.proc, F_DUPFD_CLOEXEC, 3), index);
@@ -116,13 +114,37 @@ int new_devpts(Job& job, uint32_t index) {
 
 // It shows the queues of the ipc namespace of who makes it, mq_overview(7), so
 // a new one is made now, and not after the mounts.
-int new_mqueue(Job& job, uint32_t index) {
+static int new_mqueue(Job& job, uint32_t index) {
   make_ipc_namespace(job);
   return must_fd(job, Step::mounts, Filesystem("mqueue").mount(kQuiet | MOUNT_ATTR_NOEXEC), index);
 }
 
 int new_shm(Job& job, uint32_t index) {
   return must_fd(job, Step::mounts, Filesystem("tmpfs").octal("mode", 01777).mount(kQuiet), index);
+}
+
+int new_filesystem(Job& job, uint32_t index, const plan::Mount& mount) {
+  using plan::MountKind;
+  switch (mount.kind) {
+    case MountKind::tmpfs:
+    case MountKind::scratch:
+    case MountKind::dev: return new_tmpfs(job, index, mount);
+    case MountKind::proc: return new_proc(job, index, mount);
+    case MountKind::devpts: return new_devpts(job, index);
+    case MountKind::mqueue: return new_mqueue(job, index);
+    case MountKind::file: return new_file(job, index, mount);
+    case MountKind::overlay: return new_overlay(job, index, mount);
+    case MountKind::bind:
+    case MountKind::cgroup_view:
+    case MountKind::device:
+    case MountKind::symlink:
+    case MountKind::dir:
+    case MountKind::secret:
+    case MountKind::mask:
+    case MountKind::lock:
+    case MountKind::count_: return -1;
+  }
+  return -1;
 }
 
 }  // namespace cloister::init

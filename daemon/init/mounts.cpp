@@ -16,14 +16,6 @@ namespace {
 using plan::Mount;
 using plan::MountKind;
 
-Step step_of(MountKind kind) {
-  switch (kind) {
-    case MountKind::device: return Step::device;
-    case MountKind::secret: return Step::secret;
-    default: return Step::mounts;
-  }
-}
-
 class NewRoot {
  public:
   explicit NewRoot(Job& job) : job_(job), h_(job.header()) {}
@@ -35,7 +27,7 @@ class NewRoot {
     uint32_t first = 0;
     const Mount& root = mount(0);
     if (is_root(root)) {
-      root_ = root.kind == MountKind::bind ? take_source(0) : new_tree(0, root);
+      root_ = root.kind == MountKind::bind ? take_source(0) : new_filesystem(job_, 0, root);
       if (root_ <= 0) fail(job_, Step::mounts, EINVAL, 0);
       first = 1;
     } else {
@@ -78,21 +70,6 @@ class NewRoot {
     const int tree = job_.trees[i];
     job_.trees[i] = 0;
     return tree;
-  }
-
-  // A detached mount of the kinds that are made here; -1 for the others.
-  int new_tree(uint32_t i, const Mount& mount) {
-    switch (mount.kind) {
-      case MountKind::tmpfs:
-      case MountKind::scratch:
-      case MountKind::dev: return new_tmpfs(job_, i, mount);
-      case MountKind::proc: return new_proc(job_, i, mount);
-      case MountKind::devpts: return new_devpts(job_, i);
-      case MountKind::mqueue: return new_mqueue(job_, i);
-      case MountKind::file: return new_file(job_, i, mount);
-      case MountKind::overlay: return new_overlay(job_, i, mount);
-      default: return -1;
-    }
   }
 
   long link(const Mount& mount) const {
@@ -142,7 +119,7 @@ class NewRoot {
     const long place = places().open_or_make(at(mount), file, mode);
     if (place < 0) return place;
     if (dir) return give_to_payload(static_cast<int>(place));
-    if (job_.trees[i] == 0) job_.trees[i] = new_tree(i, mount);
+    if (job_.trees[i] == 0) job_.trees[i] = new_filesystem(job_, i, mount);
     const long moved = call(Call::move_mount, job_.trees[i], "", place, "",
                             MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
     close(static_cast<int>(place));
@@ -151,20 +128,22 @@ class NewRoot {
   }
 
   void attach(uint32_t i, const Mount& mount) {
-    if (mount.kind == MountKind::mask || mount.kind == MountKind::lock)
+    if (plan::traits_of(mount.kind).origin == plan::Origin::cover)
       return cover(job_, places(), i, mount);
-    if (is_cloned(mount.kind) && job_.trees[i] == 0)
+    if (plan::traits_of(mount.kind).origin == plan::Origin::cloned && job_.trees[i] == 0)
       return;  // optional, and its source is not there
     const long result = try_attach(i, mount);
     if (result >= 0) return;
-    if (!(mount.flags & plan::kMountOptional)) fail(job_, step_of(mount.kind), -result, i);
+    if (!(mount.flags & plan::kMountOptional))
+      fail(job_, plan::traits_of(mount.kind).step, -result, i);
     if (job_.trees[i] > 0) close(take_source(i));  // its place is not there: left out
   }
 
   // What was made here turns read-only when everything inside is in place.
   void seal(uint32_t i, const Mount& mount) {
     const int tree = i == 0 && is_root(mount) ? root_ : job_.trees[i];
-    if (!is_cloned(mount.kind) && (mount.flags & plan::kMountReadOnly) && tree > 0)
+    if (plan::traits_of(mount.kind).origin != plan::Origin::cloned &&
+        (mount.flags & plan::kMountReadOnly) && tree > 0)
       seal_one(i, mount, tree);
     if (tree > 0 && (ends_with_job(mount) || is_lent(mount, tree))) allow_changes_in(job_, tree);
     if (tree > 0) job_.mount_ids[i] = mount_id(job_, i, tree);
@@ -179,18 +158,8 @@ class NewRoot {
 
   // What is changed there is gone with the job.
   bool ends_with_job(const Mount& mount) const {
-    switch (mount.kind) {
-      case MountKind::tmpfs:
-      case MountKind::scratch:
-      case MountKind::dev:
-      case MountKind::proc:
-      case MountKind::devpts:
-      case MountKind::mqueue:
-      case MountKind::file:
-      case MountKind::device: return true;
-      case MountKind::overlay: return !has_upper(mount);
-      default: return false;
-    }
+    if (mount.kind == MountKind::overlay) return !has_upper(mount);
+    return plan::traits_of(mount.kind).writes == plan::Writes::with_job;
   }
 
   // Shown as the payload's, and what it makes there is the caller's. A rule on the

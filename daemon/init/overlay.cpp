@@ -50,7 +50,8 @@ class Overlay {
   int make() {
     const bool thrown_away = !find(plan::LayerRole::upper);
     // Read-only comes when what is mounted inside has its place.
-    uint64_t attributes = (attributes_of(mount_) | kQuiet) & ~uint64_t{MOUNT_ATTR_RDONLY};
+    uint64_t attributes =
+        plan::restrictions_of(mount_.kind, mount_.flags) & ~uint64_t{MOUNT_ATTR_RDONLY};
     for (uint32_t i = 0; i < mount_.layers.count; ++i) attributes |= inspect(i);
     const int changes = thrown_away ? new_changes() : -1;
     const auto tree = static_cast<int>(check(call(Call::fcntl, job_.proc, F_DUPFD_CLOEXEC, 3)));

@@ -129,17 +129,6 @@ int new_scratch_on_disk(Job& job, uint32_t index) {
   return tree;
 }
 
-uint64_t source_attributes(const plan::Mount& mount) {
-  constexpr uint64_t kSealed =
-      MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-  if (mount.kind == plan::MountKind::cgroup_view) return kSealed;
-  if (mount.kind == plan::MountKind::scratch) return attributes_of(mount) | kQuiet;
-  if (mount.kind == plan::MountKind::device)
-    return (attributes_of(mount) | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC) &
-           ~uint64_t{MOUNT_ATTR_NODEV};
-  return attributes_of(mount);
-}
-
 }  // namespace
 
 long open_again(const Job& job, int fd, const char* source) {
@@ -147,21 +136,6 @@ long open_again(const Job& job, int fd, const char* source) {
   if (source && *source) return open_same(fd, source);
   const long got = path_of(job, fd, path, sizeof path);
   return got < 0 ? got : open_same(fd, path);
-}
-
-uint64_t attributes_of(const plan::Mount& mount) {
-  uint64_t attributes = 0;
-  if (mount.flags & plan::kMountReadOnly) attributes |= MOUNT_ATTR_RDONLY;
-  if (mount.flags & plan::kMountNoSuid) attributes |= MOUNT_ATTR_NOSUID;
-  if (mount.flags & plan::kMountNoDev) attributes |= MOUNT_ATTR_NODEV;
-  if (mount.flags & plan::kMountNoExec) attributes |= MOUNT_ATTR_NOEXEC;
-  if (mount.flags & plan::kMountNoAtime) attributes |= MOUNT_ATTR_NOATIME;
-  return attributes;
-}
-
-bool is_cloned(plan::MountKind kind) {
-  using plan::MountKind;
-  return kind == MountKind::bind || kind == MountKind::cgroup_view || kind == MountKind::device;
 }
 
 // Sets and reads back: what was asked to be read-only is, or nothing runs.
@@ -193,7 +167,7 @@ void clone_sources(Job& job) {
     if (plan::is_on_disk(mount)) {
       job.trees[i] = new_scratch_on_disk(job, i);
     } else {
-      if (!is_cloned(mount.kind)) continue;
+      if (plan::traits_of(mount.kind).origin != plan::Origin::cloned) continue;
       const long tree = clone_source(job, i, mount);
       if (tree < 0 && (mount.flags & plan::kMountOptional)) continue;
       job.trees[i] = must_fd(job, kStep, tree, i);
@@ -201,7 +175,7 @@ void clone_sources(Job& job) {
     if (mount.kind == plan::MountKind::device) check_device(job, i, job.trees[i]);
     if (mount.uid_map.count || mount.gid_map.count || (mount.flags & plan::kMountOwnerCaller))
       map_ids(job, i, mount, job.trees[i]);
-    restrict_tree(job, kStep, i, job.trees[i], source_attributes(mount));
+    restrict_tree(job, kStep, i, job.trees[i], plan::restrictions_of(mount.kind, mount.flags));
   }
   // The lock on it is the monitor's, and ends with the monitor.
   if (job.has(plan::kScratch)) close(scratch_of(job));

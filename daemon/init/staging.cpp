@@ -17,6 +17,7 @@
 namespace cloister::init {
 namespace {
 
+// What it shows lies there.
 bool needs_staging(plan::MountKind kind) {
   using plan::MountKind;
   return kind == MountKind::overlay || kind == MountKind::file || kind == MountKind::mask;
@@ -83,7 +84,7 @@ int new_file(Job& job, uint32_t index, const plan::Mount& mount) {
   const int tree = must_fd(
       job, Step::content,
       call(Call::open_tree, job.staging, name.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), index);
-  restrict_tree(job, Step::content, index, tree, attributes_of(mount) | kQuiet);
+  restrict_tree(job, Step::content, index, tree, plan::restrictions_of(mount.kind, mount.flags));
   return tree;
 }
 

@@ -77,8 +77,6 @@ void open_namespaces_of_processes(Job& job);
 long open_by_rules(int at, const char* path, const open_how& how);
 // sources.cpp
 void clone_sources(Job& job);
-uint64_t attributes_of(const plan::Mount& mount);
-bool is_cloned(plan::MountKind kind);
 void restrict_tree(Job& job, Step step, uint32_t index, int tree, uint64_t attributes);
 // Opens by `path` what `fd` is, in the mount namespace that this process is in;
 // -ESTALE where that is something else by now. No path: the one that /proc knows.
@@ -95,10 +93,10 @@ void verify_mounts(Job& job);
 // filesystems.cpp, dev.cpp
 int remember(Job& job, uint32_t index, long tree, Step step);
 int new_tmpfs(Job& job, uint32_t index, const plan::Mount& mount);
-int new_proc(Job& job, uint32_t index, const plan::Mount& mount);
 int new_devpts(Job& job, uint32_t index);
-int new_mqueue(Job& job, uint32_t index);
 int new_shm(Job& job, uint32_t index);
+// A detached mount of a kind that is made here; -1 for the others.
+int new_filesystem(Job& job, uint32_t index, const plan::Mount& mount);
 void fill_dev(Job& job, uint32_t index, int dev);
 // staging.cpp, overlay.cpp, masks.cpp
 void make_staging(Job& job);

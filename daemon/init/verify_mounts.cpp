@@ -11,7 +11,6 @@
 #include <linux/stat.h>
 
 #include "mountinfo.hpp"
-#include "plan/restrictions.hpp"
 #include "text.hpp"
 #include "verbs.hpp"
 
@@ -108,7 +107,7 @@ void take(Job& job, const MountLine& line) {
 uint32_t below(const plan::Mount& mount) {
   using plan::MountKind;
   const bool whole = mount.kind == MountKind::bind || mount.kind == MountKind::lock;
-  if (whole) return plan::restrictions_of(mount);
+  if (whole) return plan::restrictions_of(mount.kind, mount.flags);
   return mount.kind == MountKind::dev ? MOUNT_ATTR_NOSUID : 0;
 }
 
@@ -122,7 +121,7 @@ void expect(Job& job) {
     entry.id = job.mount_ids[i];
     entry.known = true;
     entry.index = i;
-    entry.wanted = plan::restrictions_of(mount);
+    entry.wanted = plan::restrictions_of(mount.kind, mount.flags);
     entry.below = below(mount);
     insert(count++);
   }

@@ -2,21 +2,26 @@
 
 namespace cloister::plan {
 
+namespace {
+
+// Each member as schema.hpp has it before anybody asks for anything.
+void begin(void* of, const Struct& type, Text empty) {
+  for (uint32_t i = 0; i < type.count; ++i) {
+    const Member& member = type.members[i];
+    auto* const at = static_cast<uint8_t*>(of) + member.offset;
+    if (member.holds == Holds::text)
+      std::memcpy(at, &empty, sizeof empty);
+    else if (member.initial)
+      std::memcpy(at, &member.initial, member.size);  // little-endian
+  }
+}
+
+}  // namespace
+
 Builder::Builder() {
   // Offset sizeof(Header) holds a NUL: the empty string of every unset Text.
   body_.assign(8, '\0');
-  const Text empty{sizeof(Header), 0};
-  header_.magic = kMagic;
-  header_.version = kVersion;
-  for (Text* text : {&header_.profile, &header_.name, &header_.idempotency_key,
-                     &header_.request_json, &header_.degraded, &header_.executable, &header_.search,
-                     &header_.cwd, &header_.hostname, &header_.domainname})
-    *text = empty;
-  header_.executable_descriptor = kNone;
-  header_.cwd_descriptor = kNone;
-  header_.controlling_fd = -1;
-  header_.stop_signal = 15;
-  header_.signal_default = UINT64_MAX;
+  begin(&header_, schema::kHeader, {sizeof(Header), 0});
 }
 
 Text Builder::text(std::string_view bytes) {

@@ -18,8 +18,9 @@ constexpr int kPasses = 4;
 
 // Nothing is mounted for it that something else could be found in.
 bool is_no_mount(const Placed& placed) {
-  return placed.mount.kind == MountKind::lock || placed.mount.kind == MountKind::dir ||
-         placed.mount.kind == MountKind::secret;
+  const MountKind kind = placed.mount.kind;
+  return kind == MountKind::lock ||
+         (plan::traits_of(kind).origin == plan::Origin::entry && kind != MountKind::symlink);
 }
 
 std::string above(const std::string& place) {

@@ -36,7 +36,7 @@ bool gives_way(const Placed& placed, const Placed& other) {
 // place to whatever is there.
 bool agree(const Placed& one, const Placed& other) {
   return one.mount.kind == other.mount.kind &&
-         (one.mount.kind == MountKind::mask || one.mount.kind == MountKind::lock);
+         plan::traits_of(one.mount.kind).origin == plan::Origin::cover;
 }
 
 class Settling {
@@ -90,7 +90,7 @@ class Settling {
           cover->second->flags |= plan::kMountHolds;
         if (end == 0) break;
       }
-      if (mount.kind == MountKind::mask || mount.kind == MountKind::lock)
+      if (plan::traits_of(mount.kind).origin == plan::Origin::cover)
         covers.emplace(placed.at, &mount);
     }
   }
@@ -104,9 +104,7 @@ class Settling {
   }
 
   static void lock(plan::Mount& mount) {
-    if (mount.kind == MountKind::symlink || mount.kind == MountKind::dir ||
-        mount.kind == MountKind::secret)
-      return;  // no mounts
+    if (plan::traits_of(mount.kind).origin == plan::Origin::entry) return;
     mount.flags |= plan::kMountReadOnly;
     if (mount.kind == MountKind::dev) mount.flags |= plan::kMountRecursive;
   }

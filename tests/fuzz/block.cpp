@@ -7,8 +7,8 @@
 #include <cstring>
 #include <memory>
 
-#include "fuzz.hpp"
 #include "decide/authorise.hpp"
+#include "fuzz.hpp"
 #include "plan/builder.hpp"
 #include "plan/view.hpp"
 #include "varlink/render.hpp"
@@ -16,30 +16,16 @@
 namespace cloister::fuzz {
 namespace {
 
-using plan::Span;
 using plan::Text;
 using plan::View;
 
-// Only ever reads; the sum keeps the compiler from leaving the reads out.
+// Reads all that init could read, row by row of plan/schema.hpp.
 class Walk {
  public:
   explicit Walk(View plan) : plan_(plan) {}
 
-  void text(Text text) {
-    const size_t length = std::strlen(plan_.c_str(text));
-    require(length == text.length, "a text has its length and no NUL inside");
-    sum_ = sum_ + length;
-  }
-  void texts(Span<Text> list) {
-    for (uint32_t i = 0; i < list.count; ++i) text(plan_.at(list, i));
-  }
-  template <class T>
-  void numbers(Span<T> list) {
-    for (uint32_t i = 0; i < list.count; ++i) {
-      uint32_t first;
-      std::memcpy(&first, &plan_.at(list, i), sizeof first);
-      sum_ = sum_ + first;
-    }
+  void members(const void* of, const plan::Struct& type) {
+    for (uint32_t i = 0; i < type.count; ++i) member(of, type.members[i]);
   }
   void names(uint32_t index, plan::Use use) {
     require(index < plan_->descriptors.count && plan_.at(plan_->descriptors, index).use == use,
@@ -47,60 +33,61 @@ class Walk {
   }
 
  private:
+  void member(const void* of, const plan::Member& member) {
+    const auto* const at = static_cast<const uint8_t*>(of) + member.offset;
+    switch (member.holds) {
+      case plan::Holds::text: {
+        const Text place = plan::place_of(member, of);
+        require(std::strlen(plan_.c_str(place)) == place.length && place.length <= member.high,
+                "a text has its length and no NUL inside");
+        break;
+      }
+      case plan::Holds::list: {
+        const Text place = plan::place_of(member, of);
+        require(place.length <= member.high, "a list has at most so many");
+        for (uint32_t i = 0; i < place.length; ++i)
+          members(plan_.c_str(place) + size_t{i} * member.element->size, *member.element);
+        break;
+      }
+      case plan::Holds::block:
+        for (uint32_t i = 0; i < member.count; ++i)
+          members(at + size_t{i} * member.element->size, *member.element);
+        break;
+      case plan::Holds::number:
+        require(plan::is_within(member, plan::value_of(member, of)), "a number is in its range");
+        break;
+      case plan::Holds::descriptor:
+        if (const auto index = static_cast<uint32_t>(plan::value_of(member, of));
+            index != plan::kNone)
+          names(index, member.use);
+        break;
+      case plan::Holds::flags:
+      case plan::Holds::reserved:
+      case plan::Holds::anything: break;
+    }
+  }
+
   View plan_;
-  volatile size_t sum_ = 0;
 };
 
 void as_init(View plan) {
   const plan::Header& h = plan.header();
   Walk walk(plan);
-  for (Text text : {h.profile, h.name, h.idempotency_key, h.request_json, h.degraded, h.executable,
-                    h.search, h.cwd, h.hostname, h.domainname})
-    walk.text(text);
-  walk.texts(h.argv);
-  walk.texts(h.env);
+  walk.members(&h, plan::schema::kHeader);
   require(h.argv.count > 0, "there is an argv[0]");
-  if (h.executable_descriptor != plan::kNone)
-    walk.names(h.executable_descriptor, plan::Use::executable);
-  if (h.cwd_descriptor != plan::kNone) walk.names(h.cwd_descriptor, plan::Use::cwd);
   for (const plan::NamespaceChoice& choice : h.namespaces)
     if (choice.join == plan::Join::descriptor)
       walk.names(choice.descriptor, plan::Use::namespace_join);
   for (uint32_t i = 0; i < h.actions.count; ++i) {
     const plan::Action& action = plan.at(h.actions, i);
-    walk.text(action.path);
-    require(action.fd >= 0 && action.new_fd >= 0, "a number of a descriptor is not negative");
     if (action.op == plan::Op::receive) walk.names(action.descriptor, plan::Use::payload);
   }
   for (uint32_t i = 0; i < h.mounts.count; ++i) {
     const plan::Mount& mount = plan.at(h.mounts, i);
-    walk.text(mount.at);
-    walk.text(mount.source);
-    walk.text(mount.data);
     require(plan.c_str(mount.at)[0] == '/', "a mount point is an absolute path");
-    if (mount.kind == plan::MountKind::bind) walk.names(mount.descriptor, plan::Use::mount);
+    const plan::Use use = plan::traits_of(mount.kind).use;
+    if (use != plan::Use::none) walk.names(mount.descriptor, use);
   }
-  for (uint32_t i = 0; i < h.sysctls.count; ++i) {
-    walk.text(plan.at(h.sysctls, i).path);
-    walk.text(plan.at(h.sysctls, i).value);
-  }
-  for (uint32_t i = 0; i < h.published.count; ++i) {
-    const plan::Published& port = plan.at(h.published, i);
-    require(port.family == plan::kInet || port.family == plan::kInet6, "an address has a family");
-    require(port.port - 1 < UINT16_MAX && port.host_port - 1 < UINT16_MAX, "a port is a port");
-  }
-  for (uint32_t i = 0; i < h.tags.count; ++i) {
-    walk.text(plan.at(h.tags, i).key);
-    walk.text(plan.at(h.tags, i).value);
-  }
-  for (uint32_t i = 0; i < h.landlock.paths.count; ++i)
-    walk.text(plan.at(h.landlock.paths, i).path);
-  walk.numbers(h.landlock.bind_tcp);
-  walk.numbers(h.landlock.connect_tcp);
-  walk.numbers(h.descriptors);
-  walk.numbers(h.identity.groups);
-  walk.numbers(h.uid_map);
-  walk.numbers(h.gid_map);
 }
 
 // Somebody with two ids, two groups and no privilege, to whom nothing is granted.

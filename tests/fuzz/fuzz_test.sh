@@ -37,7 +37,7 @@ sources="tests/fuzz/target.cpp tests/fuzz/framing.cpp tests/fuzz/text.cpp tests/
   lib/request/text.cpp lib/request/words.cpp lib/request/codec.cpp lib/request/rules.cpp
   lib/request/request.cpp lib/request/layers.cpp lib/request/combination.cpp
   lib/request/reader.cpp lib/request/seccomp.cpp lib/request/seccomp_groups.cpp
-  tests/fuzz/seccomp.cpp lib/plan/view.cpp lib/plan/builder.cpp lib/sys/names.cpp lib/sys/words.cpp lib/sys/root.cpp
+  tests/fuzz/seccomp.cpp lib/plan/check.cpp lib/plan/builder.cpp lib/sys/names.cpp lib/sys/words.cpp lib/sys/root.cpp
   $(cd "$source" && echo daemon/monitor/decide/authorise*.cpp daemon/monitor/config/config*.cpp)
   daemon/monitor/decide/capabilities.cpp daemon/monitor/admit/label.cpp daemon/monitor/host/lease.cpp daemon/monitor/admit/peer.cpp
   daemon/monitor/decide/policy.cpp daemon/monitor/decide/subordinate.cpp daemon/monitor/decide/restraint.cpp
@@ -58,7 +58,7 @@ if [ ! "$build/target" -nt "$newest" ]; then
     compile "$build" "$clang" "$(echo $flags)" NAME "$source" "$newest"
   "$clang" -fsanitize=fuzzer,address,undefined "$build"/objects/*.o -o "$build/target.new"
   "$clang" -std=c++20 -O1 -I"$source/lib" "$source/tests/fuzz/seeds.cpp" \
-    "$source/lib/plan/builder.cpp" "$source/lib/plan/view.cpp" -o "$build/seeds"
+    "$source/lib/plan/builder.cpp" "$source/lib/plan/check.cpp" -o "$build/seeds"
   mv "$build/target.new" "$build/target"
 fi
 "$build/seeds" "$part" "$corpus"

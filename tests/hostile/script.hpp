@@ -37,6 +37,10 @@ class Script {
   Script& text(plan::Text plan::Header::*member, const std::string& value) {
     return act({{"act", "text"}, {"offset", offset_of(member)}, {"value", value}});
   }
+  Script& texts(plan::Span<plan::Text> plan::Header::*member,
+                const std::vector<std::string>& values) {
+    return act({{"act", "texts"}, {"offset", offset_of(member)}, {"values", values}});
+  }
   template <class T>
   Script& list(plan::Span<T> plan::Header::*member, const std::vector<T>& elements) {
     return act({{"act", "span"},

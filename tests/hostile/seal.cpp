@@ -12,6 +12,7 @@
 //   {"act": "poke", "offset": N, "hex": H}          bytes of the header
 //   {"act": "text", "offset": N, "value": S}        a Text of the header
 //   {"act": "span", "offset": N, "hex": H, "count": N}  a Span of the header
+//   {"act": "texts", "offset": N, "values": [S, ...]}  a list of texts of the header
 //   {"act": "drop", "kinds": [K, ...]}              mounts of these kinds
 //   {"act": "mount", "kind": K, "offset": N, "hex": H}  bytes of each mount of a kind
 //   {"act": "add", "kind": K, "flags": F, "at": S, "open": PATH, "data": S, "first": B}
@@ -165,6 +166,13 @@ void perform(const json& act, Altered& plan, Afterwards& after) {
   } else if (what == "span") {
     const std::string bytes = bytes_of(act);
     plan.place(offset, plan::Span<char>{plan.append(bytes), act.at("count")});
+  } else if (what == "texts") {
+    std::vector<plan::Text> texts;
+    for (const json& value : act.at("values")) texts.push_back(plan.text(value));
+    const std::string bytes(reinterpret_cast<const char*>(texts.data()),
+                            texts.size() * sizeof(plan::Text));
+    plan.place(offset,
+               plan::Span<plan::Text>{plan.append(bytes), static_cast<uint32_t>(texts.size())});
   } else if (what == "drop") {
     plan.drop(act.at("kinds"));
   } else if (what == "mount") {

@@ -77,11 +77,13 @@ TEST_CASE("consistent: what changes a namespace changes a new one only, of each 
                       [](Judged& j) {
                         j.gid_map = {{0, kAlice, 1}};
                       }),
-               "uid_map", "needs-new-user");
-    for (const uint32_t chosen : {plan::kSubordinateUids, plan::kSubordinateGids})
-      is_invalid("a map that is chosen",
-                 shared(Namespace::user, [=](Judged& j) { j.plan->id_choices = chosen; }),
-                 "uid_map", "needs-new-user");
+               "gid_map", "needs-new-user");
+    for (const auto& [chosen, field] : {std::pair(plan::kSubordinateUids, "uid_map"),
+                                        std::pair(plan::kSubordinateGids, "gid_map")})
+      is_invalid(
+          "a map that is chosen",
+          shared(Namespace::user, [chosen = chosen](Judged& j) { j.plan->id_choices = chosen; }),
+          field, "needs-new-user");
   }
   is_allowed("all of it in new ones", [](Judged& j) {
     j.fresh(Namespace::uts).fresh(Namespace::net).fresh(Namespace::time).fresh(Namespace::user);

@@ -16,8 +16,8 @@
 #include "decide/authorise_mounts.hpp"
 #include "decide/capabilities.hpp"
 #include "decide/client_ids.hpp"
-#include "plan/kernel_files.hpp"
 #include "decide/restraint.hpp"
+#include "plan/kernel_files.hpp"
 #include "sys/words.hpp"
 
 namespace cloister::monitor {
@@ -43,6 +43,21 @@ constexpr int kIoprioRealtime = 1;  // IOPRIO_CLASS_RT, ioprio_set(2)
 constexpr int kIoprioShift = 13, kIoprioClasses = 7;
 constexpr uint64_t kLongestGoodbyeMs = 60'000;  // of a job that must end with its connection
 constexpr uint32_t kNobody = 65534;
+
+// Named in full, so that who looks for the name of a rule finds it.
+const char* needs_new(Namespace which) {
+  switch (which) {
+    case Namespace::mnt: return "needs-new-mnt";
+    case Namespace::net: return "needs-new-net";
+    case Namespace::uts: return "needs-new-uts";
+    case Namespace::user: return "needs-new-user";
+    case Namespace::time: return "needs-new-time";
+    case Namespace::pid:
+    case Namespace::ipc:
+    case Namespace::cgroup: break;  // no row asks for one of these
+  }
+  return "";
+}
 
 // `kind` none: this namespace may be left as the host's.
 Refusal sharing_refused(const Rule& rule, Namespace which) {
@@ -145,25 +160,25 @@ class Judge {
   }
   bool rootless() const { return setting_.mode != plan::Mode::system && !setting_.root; }
 
-  // Init runs as root: what changes a namespace may only change a new one.
-  // An honest front has refused all of this with a better message.
+  // Init runs as root: what changes a namespace may only change a new one (the rows
+  // of plan/schema.hpp). An honest front has refused all of this with a better message.
   bool consistent() {
-    if (h_.mounts.count && !fresh(Namespace::mnt)) return invalid("mounts", "needs-new-mnt");
-    if (h_.hostname.length && !fresh(Namespace::uts)) return invalid("hostname", "needs-new-uts");
-    if (h_.domainname.length && !fresh(Namespace::uts))
-      return invalid("domainname", "needs-new-uts");
-    if ((h_.flags & plan::kLoopbackUp) && !fresh(Namespace::net))
-      return invalid("network", "needs-new-net");
-    if ((h_.flags & plan::kTimeOffsets) && !fresh(Namespace::time))
-      return invalid("time_offsets", "needs-new-time");
-    const uint32_t chosen_maps = h_.id_choices & (plan::kSubordinateUids | plan::kSubordinateGids);
-    if ((h_.uid_map.count || h_.gid_map.count || chosen_maps) && !fresh(Namespace::user))
+    for (const plan::Member& member : plan::schema::kHeaderMembers)
+      if (member.needs_new && !plan::is_empty(member, &h_) && !fresh(member.where))
+        return invalid(member.field, needs_new(member.where));
+    for (const plan::Flag& flag : plan::kFlags)
+      if (flag.needs_new && (h_.flags & flag.bit) && !fresh(flag.where))
+        return invalid(flag.field, needs_new(flag.where));
+    // Maps that the monitor chooses have no lines in the Plan.
+    if (!fresh(Namespace::user) && (h_.id_choices & plan::kSubordinateUids))
       return invalid("uid_map", "needs-new-user");
-    for (uint32_t i = 0; i < h_.sysctls.count; ++i)
-      if (!fresh(Namespace::net) ||
-          std::strncmp(plan_.c_str(plan_.at(h_.sysctls, i).path), "net/ipv4/", 9) != 0 ||
-          std::strstr(plan_.c_str(plan_.at(h_.sysctls, i).path), ".."))
+    if (!fresh(Namespace::user) && (h_.id_choices & plan::kSubordinateGids))
+      return invalid("gid_map", "needs-new-user");
+    for (uint32_t i = 0; i < h_.sysctls.count; ++i) {
+      const char* const path = plan_.c_str(plan_.at(h_.sysctls, i).path);
+      if (std::strncmp(path, "net/ipv4/", 9) != 0 || std::strstr(path, ".."))
         return invalid("sysctls", "needs-new-net");
+    }
     if (h_.unshare & ~kUnshare) return invalid("unshare", "not-a-namespace");
     return true;
   }
@@ -172,7 +187,6 @@ class Judge {
   bool outbound() {
     if (!(h_.flags & plan::kOutbound))
       return h_.published.count == 0 || invalid("network", "needs-outbound");
-    if (!fresh(Namespace::net)) return invalid("network", "needs-new-net");
     if (join(Namespace::user) != Join::host && !fresh(Namespace::user))
       return invalid("network", "outbound-not-in-a-joined-user-namespace");
     // pasta lives in the service's network, and sends from there.

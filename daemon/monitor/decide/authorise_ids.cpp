@@ -222,33 +222,18 @@ class Ids {
     return true;
   }
 
-  // What is written there is gone with the job, or nothing can be written. A
-  // kind that is not named here is not known to be so.
+  // What is written there is gone with the job, or nothing can be written.
   bool is_private(const plan::Mount& mount) const {
-    switch (mount.kind) {
-      // Shown as the payload's, what it makes there is the caller's.
-      case MountKind::bind:
-        return (mount.flags & (plan::kMountReadOnly | plan::kMountOwnerCaller)) != 0;
-      case MountKind::overlay:
-        for (uint32_t i = 0; i < mount.layers.count; ++i)
-          if (plan_.at(mount.layers, i).role != plan::LayerRole::lower) return false;
-        return true;
-      case MountKind::devpts:
-      case MountKind::mqueue:
-      case MountKind::file:
-      case MountKind::secret:
-      case MountKind::device:
-      case MountKind::mask:
-      case MountKind::lock:
-      case MountKind::tmpfs:
-      case MountKind::proc:
-      case MountKind::dev:
-      case MountKind::symlink:
-      case MountKind::dir:
-      case MountKind::cgroup_view:
-      case MountKind::scratch: return true;
-      default: return false;
+    // Shown as the payload's, what it makes there is the caller's.
+    if (mount.kind == MountKind::bind)
+      return (mount.flags & (plan::kMountReadOnly | plan::kMountOwnerCaller)) != 0;
+    if (mount.kind == MountKind::overlay) {
+      const plan::Layer* const begin = plan_.begin(mount.layers);
+      return std::all_of(begin, begin + mount.layers.count, [](const plan::Layer& layer) {
+        return layer.role == plan::LayerRole::lower;
+      });
     }
+    return plan::traits_of(mount.kind).writes != plan::Writes::stay;
   }
 
   // Where root does not help, new namespaces need a user namespace around them.
