@@ -1,8 +1,6 @@
 // Writes the baseline filter (lib/plan/baseline.hpp) and those of restraint.cpp as
 // tables that init is compiled with. Run when the project is built, and never after.
 #include <seccomp.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -10,6 +8,7 @@
 #include <vector>
 
 #include "plan/baseline.hpp"
+#include "program.hpp"
 #include "restraint.hpp"
 
 using namespace cloister;
@@ -19,14 +18,6 @@ namespace {
 int failed(const char* what, int error) {
   std::fprintf(stderr, "baseline: %s: %s\n", what, std::strerror(error));
   return 1;
-}
-
-void write_program(const char* name, const std::vector<plan::Instruction>& program) {
-  std::printf("inline constexpr plan::Instruction %s[] = {\n", name);
-  for (const plan::Instruction& step : program)
-    std::printf("    {%u, %u, %u, %uu},\n", unsigned{step.code}, unsigned{step.jump_true},
-                unsigned{step.jump_false}, step.operand);
-  std::printf("};\n");
 }
 
 }  // namespace
@@ -48,23 +39,16 @@ int main() {
     if (error) return failed(name, -error);
   }
   if (error) return failed("the filter", -error);
-  const int file = ::memfd_create("baseline", 0);
-  if (file < 0 || (error = seccomp_export_bpf(filter, file)) < 0)
-    return failed("export", file < 0 ? errno : -error);
-  std::vector<plan::Instruction> program(static_cast<size_t>(::lseek(file, 0, SEEK_END)) /
-                                         sizeof(plan::Instruction));
-  const size_t bytes = program.size() * sizeof(plan::Instruction);
-  if (program.empty() || program.size() > plan::kMaxInstructions ||
-      ::pread(file, program.data(), bytes, 0) != static_cast<ssize_t>(bytes))
-    return failed("the program", EIO);
+  std::vector<plan::Instruction> program;
+  if ((error = baseline::export_program(filter, program))) return failed("the program", error);
   std::printf(
       "// Made by daemon/baseline.\n"
       "#pragma once\n#include \"plan/plan.hpp\"\n"
       "namespace cloister::init {\n");
-  write_program("kBaselineProgram", program);
-  write_program("kNoSetUid", baseline::restraint_program(plan::Restraint::set_uid));
-  write_program("kNoSetIds", baseline::restraint_program(plan::Restraint::set_ids));
-  write_program("kLeased", baseline::restraint_program(plan::Restraint::leased));
+  baseline::write_program("kBaselineProgram", program);
+  baseline::write_program("kNoSetUid", baseline::restraint_program(plan::Restraint::set_uid));
+  baseline::write_program("kNoSetIds", baseline::restraint_program(plan::Restraint::set_ids));
+  baseline::write_program("kLeased", baseline::restraint_program(plan::Restraint::leased));
   std::printf("}  // namespace cloister::init\n");
   seccomp_release(filter);
   return 0;

@@ -2,8 +2,6 @@
 // process that reads what a client writes. "From here: we are the client."
 #pragma once
 
-#include <linux/filter.h>
-
 #include <cstdint>
 #include <vector>
 
@@ -16,17 +14,9 @@ namespace cloister::front {
 // have by itself.
 inline constexpr uint64_t kMostMemory = 192u << 20;
 
-// no_new_privs, limits, and a filter without the system calls that no front
-// needs: compiled once, entered by each front before any connection.
-class Confinement {
- public:
-  Confinement();
-  // False with errno when the kernel refuses, or the filter could not be compiled.
-  bool enter();
-
- private:
-  std::vector<sock_filter> program_;
-};
+// no_new_privs, limits, and the filter of calls.list: entered by each front before
+// any connection. False with errno when the kernel refuses.
+bool confine();
 
 // Groups, gid, uid, capabilities, session keyring; then nobody of that uid may
 // trace us. Verified by reading the ids back. False with errno.

@@ -76,10 +76,10 @@ std::optional<varlink::Reply> refusal(const plan::Peer& peer,
 }
 
 // `profiles` may be why there are none: then nobody is served.
-int serve_client(request::Result<Profiles>& profiles, Confinement& confinement, pid_t nursery) {
+int serve_client(request::Result<Profiles>& profiles, pid_t nursery) {
   ::fcntl(plan::kAskFd, F_SETFD, FD_CLOEXEC);
   ::fcntl(plan::kTellFd, F_SETFD, FD_CLOEXEC);
-  if (!confinement.enter()) fail("cannot confine itself");
+  if (!confine()) fail("cannot confine itself");
   boost::asio::io_context io(1);
   boost::asio::steady_timer made_ahead(io);  // what Asio makes for the first one
   const sys::UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -143,11 +143,9 @@ int run(int argc, char** argv) {
   sys::is_root();  // asked while it can be told
   auto profiles = load_profiles();
   if (!profiles) complain(profiles.error());
-  Confinement confinement;
   if (profiles) warm_up(*profiles);
   const pid_t nursery = ::getpid();
-  return serve_nursery(plan::kNurseryFd,
-                       [&] { return serve_client(profiles, confinement, nursery); });
+  return serve_nursery(plan::kNurseryFd, [&] { return serve_client(profiles, nursery); });
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -140,6 +141,58 @@ TEST_CASE("S9: ids are not judged by a user namespace that is the host's") {
   CHECK(outcome.error == "InvalidRequest");
   CHECK(outcome.parameters["field"] == "namespaces.user");
   CHECK(outcome.parameters["reason"].dump().find("not-the-hosts") != std::string::npos);
+}
+
+TEST_CASE("what calls.list has not is missing for a front, whoever has taken it over") {
+  NEEDS_ROOT();
+  Ruled ruled(Json::object(), hostile_front());
+  const std::vector<long> missing = {SYS_execve,
+                                     SYS_execveat,
+                                     SYS_fork,
+                                     SYS_vfork,
+                                     SYS_clone,
+                                     SYS_clone3,
+                                     SYS_ptrace,
+                                     SYS_kill,
+                                     SYS_unshare,
+                                     SYS_setns,
+                                     SYS_mount,
+                                     SYS_umount2,
+                                     SYS_pivot_root,
+                                     SYS_chroot,
+                                     SYS_open_tree,
+                                     SYS_move_mount,
+                                     SYS_fsopen,
+                                     SYS_mount_setattr,
+                                     SYS_mknodat,
+                                     SYS_bpf,
+                                     SYS_unlinkat,
+                                     SYS_renameat2,
+                                     SYS_mkdirat,
+                                     SYS_linkat,
+                                     SYS_fchmodat,
+                                     SYS_fchownat,
+                                     SYS_io_uring_setup,
+                                     SYS_userfaultfd,
+                                     SYS_perf_event_open,
+                                     SYS_add_key,
+                                     SYS_request_key,
+                                     SYS_keyctl,
+                                     SYS_init_module,
+                                     SYS_process_vm_readv,
+                                     SYS_pidfd_getfd,
+                                     SYS_open_by_handle_at,
+                                     999};
+  for (const Who& who : {World::get().alice(), World::get().root()}) {
+    CAPTURE(who.uid);
+    Client client = ruled.connect(who);
+    Outcome outcome = client.run(Script().missing(missing).in(World::get().probe_request()));
+    INFO(outcome.told());
+    CHECK(outcome.verdict["ok"] == true);
+  }
+  // Where there is one the front ends, and its connection with it.
+  Client client = ruled.connect(World::get().alice());
+  CHECK_THROWS(client.run(Script().missing({SYS_getpid}).in(World::get().probe_request())));
 }
 
 }  // namespace

@@ -83,6 +83,9 @@ class Script {
   Script& ask(const plan::Ask& ask, int times = 1) {
     return act({{"act", "ask"}, {"hex", hex(&ask, sizeof ask)}, {"times", times}});
   }
+  Script& missing(const std::vector<long>& calls) {
+    return act({{"act", "missing"}, {"calls", calls}});
+  }
   Script& act(Json act) {
     acts_.push_back(std::move(act));
     return *this;

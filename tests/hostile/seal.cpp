@@ -24,6 +24,7 @@
 //   {"act": "ask", "hex": H, "times": N}            an Ask before that of this Plan
 //   {"act": "size", "value": N}                     the Ask claims so many bytes
 //   {"act": "block", "hex": H}                      no Plan at all
+//   {"act": "missing", "calls": [N, ...]}           system calls that must not be there
 //   {"act": "unsealed"}                             the memfd can still be changed
 #include "seal.hpp"
 
@@ -31,6 +32,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
@@ -198,6 +200,10 @@ void perform(const json& act, Altered& plan, Afterwards& after) {
     after.claimed = act.at("value");
   } else if (what == "block") {
     after.block = bytes_of(act);
+  } else if (what == "missing") {
+    for (const long call : act.at("calls"))
+      if (::syscall(call, -1, -1, -1, -1, -1, -1) != -1 || errno != ENOSYS)
+        throw std::runtime_error("there is system call " + std::to_string(call));
   } else if (what == "unsealed") {
     after.sealed = false;
   } else {
