@@ -7,17 +7,12 @@
 #include <linux/wait.h>
 
 #include "kernel.hpp"
+#include "plan/wait_status.hpp"
 #include "text.hpp"
 #include "verbs.hpp"
 
 namespace cloister::init {
 namespace {
-
-// waitid(2) tells the parts of a status; this is the whole, as wait4(2) has it.
-int32_t whole_status(const siginfo_t& info) {
-  if (info.si_code == CLD_EXITED) return (info.si_status & 0xff) << 8;
-  return info.si_status | (info.si_code == CLD_DUMPED ? 0x80 : 0);
-}
 
 int64_t microseconds(const __kernel_old_timeval& time) {
   return int64_t{time.tv_sec} * 1'000'000 + time.tv_usec;
@@ -27,7 +22,7 @@ void payload_ended(Job& job, const siginfo_t& info, const rusage& used) {
   job.payload_alive = false;
   plan::ExitRecord& record = job.record;
   record.exited_at_ns = boottime_ns();
-  record.wait_status = whole_status(info);
+  record.wait_status = plan::wait_status_of({info.si_code, info.si_status});
   record.child_code = info.si_code;
   record.child_status = info.si_status;
   record.child_uid = info.si_uid;

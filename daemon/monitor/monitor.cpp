@@ -47,7 +47,9 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       programs_(std::move(programs)),
       records_(std::move(records)),
       cgroups_(config_.cgroup),
-      slots_(cgroups_, programs_.init, records_.borrow(), spare_births(mode)),
+      slots_(
+          cgroups_, [this](const Spawn& request) { return programs_.init.run(request); },
+          records_.borrow(), spare_births(mode)),
       audit_(mode == plan::Mode::private_ ? std::nullopt : std::optional(std::move(journal))),
       pasta_(open_pasta(config_.pasta, ::geteuid())),
       scratch_(io, config_.scratch, programs_.sweep.borrow()),

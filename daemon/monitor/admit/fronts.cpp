@@ -2,11 +2,8 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -30,12 +27,6 @@ constexpr size_t kMostQueued = 128;
 // Then other connections have their turn.
 constexpr int kAsksAtOnce = 16;
 constexpr std::chrono::milliseconds kAskTime{1};
-
-// That a descriptor was said to be ready proves nothing, see reap().
-bool has_ended(int pidfd) {
-  pollfd poll{pidfd, POLLIN, 0};
-  return ::poll(&poll, 1, 0) > 0;
-}
 
 // One datagram. EAGAIN: the socket is full.
 bool send_tell(int socket, const plan::Tell& tell, const sys::Rights& descriptors) {
@@ -77,9 +68,9 @@ sys::UniqueFd new_plan() {
   return sys::UniqueFd(fd);
 }
 
-Front::Front(Fronts& owner, sys::UniqueFd pidfd, sys::UniqueFd asks, sys::UniqueFd tells)
+Front::Front(Fronts& owner, sys::UniqueFd asks, sys::UniqueFd tells)
     : owner_(owner),
-      end_(owner.io_, pidfd.take()),
+      end_(owner.io_),
       asks_(owner.io_, asks.take()),
       tells_(owner.io_, tells.take()) {}
 
@@ -128,7 +119,7 @@ void Front::flush() {
                     });
 }
 
-void Front::kill() { ::syscall(SYS_pidfd_send_signal, end_.native_handle(), SIGKILL, nullptr, 0); }
+void Front::kill() { end_.kill(); }
 
 void Front::read_asks() {
   asks_.async_wait(stream_descriptor::wait_read,
@@ -150,16 +141,11 @@ void Front::read_asks() {
                    });
 }
 
-void Front::watch_end() {
-  end_.async_wait(stream_descriptor::wait_read, [self = shared_from_this()](
-                                                    boost::system::error_code error) {
-    if (error) return;
-    if (!has_ended(self->end_.native_handle())) return self->watch_end();
+// The nursery reaps it; one whose nursery was killed comes to us.
+void Front::watch_end(sys::UniqueFd pidfd) {
+  end_.of_another(std::move(pidfd), [self = shared_from_this()](const Reaped&) {
     self->gone();
-    // The nursery reaps it; one whose nursery was killed came to us.
-    ::waitid(P_PIDFD, static_cast<id_t>(self->end_.native_handle()), nullptr, WEXITED | WNOHANG);
-    boost::system::error_code ignored;  // closing twice is harmless here
-    self->end_.close(ignored);
+    self->end_.forget();
     self->owner_.ended(*self);
   });
 }
@@ -201,9 +187,7 @@ void Fronts::end_nursery() {
   if (nursery_.pid <= 0) return;
   // It reaps the fronts that have ended, and ends.
   pollfd ended{nursery_.pidfd.borrow(), POLLIN, 0};
-  if (::poll(&ended, 1, 1000) <= 0)
-    ::syscall(SYS_pidfd_send_signal, nursery_.pidfd.borrow(), SIGKILL, nullptr, 0);
-  reap_now(nursery_.pid);
+  ::poll(&ended, 1, 1000) > 0 ? reap_now(nursery_.pid) : end_now(nursery_);
   nursery_ = {};
 }
 
@@ -237,9 +221,8 @@ std::shared_ptr<Front> Fronts::start() {
     if (start_nursery()) pidfd = ask_nursery(ask_write.borrow(), tell_read.borrow(), answers);
   }
   if (!pidfd) return {};
-  auto front =
-      std::make_shared<Front>(*this, std::move(pidfd), std::move(ask_read), std::move(tell_write));
-  front->watch_end();
+  auto front = std::make_shared<Front>(*this, std::move(ask_read), std::move(tell_write));
+  front->watch_end(std::move(pidfd));
   making_ = std::chrono::steady_clock::now() - begin;
   return front;
 }
@@ -254,7 +237,7 @@ bool Fronts::replenish() {
 
 bool Fronts::assign(std::vector<sys::UniqueFd> connections, Peer peer, plan::Mode mode,
                     const plan::Refusal& refuse, const Misconfiguration& wrong) {
-  while (!waiting_.empty() && has_ended(waiting_.front()->end_.native_handle()))
+  while (!waiting_.empty() && !waiting_.front()->end_.lives())
     waiting_.pop_front();  // its end is on its way to us
   if (waiting_.empty()) waiting_.push_back(start());
   const std::shared_ptr<Front> front = waiting_.front();

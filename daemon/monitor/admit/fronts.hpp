@@ -16,8 +16,8 @@
 
 #include "admit/misconfiguration.hpp"
 #include "admit/peer.hpp"
+#include "host/child_watch.hpp"
 #include "plan/messages.hpp"
-#include "host/spawn.hpp"
 #include "sys/rights.hpp"
 
 namespace cloister::monitor {
@@ -26,7 +26,7 @@ class Fronts;
 
 class Front : public std::enable_shared_from_this<Front> {
  public:
-  Front(Fronts& owner, sys::UniqueFd pidfd, sys::UniqueFd asks, sys::UniqueFd tells);
+  Front(Fronts& owner, sys::UniqueFd asks, sys::UniqueFd tells);
 
   const Peer& peer() const { return peer_; }
   // That it serves or refuses.
@@ -49,12 +49,12 @@ class Front : public std::enable_shared_from_this<Front> {
     std::vector<sys::UniqueFd> descriptors;
   };
   void read_asks();
-  void watch_end();
+  void watch_end(sys::UniqueFd pidfd);
   void flush();
   void gone();
 
   Fronts& owner_;
-  boost::asio::posix::stream_descriptor end_;    // pidfd
+  ChildWatch end_;                               // the nursery's child
   boost::asio::posix::stream_descriptor asks_;   // pipe
   boost::asio::posix::stream_descriptor tells_;  // socket, we only write
   Peer peer_;

@@ -4,12 +4,11 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <string>
 
-#include "host/spawn.hpp"
+#include "host/child_watch.hpp"
 #include "sys/programs.hpp"
 #include "sys/root.hpp"
 #include "sys/unique_fd.hpp"
@@ -17,7 +16,6 @@
 namespace cloister::monitor {
 namespace {
 
-using boost::asio::posix::stream_descriptor;
 using Lines = std::vector<plan::IdMap>;
 
 struct Side {
@@ -111,27 +109,17 @@ class Writer : public std::enable_shared_from_this<Writer> {
     Child child = spawn(
         {.executable = program.borrow(), .name = side.program, .moves = {}, .argv = argv.data()});
     if (child.pid < 0) return finish(side.index, errno);
-    child_ = child.pid;
-    end_.assign(child.pidfd.take());
-    await_end();
+    end_.of_child(std::move(child), [self = shared_from_this()](const Reaped& asked) {
+      self->on_answer(asked.code == CLD_EXITED && asked.status == 0);
+    });
   }
 
-  void await_end() {
-    end_.async_wait(stream_descriptor::wait_read,
-                    [self = shared_from_this()](boost::system::error_code stopped) {
-                      if (stopped) return;
-                      const Reaped child = reap(self->child_);
-                      if (!child.ended) return self->await_end();
-                      self->end_.close();
-                      const Side& side = kSides[self->side_];
-                      int error = child.code == CLD_EXITED && child.status == 0 ? 0 : EPERM;
-                      if (!error)
-                        error =
-                            verify(self->mapping_.init, side.file, self->mapping_.maps.*side.map);
-                      if (error) return self->finish(side.index, error);
-                      ++self->side_;
-                      self->next();
-                    });
+  void on_answer(bool granted) {
+    const Side& side = kSides[side_];
+    const int error = granted ? verify(mapping_.init, side.file, mapping_.maps.*side.map) : EPERM;
+    if (error) return finish(side.index, error);
+    ++side_;
+    next();
   }
 
   void finish(uint32_t index, int error) {
@@ -140,8 +128,7 @@ class Writer : public std::enable_shared_from_this<Writer> {
 
   IdMapping mapping_;
   std::function<void(const plan::Failure&)> done_;
-  stream_descriptor end_;
-  pid_t child_ = -1;
+  ChildWatch end_;
   size_t side_ = 0;
 };
 

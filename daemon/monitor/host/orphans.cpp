@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <cstring>
 #include <string>
 #include <vector>
 
+#include "host/process_stat.hpp"
 #include "host/spawn.hpp"
 
 namespace cloister::monitor {
@@ -34,12 +34,9 @@ std::vector<pid_t> children() {
 }
 
 bool is_zombie(pid_t pid) {
-  const sys::UniqueFd file(
-      ::open(("/proc/" + std::to_string(pid) + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
-  char text[256]{};
-  if (!file || ::read(file.borrow(), text, sizeof text - 1) <= 0) return false;
-  const char* after = std::strrchr(text, ')');
-  return after && std::strncmp(after, ") Z", 3) == 0;
+  const sys::UniqueFd process = open_process(pid);
+  const auto stat = process ? stat_of(process.borrow()) : std::nullopt;
+  return stat && stat->state == 'Z';
 }
 
 }  // namespace

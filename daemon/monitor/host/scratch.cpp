@@ -9,7 +9,6 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <cerrno>
 #include <cstdio>
@@ -17,15 +16,13 @@
 #include <filesystem>
 #include <memory>
 
+#include "host/child_watch.hpp"
 #include "host/id_map.hpp"
-#include "host/spawn.hpp"
 #include "sys/hex.hpp"
 #include "sys/root.hpp"
 
 namespace cloister::monitor {
 namespace {
-
-using boost::asio::posix::stream_descriptor;
 
 // Of the directory, or of the place in which it would be made.
 const char* flaw_of(std::string path) {
@@ -64,11 +61,15 @@ class Sweep : public std::enable_shared_from_this<Sweep> {
     }
     Child child = spawn(request);
     if (child.pid < 0) return false;
-    pid_ = child.pid;
-    end_.assign(child.pidfd.take());
-    await_end();
+    const pid_t pid = child.pid;
+    end_.of_child(std::move(child), [self = shared_from_this()](const Reaped& end) {
+      if (end.code != CLD_EXITED)  // else it has said what is left
+        std::fprintf(stderr, "cloisterd: cloister-sweep: %s\n",
+                     words_of({end.code, end.status}).c_str());
+      self->done_();
+    });
     if (of_user)
-      write_id_maps(io_, {pid_, ::geteuid(), ::getegid(), maps, false},
+      write_id_maps(io_, {pid, ::geteuid(), ::getegid(), maps, false},
                     [self = shared_from_this()](const plan::Failure& failure) {
                       if (failure.error)
                         std::fprintf(stderr, "cloisterd: id maps of cloister-sweep: %s\n",
@@ -81,24 +82,10 @@ class Sweep : public std::enable_shared_from_this<Sweep> {
   }
 
  private:
-  void await_end() {
-    end_.async_wait(
-        stream_descriptor::wait_read, [self = shared_from_this()](boost::system::error_code error) {
-          if (error) return;
-          const Reaped child = reap(self->pid_);
-          if (!child.ended) return self->await_end();
-          self->end_.close();
-          if (child.code != CLD_EXITED)  // else it has said what is left
-            std::fprintf(stderr, "cloisterd: cloister-sweep: signal %d\n", child.status);
-          self->done_();
-        });
-  }
-
   boost::asio::io_context& io_;
-  stream_descriptor end_;
+  ChildWatch end_;
   std::function<void()> done_;
   sys::UniqueFd gate_;
-  pid_t pid_ = -1;
 };
 
 }  // namespace

@@ -204,6 +204,11 @@ void reap_now(pid_t pid) {
   ours.erase(pid);
 }
 
+void end_now(const Child& child) {
+  ::syscall(SYS_pidfd_send_signal, child.pidfd.borrow(), SIGKILL, nullptr, 0);
+  reap_now(child.pid);
+}
+
 bool is_ours(pid_t child) { return ours.contains(child); }
 void count_as_ours(pid_t child) { ours.insert(child); }
 

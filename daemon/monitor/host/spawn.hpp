@@ -50,8 +50,9 @@ struct Child {
 // with 127 and is seen as its death.
 Child spawn(const Spawn& request);
 
-// Reaps our child. `ended` is false while it lives: that a descriptor was said
-// to be ready proves nothing, because Asio may mean one that had its place before.
+// Reaps our child; whoever waits for one has a ChildWatch for it. `ended` is false while it lives:
+// that a descriptor was said to be ready proves nothing, because Asio may mean one that had its
+// place before.
 struct Reaped {
   bool ended;
   int code, status;  // si_code and si_status, waitid(2); 0 if it was reaped already
@@ -59,6 +60,8 @@ struct Reaped {
 Reaped reap(pid_t pid);
 // The same of one that was killed, waiting for its end.
 void reap_now(pid_t pid);
+// Kills it and waits for its end: for what waits and has nothing to finish.
+void end_now(const Child& child);
 
 // Made by spawn() and not reaped yet, or counted so. See orphans.hpp for others.
 bool is_ours(pid_t child);

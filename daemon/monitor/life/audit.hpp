@@ -12,8 +12,8 @@
 #include <string>
 #include <string_view>
 
-#include "plan/view.hpp"
 #include "decide/policy.hpp"
+#include "plan/view.hpp"
 #include "sys/unique_fd.hpp"
 
 namespace cloister::monitor {

@@ -2,8 +2,7 @@
 // profile: argv and env may hold secrets, and paths are others' business.
 #include "life/audit.hpp"
 
-#include <sys/wait.h>
-
+#include "host/child_watch.hpp"
 #include "sys/hex.hpp"
 
 namespace cloister::monitor {
@@ -32,11 +31,9 @@ const char* decision_of(RefusalKind kind) {
 }
 
 std::string ending_of(const plan::JobState& job) {
-  const int status = job.record.wait_status;
   if (job.lost) return "lost";
   if (job.record.ending != plan::Ending::ended) return "not_started";
-  if (WIFSIGNALED(status)) return "signal " + std::to_string(WTERMSIG(status));
-  return "exit " + std::to_string(WEXITSTATUS(status));
+  return words_of(plan::child_end_of(job.record.wait_status));
 }
 
 }  // namespace

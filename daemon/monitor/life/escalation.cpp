@@ -6,10 +6,6 @@
 // process of its user that traces a dead one (ptrace(2)) and does not let go: the
 // end is told without it.
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -25,36 +21,20 @@ namespace {
 
 // Twice that, and what the kernel takes, is within two seconds.
 constexpr std::chrono::milliseconds kPatience(800);
-constexpr std::chrono::milliseconds kMoment(20);
 
 }  // namespace
 
 void Job::kill_init() {
-  ::syscall(SYS_pidfd_send_signal, end_.native_handle(), SIGKILL, nullptr, 0);
+  init_watch_.kill();
   init_killed_ = true;
   lose_patience_in_a_moment();
 }
 
-// A pidfd that is readable of a process that cannot be reaped: it is traced.
-void Job::watch_init_again() {
-  pollfd end{end_.native_handle(), POLLIN, 0};
-  if (::poll(&end, 1, 0) <= 0) return watch_init();
-  const auto moment = std::make_shared<boost::asio::steady_timer>(shop_.io, kMoment);
-  moment->async_wait([self = shared_from_this(), moment](boost::system::error_code error) {
-    if (!error) self->watch_init();
-  });
-}
-
 void Job::on_payload_ended() {
-  init_end_.ended ? finish_or_reclaim() : lose_patience_in_a_moment();
-}
-
-// Init is gone, and its payload dies with it but has not yet.
-bool Job::awaits_payload() {
-  if (!init_end_.ended || !payload_.lives()) return false;
-  payload_.kill();
-  lose_patience_in_a_moment();
-  return true;
+  if (!take(Event::payload_ended)) return;
+  if (alive()) return lose_patience_in_a_moment();
+  // Init is gone, and this was waited for.
+  if (parts_.has(Part::payload)) given_back(Part::payload);
 }
 
 // What is dead does not count, cgroups(7). Where nobody knows, nothing does.
@@ -75,33 +55,32 @@ void Job::lose_patience_in_a_moment() {
 }
 
 void Job::lose_patience() {
-  if (init_end_.ended) {
-    payload_.forget();  // it cannot be killed
-    return finish_or_reclaim();
+  if (alive()) {
+    if (init_killed_ && !leftovers_live()) return finish(Event::init_given_up);
+    payload_watch_.outcome();  // how it ended is known best before its init is killed
+    Cgroups::kill(leaves_);
+    return kill_init();
   }
-  if (finishing_) return;  // init has done its part
-  if (init_killed_ && !leftovers_live()) return finish();
-  payload_.end();
-  Cgroups::kill(leaves_);
-  kill_init();
+  if (!parts_.has(Part::payload) || !take(Event::payload_given_up)) return;
+  payload_watch_.forget();  // it cannot be killed
+  given_back(Part::payload);
 }
 
 // The ending by the kernel's word alone.
 bool Job::kernel_tells_end() {
-  const std::optional<Payload::End>& end = payload_.end();
-  if (!end || (state_.phase == JobPhase::preparing && !end->executed)) return false;
-  const int32_t status = end->status;
+  const std::optional<ChildWatch::Outcome>& seen = payload_watch_.outcome();
+  if (!seen || (state_.phase == JobPhase::preparing && !seen->executed)) return false;
   std::fprintf(stderr, "cloisterd: init %d did not tell the end of its payload, the kernel did\n",
                init_);
   plan::ExitRecord& record = state_.record;
   record = {};
   record.ending = plan::Ending::ended;
-  record.wait_status = status;
-  record.child_code = WIFEXITED(status) ? CLD_EXITED : WCOREDUMP(status) ? CLD_DUMPED : CLD_KILLED;
-  record.child_status = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
+  record.wait_status = plan::wait_status_of(seen->end);
+  record.child_code = seen->end.code;
+  record.child_status = seen->end.status;
   record.child_uid = order_.leased_id ? order_.leased_id : plan()->identity.ruid;
-  record.child_pid = payload_.pid();
-  record.exited_at_ns = payload_.ended_at_ns();
+  record.child_pid = payload_;
+  record.exited_at_ns = payload_watch_.ended_at_ns();
   return true;
 }
 

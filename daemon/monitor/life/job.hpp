@@ -2,10 +2,11 @@
 //
 // Owned by Jobs. Everything it does to a process goes through its init's
 // control socket or a pidfd; everything it says about an ending comes from the
-// record that init wrote, or from the kernel (payload.hpp), or is `lost`.
+// record that init wrote, or from the kernel, or is `lost`. What can happen to it
+// when is the table of states.hpp. The parts of its life, in their order: launch.cpp,
+// outbound.cpp, job.cpp, escalation.cpp, ending.cpp.
 #pragma once
 
-#include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -14,41 +15,19 @@
 #include <memory>
 
 #include "decide/authorise.hpp"
-#include "life/cause.hpp"
 #include "host/cgroup.hpp"
+#include "host/child_watch.hpp"
 #include "host/network_process.hpp"
-#include "life/payload.hpp"
-#include "plan/messages.hpp"
-#include "plan/view.hpp"
 #include "host/scratch.hpp"
+#include "life/cause.hpp"
+#include "life/mapped_plan.hpp"
 #include "life/slots.hpp"
+#include "life/states.hpp"
+#include "plan/messages.hpp"
 #include "sys/landlock.hpp"
+#include "sys/rights.hpp"
 
 namespace cloister::monitor {
-
-// A sealed Plan, mapped read-only for as long as its job is known.
-class MappedPlan {
- public:
-  MappedPlan() = default;
-  // Maps the memfd when it is sealed against every change, has `bytes` bytes
-  // and passes plan::check(); else `flaw` says what is wrong.
-  MappedPlan(sys::UniqueFd memfd, uint32_t bytes, plan::Flaw& flaw);
-  MappedPlan(MappedPlan&& other) noexcept;
-  MappedPlan& operator=(MappedPlan&&) = delete;
-  ~MappedPlan();
-
-  plan::View view() const { return plan::View(block_); }
-  int borrow() const { return memfd_.borrow(); }
-  // Of the pages that are seen; they come back when they are looked at.
-  void rest();
-  // The memfd, mapped no more.
-  sys::UniqueFd take();
-
- private:
-  sys::UniqueFd memfd_;
-  void* block_ = nullptr;
-  size_t bytes_ = 0;
-};
 
 // What every job needs of the monitor.
 struct Workshop {
@@ -67,15 +46,16 @@ struct Workshop {
 
 class Job : public std::enable_shared_from_this<Job> {
  public:
-  using OnEvent = std::function<void(Job&)>;                          // state().event says what
+  // state().event says what; `before` is the phase until then.
+  using OnEvent = std::function<void(Job&, plan::JobPhase before)>;
   using OnRefused = std::function<void(Job&, const plan::Refusal&)>;  // a descriptor was denied
   using OnGone = std::function<void(Job&)>;  // init is reaped, nothing is left
 
   Job(Workshop& shop, const Peer& owner, MappedPlan plan, uint64_t serial);
 
-  // From here a process exists. On failure the step and errno are in the
-  // result and nothing is left behind. `passed` receives the front's end of
-  // the channel to init.
+  // On failure no process came to be: the step and errno are in the result, and
+  // nothing is left behind. From then on a failure is an end of the job, and its
+  // verdict says so. `passed` receives the front's end of the channel to init.
   plan::Failure launch(const Approved& approved, sys::UniqueFd& passed);
   void observe(OnEvent event, OnRefused refused, OnGone gone);
 
@@ -85,15 +65,15 @@ class Job : public std::enable_shared_from_this<Job> {
   // At its end: nothing asks for plan() after that.
   sys::UniqueFd take_plan() { return plan_.take(); }
   // Its end has not been told; the process that it was may be gone.
-  bool running() const { return state_.phase != plan::JobPhase::ended; }
-  bool alive() const { return running() && !finishing_; }
+  bool running() const { return is_running(life_); }
+  bool alive() const { return is_alive(life_); }
   pid_t init() const { return init_; }
   // Its end was told, but the kernel keeps its init: it is not `gone`.
-  bool held() const { return held_; }
+  bool held() const { return life_ == State::held; }
+  // What of it has to go next; nothing: it is gone.
+  std::optional<Part> left() const { return parts_.first(); }
   // The one that approved it.
   const std::shared_ptr<const Rule>& rule() const { return rule_; }
-  // The phase before the event that is being announced.
-  plan::JobPhase announced() const { return before_; }
   std::chrono::seconds ended_boottime() const { return ended_boottime_; }
   void timed(uint64_t authorise_us, uint64_t slot_us);
 
@@ -105,46 +85,69 @@ class Job : public std::enable_shared_from_this<Job> {
   void kill(plan::Cause cause, uid_t by);
 
  private:
+  // False, when it had no row: that is a defect, and the job ends as `lost`.
+  bool take(Event event);
+  void announce(plan::JobPhase phase);
+
+  // launch.cpp
+  plan::Failure be_born(const Approved& approved, sys::UniqueFd& passed);
+  plan::Failure equip(const IdDecision& ids, sys::Rights& descriptors);
+  plan::Failure add_cgroups(sys::Rights& descriptors);
+  void fail(const plan::Failure& failure);
+  void on_deadline();
+
+  // outbound.cpp
+  bool outbound() const;
+  plan::Failure start_network(pid_t user_namespace_of);  // 0: as root, in one of its own
+  void on_network_gone(const plan::Failure& why);
+
+  // what init says, and what is said to it
   void read_reports();
+  bool read_report();
   void on_report(const plan::Report& report, const plan::Fact* facts, pid_t sender,
                  sys::UniqueFd passed);
+  void on_change(Event event);
   void on_mapped(const plan::Failure& failure);
   void on_facts(const plan::Fact* facts, uint32_t count);
-  void on_deadline();
-  void watch_init();
+  bool send(plan::CommandKind kind, int signal = 0, plan::Scope scope = plan::Scope::main);
+  void proceed();
+  void kill_payload();
+  bool ending() const { return acts_.intent != plan::Cause::payload; }  // by our own hand
+  void note_sent(int signal, uid_t by);
+
   // escalation.cpp: where init does not do its part
   void kill_init();
-  void watch_init_again();
   void on_payload_ended();
-  bool awaits_payload();
   void lose_patience_in_a_moment();
   void lose_patience();
   bool leftovers_live() const;
   bool kernel_tells_end();
-  bool outbound() const;
-  plan::Failure start_network(pid_t user_namespace_of);  // 0: as root, in one of its own
-  void on_network_gone(const plan::Failure& why);
-  void finish();
-  bool all_gone();
-  void finish_or_reclaim();
+
+  // ending.cpp
+  void on_init_ended(const Reaped& end);
+  void finish(Event event);
+  void give_back();
+  void given_back(Part part);
+  void read_record();
+  void tell_end();
   void reclaim();
-  bool send(plan::CommandKind kind, int signal = 0, plan::Scope scope = plan::Scope::main);
-  void proceed();
-  void announce(plan::JobPhase phase);
-  bool ending() const { return acts_.intent != plan::Cause::payload; }  // by our own hand
-  void note_sent(int signal, uid_t by);
 
   Workshop& shop_;
   Peer owner_;
   std::shared_ptr<const Rule> rule_;
   MappedPlan plan_;
-  plan::JobState state_{};
-  IdMaps maps_;  // of the first user namespace that init reports
+  State life_ = State::preparing;
+  Parts parts_;
+  plan::JobState state_{};  // as it is told to others
+  IdMaps maps_;             // of the first user namespace that init reports
   Leases::Held lease_;
   bool setgroups_denied_ = false;
-  boost::asio::posix::stream_descriptor control_, end_;  // socket and pidfd of init
+  boost::asio::posix::stream_descriptor control_;  // socket to init
   boost::asio::steady_timer deadline_, patience_;
-  Payload payload_;
+  ChildWatch init_watch_;
+  // The second source, for when init cannot: whoever has init's ids can stop,
+  // starve or kill it.
+  ChildWatch payload_watch_;
   sys::UniqueFd record_;
   Leaves leaves_;
   std::shared_ptr<NetworkProcess> network_;  // of an outbound job, until it is reaped
@@ -152,18 +155,18 @@ class Job : public std::enable_shared_from_this<Job> {
   sys::UniqueFd scratch_;  // the lock of what it has on disk, until that is removed
   IdMaps scratch_ids_;     // whose files may be there
   pid_t init_ = 0;
+  int32_t payload_ = 0;  // in init's pid namespace
   uint32_t facts_seen_ = 0;
   int reclaims_ = 0;  // tries to remove the cgroup
   Reaped init_end_{};
-  bool finishing_ = false;  // the payload has ended, not yet all that is to be gone with it
-  bool removing_ = false, network_lost_ = false;
-  bool init_killed_ = false, held_ = false;
+  bool init_killed_ = false;   // by us
+  bool network_lost_ = false;  // while the payload ran: the job is ended for it
+  bool defective_ = false;     // see take()
   Acts acts_;
   uid_t stopped_by_ = 0;  // who asked for the stop that the deadline is of
   plan::Failure failure_{};
   int64_t real_minus_boot_ns_ = 0;
   std::chrono::seconds ended_boottime_{};
-  plan::JobPhase before_ = plan::JobPhase::preparing;
   OnEvent on_event_;
   OnRefused on_refused_;
   OnGone on_gone_;

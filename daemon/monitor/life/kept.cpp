@@ -73,9 +73,6 @@ bool Labels::tagged(const plan::Ask& ask) const {
   return false;
 }
 
-Kept::Kept(Job& job)
-    : state_(job.state()), plan_(job.take_plan()), ended_boottime_(job.ended_boottime()) {}
-
 uint32_t Kept::cut(uint32_t bytes) {
   void* block = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, plan_.borrow(), 0);
   if (block == MAP_FAILED) return bytes;

@@ -6,12 +6,14 @@
 // no request to show.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string_view>
 #include <vector>
 
-#include "life/job.hpp"
 #include "plan/messages.hpp"
+#include "plan/view.hpp"
+#include "sys/unique_fd.hpp"
 
 namespace cloister::monitor {
 
@@ -30,8 +32,9 @@ struct Labels {
 
 class Kept {
  public:
-  // Takes the Plan out of the job.
-  explicit Kept(Job& job);
+  // `ended`: CLOCK_BOOTTIME.
+  Kept(const plan::JobState& state, sys::UniqueFd plan, std::chrono::seconds ended)
+      : state_(state), plan_(std::move(plan)), ended_boottime_(ended) {}
 
   const plan::JobState& state() const { return state_; }
   int plan_fd() const { return plan_.borrow(); }

@@ -2,12 +2,14 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
-#include <cstdlib>
-#include <cstring>
+#include <string>
+#include <vector>
 
+#include "host/process_stat.hpp"
 #include "life/job.hpp"
-#include "sys/rights.hpp"
 
 namespace cloister::monitor {
 namespace {
@@ -16,17 +18,6 @@ namespace {
 // what a joined job's payload has.
 constexpr const char* kNamespaceFiles[plan::kNamespaces] = {
     "mnt", "pid_for_children", "net", "ipc", "uts", "cgroup", "user", "time_for_children"};
-
-// /proc/PID/stat: "pid (name) state ppid ..."; the name may hold anything.
-bool is_child_of(int process, pid_t parent) {
-  const sys::UniqueFd stat(::openat(process, "stat", O_RDONLY | O_CLOEXEC));
-  char text[256];
-  const ssize_t size = stat ? ::read(stat.borrow(), text, sizeof text - 1) : -1;
-  if (size <= 0) return false;
-  text[size] = 0;
-  const char* after = std::strrchr(text, ')');
-  return after && std::strlen(after) > 4 && std::atoi(after + 4) == parent;
-}
 
 // Only the payload is in its cgroup namespace and in all that belongs to a user
 // namespace of the job's own, and its pid may be another's by now. A directory of
@@ -38,117 +29,135 @@ sys::UniqueFd open_namespace(const Approved::JobJoin& join) {
       join.which == Namespace::cgroup ||
       (own_user && join.which != Namespace::mnt && join.which != Namespace::pid);
   const pid_t pid = of_payload ? join.of.payload : join.of.init;
-  const sys::UniqueFd process(
-      ::open(("/proc/" + std::to_string(pid)).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const sys::UniqueFd process = open_process(pid);
   if (!process) return {};
-  if (of_payload && !is_child_of(process.borrow(), join.of.init)) {
-    errno = ESRCH;
-    return {};
+  if (of_payload) {
+    const std::optional<ProcessStat> stat = stat_of(process.borrow());
+    if (!stat || stat->parent != join.of.init) {
+      errno = ESRCH;
+      return {};
+    }
   }
   const std::string file = std::string("ns/") + kNamespaceFiles[static_cast<uint32_t>(join.which)];
   return sys::UniqueFd(::openat(process.borrow(), file.c_str(), O_RDONLY | O_CLOEXEC));
 }
+
+plan::Failure failed(plan::Step step) { return {step, plan::kNone, errno, 0}; }
 
 static_assert(plan::kMaxOrderFds <= sys::kMaxRights);
 
 }  // namespace
 
 plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
-  const auto failed = [](plan::Step step) { return plan::Failure{step, plan::kNone, errno, 0}; };
-  plan::Order& order = order_;
-  order = approved.order();
-  rule_ = approved.rule();
-  const IdDecision& ids = approved.ids();
-  lease_ = ids.lease;
-  const bool born_mapped = !ids.birth.uids.empty();
-  maps_ = born_mapped ? ids.birth : ids.job;
-  setgroups_denied_ = ids.fixed_groups;
-  order.uid_lines = static_cast<uint32_t>(ids.job.uids.size());
-  order.gid_lines = static_cast<uint32_t>(ids.job.gids.size());
-  order.client_uid_lines = static_cast<uint32_t>(ids.client.uids.size());
-  order.client_gid_lines = static_cast<uint32_t>(ids.client.gids.size());
-
   // What the init has not had since its birth, for the numbers from kPlanFd on
-  // that are free: the plan, then the namespaces of other jobs as in join_of.
+  // that are free: the plan, the namespaces of other jobs as in join_of, and what
+  // equip() adds.
   sys::Rights descriptors = {plan_.borrow()};
   std::vector<sys::UniqueFd> joins;
+  order_ = approved.order();
   for (const Approved::JobJoin& join : approved.job_joins()) {
     joins.push_back(open_namespace(join));
     if (!joins.back()) return failed(plan::Step::join);
-    order.join_of[order.join_count++] = static_cast<uint32_t>(join.which);
+    order_.join_of[order_.join_count++] = static_cast<uint32_t>(join.which);
     descriptors.add(joins.back().borrow());
   }
+  if (const plan::Failure unborn = be_born(approved, passed); unborn.error) return unborn;
+  // From here a process is ours, and its end is seen on the pidfd.
+  if (const plan::Failure failure = equip(approved.ids(), descriptors); failure.error) {
+    fail(failure);
+    return {};
+  }
+  plan_.rest();
+  read_reports();
+  deadline_.expires_after(std::chrono::milliseconds(plan()->setup_timeout_ms));
+  on_deadline();
+  return {};
+}
 
+// The one door out of a launch once there is a process: whatever has failed, the
+// job ends, and its verdict says where.
+void Job::fail(const plan::Failure& failure) {
+  if (!alive()) return;
+  failure_ = failure;
+  kill(plan::Cause::setup, 0);
+}
+
+plan::Failure Job::be_born(const Approved& approved, sys::UniqueFd& passed) {
+  const IdDecision& ids = approved.ids();
+  rule_ = approved.rule();
+  lease_ = ids.lease;
+  maps_ = ids.birth.uids.empty() ? ids.job : ids.birth;
+  setgroups_denied_ = ids.fixed_groups;
   Birth birth{.namespaces = approved.clone_flags(),
-              .ambient = (order.flags & plan::kFreshUser) != 0};
+              .ambient = (order_.flags & plan::kFreshUser) != 0};
   // What acts for the client is in the client's groups.
   birth.set_groups =
-      (ids.fixed_groups || order.client_uid_lines > 0) && shop_.mode == plan::Mode::system;
+      (ids.fixed_groups || !ids.client.uids.empty()) && shop_.mode == plan::Mode::system;
   birth.groups = owner_.groups;
   if (plan()->caller_cgroup) birth.caller_cgroups = &approved.caller_cgroups();
   Slot slot;
   if (const plan::Failure failure = shop_.slots.take(birth, slot); failure.error) return failure;
   std::copy(slot.job.begin(), slot.job.end(), state_.job);
-  std::copy(slot.job.begin(), slot.job.end(), order.job);
+  std::copy(slot.job.begin(), slot.job.end(), order_.job);
   leaves_ = std::move(slot.leaves);
   record_ = std::move(slot.record);
   passed = std::move(slot.passed);
-  // From here a process is ours, and its end is seen on the pidfd.
-  init_ = slot.init.pid;
-  end_.assign(slot.init.pidfd.take());
   control_.assign(slot.control.take());
-  watch_init();
-  const auto give_up = [&](plan::Step step) {
-    failure_ = failed(step);
-    kill(plan::Cause::setup, 0);  // the verdict says so
-    return plan::Failure{};
-  };
+  init_ = slot.init.pid;
+  parts_.add(Part::init);
+  if (leaves_) parts_.add(Part::leaves);
+  init_watch_.of_child(std::move(slot.init), [self = shared_from_this()](const Reaped& end) {
+    self->on_init_ended(end);
+  });
+  return {};
+}
 
+// Its Order, with all that it needs for it.
+plan::Failure Job::equip(const IdDecision& ids, sys::Rights& descriptors) {
+  if (const plan::Failure failure = add_cgroups(descriptors); failure.error) return failure;
+  if (plan::needs_disk(plan())) {
+    const plan::Failure failure = shop_.scratch.make(std::to_array(state_.job), scratch_);
+    if (failure.error) return failure;
+    parts_.add(Part::scratch);
+    scratch_ids_ = ids.birth;
+    order_.flags |= plan::kScratch;
+    descriptors.add(scratch_.borrow());
+  }
+  order_.uid_lines = static_cast<uint32_t>(ids.job.uids.size());
+  order_.gid_lines = static_cast<uint32_t>(ids.job.gids.size());
+  order_.client_uid_lines = static_cast<uint32_t>(ids.client.uids.size());
+  order_.client_gid_lines = static_cast<uint32_t>(ids.client.gids.size());
+  std::string message(reinterpret_cast<const char*>(&order_), sizeof order_);
+  for (const auto* map : {&ids.job.uids, &ids.job.gids, &ids.client.uids, &ids.client.gids})
+    message.append(reinterpret_cast<const char*>(map->data()), map->size() * sizeof(plan::IdMap));
+  if (!sys::send_rights(control_.native_handle(), message.data(), message.size(), descriptors))
+    return failed(plan::Step::clone);
+  if (outbound() && !(order_.flags & plan::kFreshUser)) return start_network(0);
+  return {};
+}
+
+plan::Failure Job::add_cgroups(sys::Rights& descriptors) {
   if (leaves_.kill) {
-    order.flags |= plan::kPayloadCgroup | plan::kCgroupKill;
+    order_.flags |= plan::kPayloadCgroup | plan::kCgroupKill;
     // clone3(2) into a cgroup asks for the rights of the one who clones, and in
     // a user namespace init has none here; a write asks for those of the one who
     // opened the file, cgroups(7).
     const plan::Join user = plan()->namespaces[static_cast<uint32_t>(plan::Namespace::user)].join;
-    const bool in_user_namespace =
-        (user != plan::Join::host && user != plan::Join::fresh) || (order.flags & plan::kFreshUser);
+    const bool in_user_namespace = (user != plan::Join::host && user != plan::Join::fresh) ||
+                                   (order_.flags & plan::kFreshUser);
     if (in_user_namespace && !leaves_.tasks) {
       leaves_.tasks.reset(::openat(leaves_.payload.borrow(), "cgroup.procs", O_WRONLY | O_CLOEXEC));
-      if (!leaves_.tasks) return give_up(plan::Step::cgroup);
+      if (!leaves_.tasks) return failed(plan::Step::cgroup);
     }
   }
   if (leaves_.tasks) {
-    ++order.tasks_count;
+    ++order_.tasks_count;
     descriptors.add(leaves_.tasks.borrow());
   }
   for (const sys::UniqueFd& tasks : leaves_.hierarchies) {
-    ++order.tasks_count;
+    ++order_.tasks_count;
     descriptors.add(tasks.borrow());
   }
-  if (plan::needs_disk(plan())) {
-    failure_ = shop_.scratch.make(slot.job, scratch_);
-    if (failure_.error) {
-      kill(plan::Cause::setup, 0);
-      return {};
-    }
-    scratch_ids_ = born_mapped ? ids.birth : IdMaps{};
-    order.flags |= plan::kScratch;
-    descriptors.add(scratch_.borrow());
-  }
-  std::string message(reinterpret_cast<const char*>(&order), sizeof order);
-  for (const auto* map : {&ids.job.uids, &ids.job.gids, &ids.client.uids, &ids.client.gids})
-    message.append(reinterpret_cast<const char*>(map->data()), map->size() * sizeof(plan::IdMap));
-  if (!sys::send_rights(control_.native_handle(), message.data(), message.size(), descriptors))
-    return give_up(plan::Step::clone);
-  if (outbound() && !(order.flags & plan::kFreshUser))
-    if (failure_ = start_network(0); failure_.error) {
-      kill(plan::Cause::setup, 0);
-      return {};
-    }
-  plan_.rest();
-  read_reports();
-  deadline_.expires_after(std::chrono::milliseconds(plan()->setup_timeout_ms));
-  on_deadline();
   return {};
 }
 

@@ -3,12 +3,9 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -49,8 +46,8 @@ bool socket_pair(sys::UniqueFd& ours, sys::UniqueFd& theirs) {
 
 }  // namespace
 
-Slots::Slots(Cgroups& cgroups, const Image& init, int records, std::vector<Birth> spares)
-    : cgroups_(cgroups), init_(init), records_(records), spares_(std::move(spares)) {}
+Slots::Slots(Cgroups& cgroups, Starter start, int records, std::vector<Birth> spares)
+    : cgroups_(cgroups), start_(std::move(start)), records_(records), spares_(std::move(spares)) {}
 
 Slots::~Slots() {
   for (Slot& slot : waiting_) discard(slot);
@@ -125,15 +122,12 @@ plan::Failure Slots::make(const Birth& birth, Slot& slot) {
   request.ambient = birth.ambient;
   request.set_groups = birth.set_groups;
   request.groups = birth.groups;
-  slot.init = init_.run(request);
+  slot.init = start_(request);
   return slot.init.pid < 0 ? failed(plan::Step::clone) : plan::Failure{};
 }
 
 void Slots::discard(Slot& slot) {
-  if (slot.init.pid > 0) {
-    ::syscall(SYS_pidfd_send_signal, slot.init.pidfd.borrow(), SIGKILL, nullptr, 0);
-    reap_now(slot.init.pid);
-  }
+  if (slot.init.pid > 0) end_now(slot.init);
   if (slot.leaves) cgroups_.remove(slot.leaves);
   if (slot.record) erase_record(slot.job);
   slot = Slot();

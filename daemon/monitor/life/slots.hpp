@@ -7,13 +7,13 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <span>
 #include <vector>
 
 #include "host/cgroup.hpp"
-#include "host/image.hpp"
-#include "plan/record.hpp"
 #include "host/spawn.hpp"
+#include "plan/record.hpp"
 
 namespace cloister::monitor {
 
@@ -38,11 +38,12 @@ struct Birth {
 
 class Slots {
  public:
-  // `records` is the record directory or -1: records are memfds. Borrowed, as
-  // the program is. `spares` are the births of which one each
-  // is kept ready, at most kSpares.
+  // `records` is the record directory, borrowed, or -1: records are memfds.
+  // `spares` are the births of which one each is kept ready, at most kSpares.
   static constexpr size_t kSpares = 2;
-  Slots(Cgroups& cgroups, const Image& init, int records, std::vector<Birth> spares);
+  // Starts an init, Image::run().
+  using Starter = std::function<Child(const Spawn&)>;
+  Slots(Cgroups& cgroups, Starter start, int records, std::vector<Birth> spares);
   ~Slots();
 
   // On failure the step and errno are in the result, and nothing is left behind.
@@ -57,7 +58,7 @@ class Slots {
   void discard(Slot& slot);
 
   Cgroups& cgroups_;
-  const Image& init_;
+  const Starter start_;
   int records_;
   std::vector<Birth> spares_;
   std::array<Slot, kSpares> waiting_;  // of spares_, or empty
