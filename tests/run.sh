@@ -69,7 +69,7 @@ install_missing g++ meson ninja-build pkg-config $boost nlohmann-json3-dev \
   libseccomp-dev libcli11-dev scdoc doctest-dev jq socat uidmap bubblewrap strace binutils procps passt \
   iproute2
 if $all; then
-  install_missing clang libclang-rt-dev python3
+  install_missing clang clang-format clang-tidy libclang-rt-dev python3
   # What works inside is shown with: tests/work.
   install_missing gdb git rsync golang-go default-jdk-headless python3-pytest mmdebstrap chromium
   # The oldest kernel, and what is a whole machine's own: tests/vm.

@@ -141,7 +141,7 @@ Task<void> Session::serve_calls() {
       co_await serve(std::move(next));
       serving_ = false;
     } else if (!more_to_come_) {
-      if (last_words_) co_await reply(std::move(*last_words_));
+      if (last_words_) co_await reply(*last_words_);
       leave();
     } else {
       boost::system::error_code woken;

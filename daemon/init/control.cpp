@@ -155,7 +155,7 @@ constexpr int kUntilProceed = -1, kUntilNetwork = -2;
 }  // namespace
 
 bool await(Job& job, int fd, int ms) {
-  const __kernel_timespec limit{ms / 1000, (ms % 1000) * 1'000'000};
+  const __kernel_timespec limit{ms / 1000, (ms % 1000) * 1'000'000L};
   for (;;) {
     if (fd == kUntilProceed && job.proceed) return true;
     if (fd == kUntilNetwork && job.network) return true;

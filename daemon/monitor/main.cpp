@@ -25,10 +25,10 @@
 #include <string>
 
 #include "config/config_source.hpp"
-#include "host/inherited.hpp"
-#include "monitor.hpp"
-#include "host/orphans.hpp"
 #include "config/reload.hpp"
+#include "host/inherited.hpp"
+#include "host/orphans.hpp"
+#include "monitor.hpp"
 #include "sys/root.hpp"
 
 namespace cloister::monitor {

@@ -9,13 +9,13 @@
 #include <list>
 #include <memory>
 
-#include "life/audit.hpp"
-#include "config/config.hpp"
 #include "admit/door.hpp"
 #include "admit/fronts.hpp"
+#include "config/config.hpp"
 #include "host/image.hpp"
-#include "life/jobs.hpp"
 #include "host/pasta.hpp"
+#include "life/audit.hpp"
+#include "life/jobs.hpp"
 
 namespace cloister::monitor {
 

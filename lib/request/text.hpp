@@ -18,10 +18,10 @@ using json = nlohmann::json;
 template <class T>
 using Result = boost::system::result<T, Problem>;
 
-inline constexpr size_t kMaxText = 4u << 20;      // bytes of one message
-inline constexpr unsigned kMaxDepth = 64;         // levels of arrays and objects
-inline constexpr size_t kMaxMembers = 65536;      // of one array or object
-inline constexpr size_t kMaxValues = 4u * 65536;  // of one text
+inline constexpr size_t kMaxText = 4u << 20;           // bytes of one message
+inline constexpr unsigned kMaxDepth = 64;              // levels of arrays and objects
+inline constexpr size_t kMaxMembers = 65536;           // of one array or object
+inline constexpr size_t kMaxValues = 4 * kMaxMembers;  // of one text
 
 enum class Comments { refused, allowed };
 

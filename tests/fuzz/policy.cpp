@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "fuzz.hpp"
 #include "config/config.hpp"
+#include "fuzz.hpp"
 
 namespace cloister::fuzz {
 namespace {

@@ -262,6 +262,7 @@ bool Fronts::assign(std::vector<sys::UniqueFd> connections, Peer peer, plan::Mod
   assigned_.insert(front);
   front->connections_ = hello.peer.connections;
   std::vector<int> borrowed;
+  borrowed.reserve(connections.size() + 1);
   for (const sys::UniqueFd& connection : connections) borrowed.push_back(connection.borrow());
   if (refuse.kind == plan::RefusalKind::none) borrowed.push_back(front->plan());
   size_t sent = 0;

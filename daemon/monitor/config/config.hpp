@@ -10,11 +10,11 @@
 #include <string>
 #include <string_view>
 
-#include "host/cgroup.hpp"
-#include "host/lease.hpp"
 #include "admit/misconfiguration.hpp"
 #include "decide/policy.hpp"
 #include "decide/subordinate.hpp"
+#include "host/cgroup.hpp"
+#include "host/lease.hpp"
 
 namespace cloister::monitor {
 

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "host/lease.hpp"
 #include "decide/policy.hpp"
+#include "host/lease.hpp"
 
 namespace cloister::monitor {
 

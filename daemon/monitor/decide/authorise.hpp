@@ -14,11 +14,11 @@
 #include <string_view>
 #include <vector>
 
-#include "decide/authorise_ids.hpp"
 #include "admit/peer.hpp"
+#include "decide/authorise_ids.hpp"
+#include "decide/policy.hpp"
 #include "plan/messages.hpp"
 #include "plan/view.hpp"
-#include "decide/policy.hpp"
 
 namespace cloister::monitor {
 

@@ -4,13 +4,13 @@
 
 #include <vector>
 
-#include "host/id_maps.hpp"
-#include "host/lease.hpp"
 #include "admit/peer.hpp"
-#include "plan/messages.hpp"
-#include "plan/view.hpp"
 #include "decide/policy.hpp"
 #include "decide/subordinate.hpp"
+#include "host/id_maps.hpp"
+#include "host/lease.hpp"
+#include "plan/messages.hpp"
+#include "plan/view.hpp"
 
 namespace cloister::monitor {
 

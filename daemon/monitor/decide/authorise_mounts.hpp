@@ -2,11 +2,11 @@
 // others, and descriptors that are layers or devices. Numbers against numbers.
 #pragma once
 
-#include "decide/authorise_ids.hpp"
 #include "admit/peer.hpp"
+#include "decide/authorise_ids.hpp"
+#include "decide/policy.hpp"
 #include "plan/messages.hpp"
 #include "plan/view.hpp"
-#include "decide/policy.hpp"
 
 namespace cloister::monitor {
 

@@ -1,9 +1,9 @@
 // Which capabilities a job may be given: numbers against what its caller holds.
 #pragma once
 
+#include "decide/policy.hpp"
 #include "plan/messages.hpp"
 #include "plan/view.hpp"
-#include "decide/policy.hpp"
 
 namespace cloister::monitor {
 

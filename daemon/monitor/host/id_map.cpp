@@ -53,7 +53,7 @@ std::string text_of(const Lines& map) {
 int verify(pid_t pid, const char* file, const Lines& map) {
   const sys::UniqueFd fd = open_file(pid, file, O_RDONLY);
   if (!fd) return errno;
-  std::string text(plan::kMaxMapLines * 34, '\0');
+  std::string text(size_t{plan::kMaxMapLines} * 34, '\0');
   size_t size = 0;
   for (ssize_t got = 1; got > 0; size += static_cast<size_t>(got)) {
     got = ::read(fd.borrow(), text.data() + size, text.size() - size);
@@ -103,6 +103,7 @@ class Writer : public std::enable_shared_from_this<Writer> {
       for (const uint32_t number : {line.inside, line.outside, line.count})
         words.push_back(std::to_string(number));
     std::vector<const char*> argv;
+    argv.reserve(words.size() + 1);
     for (const std::string& word : words) argv.push_back(word.c_str());
     argv.push_back(nullptr);
     // What it has to say goes to our standard error.

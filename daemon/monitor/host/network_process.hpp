@@ -16,8 +16,8 @@
 
 #include "host/cgroup.hpp"
 #include "host/image.hpp"
-#include "plan/messages.hpp"
 #include "host/spawn.hpp"
+#include "plan/messages.hpp"
 
 namespace cloister::monitor {
 
