@@ -10,14 +10,13 @@
 #include <string>
 #include <string_view>
 
+#include "host/cgroup.hpp"
 #include "host/lease.hpp"
 #include "admit/misconfiguration.hpp"
 #include "decide/policy.hpp"
 #include "decide/subordinate.hpp"
 
 namespace cloister::monitor {
-
-enum class CgroupChoice { automatic, v2, v1, none };
 
 struct Config {
   Policy policy;
