@@ -21,6 +21,9 @@
 
 namespace cloister::monitor {
 
+// Which of the trees is used, as the administrator says.
+enum class CgroupChoice { automatic, v2, v1, none };
+
 // The leaves of one job. All descriptors are CLOEXEC and owned here.
 struct Leaves {
   std::string name;       // below BASE; empty: no cgroup
