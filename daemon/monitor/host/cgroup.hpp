@@ -39,8 +39,6 @@ struct Leaves {
   Leaves names() const;
 };
 
-enum class CgroupChoice { automatic, v2, v1, none };
-
 class Cgroups {
  public:
   // Makes BASE below the cgroup that the daemon runs in. `version()` is 0 when
