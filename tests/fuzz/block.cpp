@@ -7,8 +7,8 @@
 #include <cstring>
 #include <memory>
 
-#include "fuzz.hpp"
 #include "decide/authorise.hpp"
+#include "fuzz.hpp"
 #include "plan/builder.hpp"
 #include "plan/view.hpp"
 #include "varlink/render.hpp"
@@ -129,8 +129,8 @@ void as_monitor(View plan) {
                                            {.policy = policy,
                                             .mode = plan::Mode::system,
                                             .joinable = nobodys,
-                                            .no_pasta = nullptr,
-                                            .no_disk = nullptr,
+                                            .no_pasta = plan::Reason::none,
+                                            .no_disk = plan::Reason::none,
                                             .ids = {},
                                             .own = surroundings});
   if (!approved) {
@@ -178,8 +178,8 @@ void as_monitor_of_granted(View plan) {
       {.policy = policy,
        .mode = plan::Mode::system,
        .joinable = [](const uint8_t(&)[16], const monitor::Peer&) { return monitor::Joinable(); },
-       .no_pasta = nullptr,
-       .no_disk = nullptr,
+       .no_pasta = plan::Reason::none,
+       .no_disk = plan::Reason::none,
        .ids = {},
        .own = surroundings});
   if (!approved) return;

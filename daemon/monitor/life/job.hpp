@@ -14,14 +14,14 @@
 #include <memory>
 
 #include "decide/authorise.hpp"
-#include "life/cause.hpp"
 #include "host/cgroup.hpp"
 #include "host/network_process.hpp"
+#include "host/scratch.hpp"
+#include "life/cause.hpp"
 #include "life/payload.hpp"
+#include "life/slots.hpp"
 #include "plan/messages.hpp"
 #include "plan/view.hpp"
-#include "host/scratch.hpp"
-#include "life/slots.hpp"
 #include "sys/landlock.hpp"
 
 namespace cloister::monitor {
@@ -57,8 +57,8 @@ struct Workshop {
   Slots& slots;
   plan::Mode mode;
   const Image& init;
-  int pasta;             // borrowed; -1: there is none
-  const char* no_pasta;  // why
+  int pasta;              // borrowed; -1: there is none
+  plan::Reason no_pasta;  // why
   Leases& leases;
   Scratch& scratch;
   const Surroundings& surroundings;

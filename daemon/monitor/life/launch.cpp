@@ -7,15 +7,11 @@
 #include <cstring>
 
 #include "life/job.hpp"
+#include "plan/namespaces.hpp"
 #include "sys/rights.hpp"
 
 namespace cloister::monitor {
 namespace {
-
-// /proc/PID/ns names, in the order of plan::Namespace. What children get is
-// what a joined job's payload has.
-constexpr const char* kNamespaceFiles[plan::kNamespaces] = {
-    "mnt", "pid_for_children", "net", "ipc", "uts", "cgroup", "user", "time_for_children"};
 
 // /proc/PID/stat: "pid (name) state ppid ..."; the name may hold anything.
 bool is_child_of(int process, pid_t parent) {
@@ -45,7 +41,8 @@ sys::UniqueFd open_namespace(const Approved::JobJoin& join) {
     errno = ESRCH;
     return {};
   }
-  const std::string file = std::string("ns/") + kNamespaceFiles[static_cast<uint32_t>(join.which)];
+  // What children get is what a joined job's payload has.
+  const std::string file = std::string("ns/") + describe(join.which).for_children;
   return sys::UniqueFd(::openat(process.borrow(), file.c_str(), O_RDONLY | O_CLOEXEC));
 }
 
