@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "host/lease.hpp"
 #include "decide/policy.hpp"
+#include "host/lease.hpp"
 
 namespace cloister::monitor {
 
@@ -59,7 +59,7 @@ void read_members(const std::string& member, const json& object, const Member<T>
       if (key == each.name) known = &each;
       all += (all.empty() ? "" : ", ") + std::string(each.name);
     }
-    if (!known) wrong(at, "is not known here; there are " + all);
+    if (!known) wrong(at, "is unknown; known are " + all);
     known->read(at, value, into);
   }
 }
