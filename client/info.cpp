@@ -10,10 +10,10 @@ namespace {
 
 const char* meaning(Mode mode) {
   switch (mode) {
-    case Mode::system: return "system: a service of root's, for everybody it lets in";
+    case Mode::system: return "system: the system's service, run by root";
     case Mode::user:
-      return "user: a service of your own, in user namespaces; you could forge its "
-             "records yourself";
+      return "user: your own service, in user namespaces; you could forge its "
+             "records";
     case Mode::private_: return "private: started by this command, for this command";
     case Mode::unknown: break;
   }

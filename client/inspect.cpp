@@ -28,7 +28,7 @@ std::string for_people(const Inspection& inspection) {
   add("started", job.started_at);
   add("ended", job.ended_at);
   if (inspection.verdict) add("verdict", line_of(*inspection.verdict));
-  table.add({"request", inspection.request == "null" ? "not kept any more" : ""});
+  table.add({"request", inspection.request == "null" ? "no longer kept" : ""});
   const Json request = parsed(inspection.request);
   for (const auto& [field, value] : request.items()) table.add({"  " + field, brief(value)});
   return table.text();
@@ -37,7 +37,7 @@ std::string for_people(const Inspection& inspection) {
 }  // namespace
 
 int inspect(const CommandLine& line) {
-  if (line.operands.empty()) throw Trouble{"inspect which job? `cloister ps --all` lists them"};
+  if (line.operands.empty()) throw Trouble{"no job given: `cloister ps --all` lists them"};
   Client client = connect_to_jobs(line);
   int code = 0;
   for (const std::string_view id : line.operands) {

@@ -24,14 +24,14 @@ namespace {
 using request::json;
 
 constexpr Option kProgram[] = {
-    {Opt::request, 0, "request", "FILE|-", "a request in JSON; options win over it"},
-    {Opt::profile, 0, "profile", "NAME", "the request that this one completes: default, none, ..."},
+    {Opt::request, 0, "request", "FILE|-", "a request in JSON; options override it"},
+    {Opt::profile, 0, "profile", "NAME", "the profile that sets all else: default, none, ..."},
     {Opt::shell_line, 'c', "command", "LINE", "run a line of shell: sh -c LINE"},
-    {Opt::name, 0, "name", "NAME", "what people call the job"},
+    {Opt::name, 0, "name", "NAME", "a name for people"},
     {Opt::tag, 0, "tag", "KEY=VALUE",
      "to find the job by; may be repeated, as -e, --ro and others"},
     {Opt::env, 'e', "env", "NAME[=VALUE]", "set a variable, or pass the caller's"},
-    {Opt::env_file, 0, "env-file", "FILE", "variables, one a line"},
+    {Opt::env_file, 0, "env-file", "FILE", "variables, one per line"},
     {Opt::env_all, 0, "env-all", nullptr, "pass the caller's whole environment"},
     {Opt::stdin_, 0, "stdin", "FILE|-|null", "its stdin; - is the command's own"},
     {Opt::stdout_, 0, "stdout", "FILE|-|null", "its stdout"},
@@ -55,7 +55,7 @@ constexpr Option kBox[] = {
      "a port of the host that leads into the job; makes the network outbound"},
     {Opt::seccomp, 0, "seccomp", "FILE|default|none", "its filter; a file may be an OCI profile"},
     {Opt::hostname, 0, "hostname", "NAME", "its host name"},
-    {Opt::as, 'u', "as", "USER|UID:GID", "who it runs as; default: the caller"},
+    {Opt::as, 'u', "as", "USER|UID:GID", "the ids it runs with; default: the caller's"},
 };
 constexpr Option kAttributes[] = {
     {Opt::rlimit, 0, "rlimit", "NAME=SOFT[:HARD]", "a resource limit: nofile=1024, core=unlimited"},
@@ -65,10 +65,11 @@ constexpr Option kAttributes[] = {
     {Opt::setsid, 0, "setsid", nullptr, "lead a session of its own"},
     {Opt::stop_signal, 0, "stop-signal", "SIGNAL", "how to stop it; default: SIGTERM"},
     {Opt::stop_timeout, 0, "stop-timeout", "TIME", "from the stop signal to SIGKILL: 5s, 250ms"},
-    {Opt::on_disconnect, 0, "on-disconnect", "kill|stop|keep", "when this command ends before it"},
+    {Opt::on_disconnect, 0, "on-disconnect", "kill|stop|keep",
+     "what happens to it when this command ends first"},
     {Opt::idempotency_key, 0, "idempotency-key", "KEY", "the same key and request: the same job"},
-    {Opt::unset, 0, "unset", "FIELD", "take away what the profile sets: env.CI, mounts./srv"},
-    {Opt::best_effort, 0, "best-effort", "FIELD", "a field that may be given up here"},
+    {Opt::unset, 0, "unset", "FIELD", "remove what the profile sets: env.CI, mounts./srv"},
+    {Opt::best_effort, 0, "best-effort", "FIELD", "a field it may go without where unsupported"},
 };
 
 // As text, for the reader of texts: documents made here hold what none that was
@@ -152,7 +153,7 @@ class Mapping {
     if (!parsed)
       throw Trouble{"--request " + path + ": " + parsed.error().reason +
                     (parsed.error().got.empty() ? "" : ": " + parsed.error().got)};
-    if (!parsed->is_object()) throw Trouble{"--request " + path + ": is not a JSON object"};
+    if (!parsed->is_object()) throw Trouble{"--request " + path + ": not a JSON object"};
     document_ = *std::move(parsed);
     std::erase_if(document_.get_ref<json::object_t&>(),
                   [](const auto& member) { return member.second.is_null(); });
@@ -230,7 +231,7 @@ class Mapping {
     for (const std::string_view operand : line_.operands) argv.push_back(bytes(operand));
     if (!argv.empty()) document_["argv"] = std::move(argv);
     if (!document_.contains("argv"))
-      throw Trouble{"what shall it run? Name a program, or a shell line with -c"};
+      throw Trouble{"no command given: name a program, or a shell line with -c"};
   }
 
   bool another_user() const {
@@ -357,7 +358,8 @@ class Mapping {
     // ".." means what it means to the kernel, so links have to be followed for it.
     if (("/" + whole + "/").find("/../") != std::string::npos) {
       char real[PATH_MAX];
-      if (::realpath(whole.c_str(), real) == nullptr) throw Trouble{"there is no " + whole};
+      if (::realpath(whole.c_str(), real) == nullptr)
+        throw Trouble{"no such file or directory: " + whole};
       return real;
     }
     return request::normal_path(whole);
@@ -382,7 +384,7 @@ class Mapping {
     } else if (std::find(placed_.begin(), placed_.end(), at) == placed_.end()) {
       *same = std::move(mount);
     } else if (*same != mount) {
-      throw Trouble{"two of --ro, --rw, --tmpfs and --scratch have the same place: " +
+      throw Trouble{"two of --ro, --rw, --tmpfs and --scratch name the same place: " +
                     (at.is_string() ? at.get<std::string>() : text_of(at))};
     }
     placed_.push_back(at);
@@ -395,7 +397,7 @@ class Mapping {
       document_["identity"] = {{"ruid", user}, {"rgid", number_or_text(value.substr(colon + 1))}};
     } else if (user.is_number()) {
       // The group would be the caller's, which for root is root's.
-      throw Trouble{"--as: a uid needs a gid too: --as " + std::string(value) + ":GID"};
+      throw Trouble{"--as: a uid needs a gid: --as " + std::string(value) + ":GID"};
     } else if (value == "caller" || value == "dynamic") {
       document_["identity"] = value;
     } else {

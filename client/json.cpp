@@ -6,7 +6,7 @@ namespace cloister::command {
 
 Json parsed(std::string_view text) {
   Json value = Json::parse(text, nullptr, false);
-  if (value.is_discarded()) throw Trouble{"the service answered with something that is not JSON"};
+  if (value.is_discarded()) throw Trouble{"the service sent an answer that is not JSON"};
   return value;
 }
 

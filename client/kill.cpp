@@ -17,13 +17,13 @@ int signal_of(std::string_view text) {
   const auto read = std::from_chars(text.data(), end, number);
   if (read.ec == std::errc() && read.ptr == end && !sys::signal_name(number).empty()) return number;
   if (const auto named = sys::signal_number(text)) return *named;
-  throw Trouble{"-s: there is no signal " + std::string(text)};
+  throw Trouble{"-s: unknown signal: " + std::string(text)};
 }
 
 }  // namespace
 
 int kill(const CommandLine& line) {
-  if (line.operands.empty()) throw Trouble{"kill which job? `cloister ps` lists them"};
+  if (line.operands.empty()) throw Trouble{"no job given: `cloister ps` lists them"};
   const int signal = line.has(Opt::signal) ? signal_of(line.value(Opt::signal)) : SIGTERM;
   if (line.has(Opt::group) && line.has(Opt::all))
     throw Trouble{"--group and --all exclude each other"};

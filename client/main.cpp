@@ -33,14 +33,14 @@ int carry_out(std::span<char* const> arguments) {
   CommandLine before = parse(arguments, general, Operands::end);
   if (before.has(Opt::version)) return print("cloister " CLOISTER_VERSION "\n"), 0;
   if (before.has(Opt::help)) return print(usage()), 0;
-  if (before.operands.empty()) throw Trouble{"what shall it do? `cloister --help` lists the verbs"};
+  if (before.operands.empty()) throw Trouble{"no verb given: `cloister --help` lists them"};
 
   const std::string_view name = before.operands[0];
   const auto all = verbs();
   const auto verb =
       std::find_if(all.begin(), all.end(), [&](const VerbInfo& each) { return name == each.name; });
   if (verb == all.end())
-    throw Trouble{"there is no verb " + std::string(name) + "; `cloister --help` lists them"};
+    throw Trouble{"unknown verb: " + std::string(name) + "; `cloister --help` lists them"};
   CommandLine line =
       parse(arguments.last(before.operands.size() - 1), groups_of(*verb), verb->operands);
   if (line.has(Opt::help)) return print(usage(*verb)), 0;
@@ -59,7 +59,7 @@ int main(int argc, char** argv) {
   } catch (const Trouble& trouble) {
     complain(trouble.text);
   } catch (const std::exception& error) {
-    complain(std::string("a fault of cloister: ") + error.what());
+    complain(std::string("internal error: ") + error.what());
   }
   return kFailed;
 }

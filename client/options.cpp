@@ -23,14 +23,14 @@ size_t distance(std::string_view a, std::string_view b) {
 }
 
 [[noreturn]] void unknown(std::string_view name, std::span<const Group> groups) {
-  std::string text = "there is no option --" + std::string(name);
+  std::string text = "unknown option: --" + std::string(name);
   size_t least = 3;
   const char* meant = nullptr;
   for (const Group& group : groups)
     for (const Option& option : group.options)
       if (const size_t apart = distance(name, option.name); apart < least)
         least = apart, meant = option.name;
-  if (meant != nullptr) text += std::string("; is it --") + meant + "?";
+  if (meant != nullptr) text += std::string("; did you mean --") + meant + "?";
   throw Trouble{std::move(text)};
 }
 
@@ -87,7 +87,7 @@ class Parser {
       const Option* option =
           find(groups_, [&](const Option& each) { return letter == each.letter; });
       const std::string shown = std::string("-") + letter;
-      if (option == nullptr) throw Trouble{"there is no option " + shown};
+      if (option == nullptr) throw Trouble{"unknown option: " + shown};
       if (option->value == nullptr || text.empty()) {
         add(*option, shown);
       } else {

@@ -55,7 +55,7 @@ std::vector<uint32_t> ids_of(const std::string& user, const char* which) {
     text.append(chunk, static_cast<size_t>(got));
   int status = -1;
   ::waitpid(pid, &status, 0);
-  if (status != 0) throw Trouble{"--user: there is no user " + user};
+  if (status != 0) throw Trouble{"--user: unknown user: " + user};
   std::vector<uint32_t> ids;
   const char* const stop = text.data() + text.size();
   for (const char* at = text.data(); at != stop;) {
@@ -127,7 +127,8 @@ Json explained(const Result<DryRun>& dry) {
 }
 
 int explain(const CommandLine& line) {
-  if (line.operands.size() != 2) throw Trouble{"policy explain which request? A file, or -"};
+  if (line.operands.size() != 2)
+    throw Trouble{"no request given: policy explain FILE, or - for stdin"};
   const std::string text = read_file(std::string(line.operands[1]));
   if (line.has(Opt::of_user)) {
     const std::string user(line.value(Opt::of_user));
@@ -159,7 +160,7 @@ int explain(const CommandLine& line) {
 
 int policy(const CommandLine& line) {
   if (!line.operands.empty() && line.operands[0] == "explain") return explain(line);
-  throw Trouble{"policy explain [--user NAME] REQUEST?"};
+  throw Trouble{"usage: cloister policy explain [--user NAME] REQUEST"};
 }
 
 }  // namespace cloister::command

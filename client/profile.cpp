@@ -50,7 +50,8 @@ DryRun dry_run(const CommandLine& line, Request request) {
 }
 
 int show(const CommandLine& line) {
-  if (line.operands.size() != 2) throw Trouble{"which profile? `cloister profile list` names them"};
+  if (line.operands.size() != 2)
+    throw Trouble{"no profile given: `cloister profile list` lists them"};
   Request request;
   request.profile = std::string(line.operands[1]);
   const DryRun dry = dry_run(line, request);
@@ -71,7 +72,7 @@ int show(const CommandLine& line) {
 }
 
 int check(const CommandLine& line) {
-  if (line.operands.size() < 2) throw Trouble{"which files shall it check?"};
+  if (line.operands.size() < 2) throw Trouble{"no file given: profile check FILE..."};
   int bad = 0;
   for (const std::string_view operand : std::span(line.operands).subspan(1)) {
     const std::string path(operand);
@@ -117,7 +118,7 @@ int profile(const CommandLine& line) {
   if (verb == "list") return list(line);
   if (verb == "show") return show(line);
   if (verb == "check") return check(line);
-  throw Trouble{"profile list, profile show NAME or profile check FILE?"};
+  throw Trouble{"usage: cloister profile list, profile show NAME or profile check FILE..."};
 }
 
 }  // namespace cloister::command

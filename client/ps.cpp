@@ -17,7 +17,7 @@ std::optional<JobPhase> phase_of(const CommandLine& line) {
   for (const JobPhase phase :
        {JobPhase::preparing, JobPhase::running, JobPhase::stopped, JobPhase::ended})
     if (to_string(phase) == line.value(Opt::state)) return phase;
-  throw Trouble{"--state: is one of preparing, running, stopped, ended"};
+  throw Trouble{"--state: must be preparing, running, stopped or ended"};
 }
 
 std::string since(const JobInfo& job, long long now) {

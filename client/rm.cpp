@@ -7,7 +7,7 @@ namespace cloister::command {
 
 int rm(const CommandLine& line) {
   if (line.operands.empty() && !line.has(Opt::all))
-    throw Trouble{"remove which job? `cloister ps --all` lists the ended ones; --all removes them"};
+    throw Trouble{"no job given: `cloister ps --all` lists the ended ones; --all removes them"};
   Client client = connect_to_jobs(line);
   std::vector<std::string> ids(line.operands.begin(), line.operands.end());
   if (line.has(Opt::all)) {

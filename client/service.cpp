@@ -52,7 +52,7 @@ Client connect_to_jobs(const CommandLine& line) {
   if (!mode) give_up(mode.error());
   if (*mode == Mode::private_)
     throw Trouble{
-        "no service runs here, and a private one knows the jobs of its own command only; "
+        "no service runs here, and a private one knows only the jobs of its own command; "
         "see cloisterd(8) for how to start one"};
   return *std::move(client);
 }

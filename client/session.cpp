@@ -104,7 +104,7 @@ Result<bool> Session::take_event(Signals& signals) {
       } else if (!quiet_) {
         if (relay_) relay_->raw().suspend();  // raw, it would not begin a new line
         complain(id_ + " is stopped by " + event->signal.value_or("a signal") +
-                 "; `cloister kill -s CONT " + id_ + "` lets it go on");
+                 "; `cloister kill -s CONT " + id_ + "` continues it");
         if (relay_) relay_->raw().resume();
       }
       break;

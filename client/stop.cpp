@@ -23,7 +23,7 @@ std::optional<std::chrono::milliseconds> timeout_of(const CommandLine& line) {
 }  // namespace
 
 int stop(const CommandLine& line) {
-  if (line.operands.empty()) throw Trouble{"stop which job? `cloister ps` lists them"};
+  if (line.operands.empty()) throw Trouble{"no job given: `cloister ps` lists them"};
   const auto timeout = timeout_of(line);
   Client client = connect_to_jobs(line);
   int code = 0;

@@ -7,17 +7,17 @@ namespace cloister::command {
 namespace {
 
 constexpr Option kService[] = {
-    {Opt::system, 0, "system", nullptr, "the service of root's, /run/cloister/socket"},
-    {Opt::user, 0, "user", nullptr, "one's own service, $XDG_RUNTIME_DIR/cloister/socket"},
-    {Opt::private_, 0, "private", nullptr, "start a service for this command alone"},
+    {Opt::system, 0, "system", nullptr, "the system's service, /run/cloister/socket"},
+    {Opt::user, 0, "user", nullptr, "the caller's own service, $XDG_RUNTIME_DIR/cloister/socket"},
+    {Opt::private_, 0, "private", nullptr, "start a service for this command only"},
     {Opt::socket, 0, "socket", "PATH", "the service at a socket; also CLOISTER_SOCKET"},
     {Opt::cloisterd, 0, "cloisterd", "PATH", "the program that --private starts"},
     {Opt::help, 'h', "help", nullptr, "this text"},
     {Opt::version, 0, "version", nullptr, "the version of this command"},
 };
-// Of verbs about root's service, where --user is somebody.
+// Of verbs about the system's service, where --user names a user.
 constexpr Option kRootService[] = {
-    {Opt::system, 0, "system", nullptr, "the service of root's; the default here"},
+    {Opt::system, 0, "system", nullptr, "the system's service; the default here"},
     {Opt::socket, 0, "socket", "PATH", "the service at a socket; also CLOISTER_SOCKET"},
     {Opt::help, 'h', "help", nullptr, "this text"},
     {Opt::version, 0, "version", nullptr, "the version of this command"},
@@ -25,10 +25,10 @@ constexpr Option kRootService[] = {
 constexpr Group kRootServiceOptions = {"The service", kRootService};
 constexpr Option kRun[] = {
     {Opt::tty, 't', "tty", nullptr, "give it a terminal, relayed to this one"},
-    {Opt::quiet, 'q', "quiet", nullptr, "no line about how it ended"},
+    {Opt::quiet, 'q', "quiet", nullptr, "print no line about its end"},
     {Opt::verdict_file, 0, "verdict-file", "FILE", "write the verdict there, as JSON"},
     {Opt::verdict_fd, 0, "verdict-fd", "N", "write the verdict to descriptor N"},
-    {Opt::propagate_signal, 0, "propagate-signal", nullptr, "die of the signal that it died of"},
+    {Opt::propagate_signal, 0, "propagate-signal", nullptr, "die of the signal that ended the job"},
 };
 constexpr Option kPlan[] = {
     {Opt::tty, 't', "tty", nullptr, "with a terminal, as run -t"},
@@ -36,18 +36,19 @@ constexpr Option kPlan[] = {
 };
 constexpr Option kJson[] = {{Opt::json, 0, "json", nullptr, "JSON, for programs"}};
 constexpr Option kPolicy[] = {
-    {Opt::of_user, 0, "user", "NAME", "as asked by this user; root only, if not oneself"},
+    {Opt::of_user, 0, "user", "NAME", "as if this user asked; another user takes root"},
     {Opt::json, 0, "json", nullptr, "JSON, for programs"},
 };
 constexpr Option kWait[] = {
     {Opt::tag, 0, "tag", "KEY=VALUE", "the first of the jobs with a tag"},
     {Opt::pgid, 0, "pgid", "N", "the first of a process group"},
-    {Opt::all, 0, "all", nullptr, "the first of all one's jobs"},
+    {Opt::all, 0, "all", nullptr, "the first of all jobs of the caller"},
     {Opt::stopped, 0, "stopped", nullptr, "report stops too (WSTOPPED)"},
     {Opt::continued, 0, "continued", nullptr, "report continuing too (WCONTINUED)"},
-    {Opt::no_hang, 0, "no-hang", nullptr, "do not wait; exit with 75 if nothing is to report"},
+    {Opt::no_hang, 0, "no-hang", nullptr,
+     "do not wait; exit with 75 if there is nothing to report"},
     {Opt::keep, 0, "keep", nullptr, "leave it to be waited for again (WNOWAIT)"},
-    {Opt::quiet, 'q', "quiet", nullptr, "no line about how it ended"},
+    {Opt::quiet, 'q', "quiet", nullptr, "print no line about its end"},
     {Opt::verdict_file, 0, "verdict-file", "FILE", "write the verdict there, as JSON"},
     {Opt::verdict_fd, 0, "verdict-fd", "N", "write the verdict to descriptor N"},
     {Opt::json, 0, "json", nullptr, "JSON, for programs"},
@@ -59,36 +60,36 @@ constexpr Option kKill[] = {
 };
 constexpr Option kStop[] = {
     {Opt::timeout, 0, "timeout", "TIME", "the grace time before SIGKILL: 5s, 250ms"},
-    {Opt::quiet, 'q', "quiet", nullptr, "no line about how it ended"},
+    {Opt::quiet, 'q', "quiet", nullptr, "print no line about its end"},
     {Opt::json, 0, "json", nullptr, "the verdict, as JSON"},
 };
 constexpr Option kRm[] = {{Opt::all, 0, "all", nullptr, "all ended jobs"}};
 constexpr Option kPs[] = {
-    {Opt::all, 'a', "all", nullptr, "the ended ones too"},
-    {Opt::tag, 0, "tag", "KEY=VALUE", "those with a tag"},
+    {Opt::all, 'a', "all", nullptr, "ended jobs too"},
+    {Opt::tag, 0, "tag", "KEY=VALUE", "jobs with a tag"},
     {Opt::state, 0, "state", "STATE", "preparing, running, stopped or ended"},
-    {Opt::quiet, 'q', "quiet", nullptr, "their ids alone"},
+    {Opt::quiet, 'q', "quiet", nullptr, "ids only"},
     {Opt::json, 0, "json", nullptr, "JSON, for programs"},
 };
 
 constexpr VerbInfo kVerbs[] = {
     {"run",
      "[OPTIONS] [--] PROGRAM [ARGUMENT...]",
-     "run a job, relay its signals, exit as it did",
+     "run a job, relay signals to it, exit with its code",
      {"This command", kRun},
      Operands::end,
      true,
      run},
     {"start",
      "[OPTIONS] [--] PROGRAM [ARGUMENT...]",
-     "start a job that goes on; prints its id",
+     "start a job in the background; prints its id",
      {"This command", kJson},
      Operands::end,
      true,
      start},
     {"wait",
      "[OPTIONS] ID",
-     "wait for a job; exits as it did",
+     "wait for a job; exits with its code",
      {"Options", kWait},
      Operands::anywhere,
      false,
@@ -114,7 +115,7 @@ constexpr VerbInfo kVerbs[] = {
      Operands::anywhere,
      false,
      rm},
-    {"ps", "[OPTIONS]", "list one's jobs", {"Options", kPs}, Operands::anywhere, false, ps},
+    {"ps", "[OPTIONS]", "list the caller's jobs", {"Options", kPs}, Operands::anywhere, false, ps},
     {"inspect",
      "[OPTIONS] ID...",
      "show a job, its request and its verdict",
@@ -131,14 +132,14 @@ constexpr VerbInfo kVerbs[] = {
      plan},
     {"profile",
      "list|show NAME|check FILE... [OPTIONS]",
-     "name the profiles, show what one sets, or check a file",
+     "list the profiles, show what one sets, or check a file",
      {"Options", kJson},
      Operands::anywhere,
      false,
      profile},
     {"policy",
      "explain [--user NAME] REQUEST|- [OPTIONS]",
-     "show what root's rules say to a request",
+     "show what the administrator's rules say to a request",
      {"Options", kPolicy},
      Operands::anywhere,
      false,

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "plan/namespaces.hpp"
 #include "sys/landlock.hpp"
 
 namespace cloister::front {
@@ -58,8 +59,8 @@ class Features {
  public:
   Features(const plan::Host& host, const Caller& caller) : host_(host), caller_(caller) {
     user_namespaces();
-    for (const char* name : {"mnt", "pid", "net", "ipc", "uts", "cgroup", "time"})
-      a_namespace(name);
+    for (const plan::NamespaceInfo& kind : plan::kNamespaceTable)
+      if (kind.id != plan::Namespace::user) a_namespace(kind.word);
     ids();
     filters();
     files();
@@ -170,7 +171,7 @@ class Features {
   void attributes() {
     // Pasta runs as the caller, and so do we.
     if (!(host_.features & plan::kPastaThere))
-      add("network.outbound", kAbsent, "there is no pasta(1) that the service would trust");
+      add("network.outbound", kAbsent, "the service has no pasta(1) that it trusts");
     else if (::access("/dev/net/tun", R_OK | W_OK) != 0)
       add("network.outbound", kRestricted, "the caller may not open /dev/net/tun");
     else
@@ -178,14 +179,15 @@ class Features {
     if (caller_.uid == 0)
       add("scheduler.real_time", kAvailable);
     else
-      add("scheduler.real_time", kRestricted, "needs CAP_SYS_NICE, or a rule of root's");
+      add("scheduler.real_time", kRestricted,
+          "needs CAP_SYS_NICE, or a rule of the administrator's");
     if (::access("/proc/key-users", F_OK) == 0)
       add("keyring", kAvailable);
     else
       add("keyring", kAbsent, "the kernel was built without CONFIG_KEYS: nothing is kept there");
     for (const char* limit : {"memory", "swap", "pids", "cpus", "wall_time", "cpu_time"})
-      add(std::string("limits.") + limit, kAbsent, "not built yet");
-    add("stdout.capture", kAbsent, "not built yet");
+      add(std::string("limits.") + limit, kAbsent, "not implemented");
+    add("stdout.capture", kAbsent, "not implemented");
   }
 
   const plan::Host& host_;

@@ -10,14 +10,11 @@
 #include <chrono>
 #include <cstring>
 
-#include "mount_table.hpp"
-#include "plan/kernel_files.hpp"
-#include "plan/steps.hpp"
+#include "dry_run.hpp"
 #include "reply.hpp"
 #include "request/reader.hpp"
 #include "seal.hpp"
 #include "session.hpp"
-#include "sys/landlock.hpp"
 #include "sys/names.hpp"
 #include "verdict.hpp"
 
@@ -80,9 +77,6 @@ Json start_json(const std::string& id) {
           {"warnings", nullptr}};
 }
 
-// The steps that this Plan takes, in their order, for people.
-Json steps_of(plan::View view);
-
 // What the request or a profile other than `default` promises and this job goes
 // without, in a line for a person.
 std::vector<std::string> warnings_of(const request::Effective& effective,
@@ -99,31 +93,6 @@ std::vector<std::string> warnings_of(const request::Effective& effective,
     warnings.push_back("the job runs without " + fields +
                        ": not available here, and best_effort allows that (see `cloister info`)");
   return warnings;
-}
-
-// What the service mounts beside the Plan.
-std::string covers_note() {
-  std::string names;
-  for (const char* name : plan::kLockedInProc)
-    names += std::string(names.empty() ? "" : ", ") + name;
-  return "the payload is root of the host: wherever a procfs is mounted, " + names +
-         " are read-only, sysfs and the cgroup trees are read-only as a whole, and what shows or "
-         "rules the kernel is hidden";
-}
-
-Json planned_json(const request::Effective& effective, const Resolved& resolved,
-                  const plan::Refusal& decision) {
-  const plan::View plan(resolved.plan_block.data());
-  std::vector<std::string> notes = resolved.notes;
-  notes.insert(notes.end(), resolved.warnings.begin(), resolved.warnings.end());
-  if (decision.detail & plan::kPlannedCovered) notes.push_back(covers_note());
-  return {{"effective", Json::parse(shown_request(effective.request))},
-          {"origins", effective.origins},
-          {"mounts", mount_table(plan, resolved.mount_fields)},
-          {"steps", steps_of(plan)},
-          {"degraded", effective.degraded},
-          {"policy", decision.policy},
-          {"notes", notes}};
 }
 
 // Fills in what came with the start of a job, and names the descriptors that
@@ -317,80 +286,5 @@ Task<void> Session::start_job(Pending pending) {
 }
 
 Task<void> Session::plan_job(Pending pending) { co_await launch(pending, plan::Method::plan_only); }
-
-namespace {
-
-Json steps_of(plan::View view) {
-  const plan::Header& h = view.header();
-  const auto fresh = [&](plan::Namespace which) {
-    return h.namespaces[static_cast<uint32_t>(which)].join == plan::Join::fresh;
-  };
-  bool joins = false, box = false;
-  for (const plan::NamespaceChoice& choice : h.namespaces) {
-    box |= choice.join != plan::Join::host;
-    joins |= choice.join == plan::Join::descriptor || choice.join == plan::Join::job;
-  }
-  // Steps that every launch takes are not named here, only those that depend.
-  const auto taken = [&](plan::Step step) {
-    using plan::Namespace;
-    using plan::Step;
-    switch (step) {
-      case Step::none:
-      case Step::setup_timeout:
-      case Step::start: return false;
-      case Step::id_map:
-      case Step::user_namespace:
-      case Step::become_mapped: return fresh(Namespace::user);
-      case Step::descriptors:
-      case Step::facts: return h.descriptors.count > 0;
-      case Step::join: return joins;
-      case Step::sources:
-      case Step::mounts:
-      case Step::pivot: return h.mounts.count > 0;
-      case Step::scratch_store:
-      case Step::scratch: return plan::needs_disk(view);
-      case Step::mount_namespace: return fresh(Namespace::mnt);
-      case Step::net_namespace: return fresh(Namespace::net);
-      case Step::ipc_namespace: return fresh(Namespace::ipc);
-      case Step::uts_namespace: return fresh(Namespace::uts);
-      case Step::cgroup_namespace: return fresh(Namespace::cgroup);
-      case Step::time_namespace: return fresh(Namespace::time);
-      case Step::time_offsets: return (h.flags & plan::kTimeOffsets) != 0;
-      case Step::publish: return h.published.count > 0;
-      case Step::network_owner:
-      case Step::network_rules:
-      case Step::tun:
-      case Step::pasta: return (h.flags & plan::kOutbound) != 0;
-      case Step::loopback: return (h.flags & plan::kLoopbackUp) != 0;
-      case Step::hostname: return h.hostname.length > 0;
-      case Step::domainname: return h.domainname.length > 0;
-      case Step::sysctl: return h.sysctls.count > 0;
-      case Step::unshare: return h.unshare != 0;
-      case Step::setsid: return (h.flags & plan::kSetsid) != 0;
-      case Step::resetids: return (h.flags & plan::kResetIds) != 0;
-      case Step::controlling_terminal: return h.controlling_fd >= 0;
-      case Step::pty: return (h.flags & plan::kPty) != 0;
-      case Step::file_action: return h.actions.count > 0;
-      case Step::ioprio: return (h.flags & plan::kIoprio) != 0;
-      case Step::landlock_rules:
-      case Step::landlock:
-        return h.landlock.any() || (h.id_choices & plan::kDynamicIds) ||
-               (box && sys::landlock_abi() >= 6);
-      case Step::ambient: return h.capabilities.ambient != 0;
-      // Only the monitor knows whether the caller's differ from the service's.
-      case Step::loginuid:
-      case Step::lsm_label: return false;
-      case Step::seccomp: return h.seccomp.count > 0 || box;
-      case Step::no_new_privs: return (h.flags & plan::kNoNewPrivs) != 0;
-      default: return true;
-    }
-  };
-  Json steps = Json::array();
-  for (uint32_t i = 0; i < static_cast<uint32_t>(plan::Step::count_); ++i)
-    if (taken(static_cast<plan::Step>(i))) steps.push_back(plan::kSteps[i].name);
-  return steps;
-}
-
-}  // namespace
 
 }  // namespace cloister::front

@@ -60,19 +60,13 @@ void complain(const Problem& wrong) {
 // Why this peer is not served, if it is not.
 std::optional<varlink::Reply> refusal(const plan::Peer& peer,
                                       const request::Result<Profiles>& profiles) {
-  plan::Refusal refusal{};
-  refusal.kind = static_cast<plan::RefusalKind>(peer.refuse);
-  if (refusal.kind == plan::RefusalKind::misconfigured)
+  if (peer.refusal.kind == plan::RefusalKind::misconfigured)
     return varlink::misconfigured(peer.wrong.file, peer.wrong.place, peer.wrong.reason);
-  if (refusal.kind == plan::RefusalKind::none) {
+  if (peer.refusal.kind == plan::RefusalKind::none) {
     if (profiles) return {};
     return varlink::misconfigured(kOwnProfiles, "", text_of(profiles.error()));
   }
-  refusal.limit = peer.limit;
-  refusal.requested = peer.in_use;
-  std::strcpy(refusal.field, "peer");
-  std::memcpy(refusal.rule, peer.rule, sizeof refusal.rule - 1);
-  return reply_to(refusal, "");
+  return reply_to(peer.refusal, "");
 }
 
 // `profiles` may be why there are none: then nobody is served.
@@ -96,7 +90,8 @@ int serve_client(request::Result<Profiles>& profiles, pid_t nursery) {
     for (size_t i = 0; i < std::size(batch->tell.groups) && groups.size() < peer.group_count; ++i)
       groups.push_back(batch->tell.groups[i]);
   }
-  while (peer.refuse != 0 && hello->descriptors.size() < peer.connections) {
+  while (peer.refusal.kind != plan::RefusalKind::none &&
+         hello->descriptors.size() < peer.connections) {
     auto more = receive_tell(plan::kTellFd);
     if (!more) return EX_OK;
     std::move(more->descriptors.begin(), more->descriptors.end(),

@@ -10,14 +10,12 @@
 #include <linux/wait.h>
 
 #include "kernel.hpp"
+#include "plan/namespaces.hpp"
 #include "text.hpp"
 #include "verbs.hpp"
 
 namespace cloister::init {
 namespace {
-
-constexpr uint32_t kCloneFlag[] = {CLONE_NEWNS,  CLONE_NEWPID,    CLONE_NEWNET,  CLONE_NEWIPC,
-                                   CLONE_NEWUTS, CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_NEWTIME};
 
 void join_one(Job& job, Namespace which) {
   if (!job.joined(which)) return;
@@ -31,13 +29,14 @@ void join_one(Job& job, Namespace which) {
       if (job.order.join_of[i] == number) fd = plan::kFirstJoinFd + static_cast<int>(i);
   }
   // The second argument makes the kernel refuse a namespace of another type.
-  must(job, Step::join, call(Call::setns, fd, kCloneFlag[number]), number);
+  must(job, Step::join, call(Call::setns, fd, describe(which).flag), number);
 }
 
-void make_one(Job& job, Namespace which, Step step) {
+void make_one(Job& job, Namespace which) {
   if (!job.fresh(which)) return;
-  job.step = step;
-  must(job, step, call(Call::unshare, kCloneFlag[static_cast<uint32_t>(which)]));
+  const plan::NamespaceInfo& info = describe(which);
+  job.step = info.step;
+  must(job, info.step, call(Call::unshare, info.flag));
 }
 
 void write_file(Job& job, Step step, const char* path, const char* text, size_t bytes) {
@@ -79,8 +78,7 @@ int leave_own(Namespace which, const char* path) {
   const long held = call(Call::fcntl, fd, F_DUPFD_CLOEXEC, kAbove);
   close(static_cast<int>(fd));
   if (held < 0) return 0;
-  if (call(Call::unshare, kCloneFlag[static_cast<uint32_t>(which)]) == 0)
-    return static_cast<int>(held);
+  if (call(Call::unshare, describe(which).flag) == 0) return static_cast<int>(held);
   close(static_cast<int>(held));
   return 0;
 }
@@ -89,8 +87,7 @@ int leave_own(Namespace which, const char* path) {
 bool keep_or_leave(Job& job, Namespace which, int host, bool fits) {
   if (host == 0) return false;
   const bool kept = fits && job.fresh(which);
-  if (!kept)
-    must(job, Step::start, call(Call::setns, host, kCloneFlag[static_cast<uint32_t>(which)]));
+  if (!kept) must(job, Step::start, call(Call::setns, host, describe(which).flag));
   close(host);
   return kept;
 }
@@ -155,7 +152,7 @@ void make_pid_namespace(Job& job) {
 
 void make_mount_namespace(Job& job) {
   if (!job.fresh(Namespace::mnt)) return;
-  make_one(job, Namespace::mnt, Step::mount_namespace);
+  make_one(job, Namespace::mnt);
   mount_attr attr{};
   attr.propagation = 1 << 18;  // MS_PRIVATE: nothing crosses in either direction
   must(job, Step::mount_namespace,
@@ -174,7 +171,7 @@ void enter_outbound_network(Job& job) {
 }
 
 void make_ipc_namespace(Job& job) {
-  if (!job.ipc_made) make_one(job, Namespace::ipc, Step::ipc_namespace);
+  if (!job.ipc_made) make_one(job, Namespace::ipc);
   job.ipc_made = true;
 }
 
@@ -194,7 +191,7 @@ void make_user_namespace(Job& job) {
     map_parent(job, self, ends[1]);
   }
   close(ends[1]);
-  make_one(job, Namespace::user, step);
+  make_one(job, Namespace::user);
   const char unshared = 1;
   must(job, step, call(Call::write, ends[0], &unshared, sizeof unshared));
   siginfo_t info{};
@@ -208,7 +205,7 @@ void make_user_namespace(Job& job) {
 // Only children enter the new one, and until then its offsets may be written,
 // time_namespaces(7). Init stays in the host's.
 static void make_time_namespace(Job& job) {
-  make_one(job, Namespace::time, Step::time_namespace);
+  make_one(job, Namespace::time);
   const plan::Header& h = job.header();
   if (!(h.flags & plan::kTimeOffsets)) return;
   if (!job.fresh(Namespace::time)) fail(job, Step::time_offsets, EINVAL);
@@ -225,9 +222,9 @@ static void make_time_namespace(Job& job) {
 }
 
 void make_inside(Job& job) {
-  if (!job.outbound() && !job.net_made) make_one(job, Namespace::net, Step::net_namespace);
+  if (!job.outbound() && !job.net_made) make_one(job, Namespace::net);
   make_ipc_namespace(job);
-  make_one(job, Namespace::uts, Step::uts_namespace);
+  make_one(job, Namespace::uts);
   bring_loopback_up(job);
   name_host(job);
   if (!job.outbound()) set_sysctls(job);
@@ -245,6 +242,6 @@ void join_time_namespace(Job& job) {
   close(made);
 }
 
-void make_cgroup_namespace(Job& job) { make_one(job, Namespace::cgroup, Step::cgroup_namespace); }
+void make_cgroup_namespace(Job& job) { make_one(job, Namespace::cgroup); }
 
 }  // namespace cloister::init

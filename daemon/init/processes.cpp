@@ -8,6 +8,7 @@
 #include <linux/time_types.h>
 
 #include "kernel.hpp"
+#include "plan/namespaces.hpp"
 #include "text.hpp"
 #include "verbs.hpp"
 
@@ -15,10 +16,6 @@ namespace cloister::init {
 namespace {
 
 constexpr Step kStep = Step::join;
-
-// As /proc/PID/ns lists them, in the order of plan::Namespace.
-constexpr const char* kNames[plan::kNamespaces] = {"mnt", "pid",    "net",  "ipc",
-                                                   "uts", "cgroup", "user", "time"};
 
 // The process of a pidfd as our /proc numbers it; 0: it is no pidfd, or the
 // process is gone. "pos:\t0\n...Pid:\t123\nNSpid:...", proc_pid_fdinfo(5).
@@ -77,7 +74,7 @@ void open_namespaces_of_processes(Job& job) {
     if (kind.f_type == kNsfsMagic) continue;
     const uint32_t pid = process_of(job, fd);
     if (pid == 0) continue;  // neither: its facts say so
-    const int made = must_fd(job, kStep, open_of(job, pid, kNames[i]), i);
+    const int made = must_fd(job, kStep, open_of(job, pid, plan::kNamespaceWords[i]), i);
     // The number was the process's all the time, if that lives still. A signal would
     // not tell: to a process outside of its pid namespace PID 1 of a job sends none.
     if (has_ended(fd)) fail(job, kStep, ESRCH, i);

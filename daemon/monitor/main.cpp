@@ -120,7 +120,8 @@ Options parse(int argc, char** argv) {
       default: std::fputs(kUsage, stderr); std::exit(EX_USAGE);
     }
   }
-  if (optind != argc) fail(EX_USAGE, std::string("what is \"") + argv[optind] + "\"? See --help");
+  if (optind != argc)
+    fail(EX_USAGE, std::string("unexpected argument: ") + argv[optind] + "; see --help");
   if (options.private_fd >= 0 || options.doing == Doing::check) return options;
   if (options.runtime.empty() && !options.socket.empty()) {
     const size_t slash = options.socket.rfind('/');
@@ -237,7 +238,7 @@ void prepare_process(const Options& options) {
   rlimit size{};
   if (::getrlimit(RLIMIT_FSIZE, &size) == 0 && size.rlim_cur < plan::kMaxBytes)
     fail(EX_OSERR, "RLIMIT_FSIZE is " + std::to_string(size.rlim_cur) +
-                       " bytes, which is less than the largest plan has, and cannot be raised");
+                       " bytes, less than the largest plan, and cannot be raised");
   // An ignored SIGCHLD would lose exit statuses (wait(2)).
   ::signal(SIGCHLD, SIG_DFL);
   ::signal(SIGPIPE, SIG_IGN);
@@ -268,8 +269,8 @@ int check(const Options& options) {
   if (const Child child = spawn(order); child.pid < 0 || ::waitpid(child.pid, &status, 0) < 0)
     fail_errno(EX_OSERR, "cannot run cloister-front");
   if (!WIFEXITED(status) || WEXITSTATUS(status) != EX_OK) return EX_CONFIG;
-  std::printf("cloisterd: %s\n", path.empty() ? "there is no configuration file, and none is needed"
-                                              : (path + ": nothing is wrong").c_str());
+  std::printf("cloisterd: %s\n", path.empty() ? "no configuration file, which is fine"
+                                              : (path + ": no error").c_str());
   return EX_OK;
 }
 

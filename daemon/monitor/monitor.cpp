@@ -13,6 +13,8 @@
 #include <cstring>
 #include <utility>
 
+#include "decide/refusal.hpp"
+
 namespace cloister::monitor {
 
 using boost::asio::posix::stream_descriptor;
@@ -143,27 +145,27 @@ void Monitor::admit(sys::UniqueFd connection) {
   const auto over = quotas_.connect(peer->uid, rule->quota);
   if (in_all > config_.connections)
     door_.refuse(std::move(connection), std::move(*peer),
-                 refusal(RefusalKind::busy, "peer", "max_connections", config_.connections,
-                         in_all - 1, rule->name));
+                 refusal("peer", plan::Reason::max_connections, rule->name, config_.connections,
+                         in_all - 1));
   else if (over)
     door_.refuse(std::move(connection), std::move(*peer),
-                 refusal(RefusalKind::busy, "peer", rule->member(over->member), over->limit,
-                         over->in_use, rule->name));
+                 refusal("peer", over->reason, rule->name, over->limit, over->in_use));
   else
     door_.enter(std::move(connection), std::move(*peer));
 }
 
 // `kind` none: the peer stands where it may be served.
 plan::Refusal Monitor::confined(const Peer& peer, bool complete) const {
-  const auto denied = [](const char* rule) { return refusal(RefusalKind::denied, "peer", rule); };
-  if (!complete) return denied("caller-is-gone");
+  const auto denied = [](plan::Reason reason) { return refusal("peer", reason, {}); };
+  if (!complete) return denied(plan::Reason::caller_is_gone);
   if (mode_ != plan::Mode::system && peer.uid != ::geteuid() && peer.uid != 0)
-    return denied("another-users-service");
+    return denied(plan::Reason::another_users_service);
   // All who have no number here share this one.
-  if (mode_ == plan::Mode::system && peer.uid == kOverflowUid) return denied("unmapped-uid");
+  if (mode_ == plan::Mode::system && peer.uid == kOverflowUid)
+    return denied(plan::Reason::unmapped_uid);
   if (only_one_ || config_.confined_callers) return {};
-  const char* rule = surroundings_.confinement_of(peer);
-  return rule ? denied(rule) : plan::Refusal{};
+  const plan::Reason reason = surroundings_.confinement_of(peer);
+  return reason == plan::Reason::none ? plan::Refusal{} : denied(reason);
 }
 
 Door::Clock::duration Monitor::serve(sys::UniqueFd connection, Peer peer) {
@@ -174,7 +176,8 @@ Door::Clock::duration Monitor::serve(sys::UniqueFd connection, Peer peer) {
   // keep from it comes by a set-uid program.
   if (surroundings_.filters(peer)) peer.no_new_privs = true;
   if (!only_one_ && !config_.confined_callers) peer.elsewhere = surroundings_.elsewhere(peer);
-  if (refuse.kind == RefusalKind::none && ending_) refuse.kind = RefusalKind::shutting_down;
+  if (refuse.kind == RefusalKind::none && ending_)
+    refuse = refusal("peer", plan::Reason::shutting_down, {});
   std::vector<sys::UniqueFd> one;
   one.push_back(std::move(connection));
   return assign(std::move(one), std::move(peer), refuse);

@@ -216,7 +216,7 @@ void await_gate() {
 int main(int argc, char** argv) {
   using namespace cloister::sweep;
   if (argc > 2 || (argc == 2 && !is_of_a_job(argv[1]))) {
-    std::fputs("cloister-sweep is started by cloisterd(8), by nobody else.\n", stderr);
+    std::fputs("cloister-sweep is started by cloisterd(8) only.\n", stderr);
     return 64;
   }
   await_gate();

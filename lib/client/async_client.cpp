@@ -182,7 +182,7 @@ awaitable<Result<codec::Received>> AsyncClient::State::exchange(Call call) {
       co_return reply.error();
     }
     if (!streams) {
-      if (reply->continues) co_return codec::protocol("the service sends more than was asked for");
+      if (reply->continues) co_return codec::protocol("the service sent more than was asked for");
       lease.good = true;
       co_return std::move(*reply);
     }
@@ -192,7 +192,7 @@ awaitable<Result<codec::Received>> AsyncClient::State::exchange(Call call) {
     auto event = codec::decode(std::move(*reply), std::type_identity<Event>{});
     if (!event) co_return event.error();
     if (last != (event->kind == Event::Kind::ended))
-      co_return codec::protocol("the service ends its replies before the job, or after it");
+      co_return codec::protocol("the service ended its replies before the job did, or after it");
     call.on_event(*event);
     if (last) {
       lease.good = true;

@@ -99,7 +99,7 @@ Result<Event> Client::next_event() {
   const bool continues = reply->continues;
   auto event = codec::decode(std::move(*reply), std::type_identity<Event>{});
   if (event && continues == (event->kind == Event::Kind::ended))
-    return codec::protocol("the service ends its replies before the job, or after it");
+    return codec::protocol("the service ended its replies before the job did, or after it");
   return event;
 }
 

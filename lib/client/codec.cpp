@@ -70,7 +70,7 @@ class Members {
 
   template <class T>
   Result<T> result(T value) {
-    if (!why_.empty()) return protocol("a reply of the service is not readable: " + why_);
+    if (!why_.empty()) return protocol("a reply of the service cannot be read: " + why_);
     return value;
   }
 
@@ -157,7 +157,7 @@ Result<Received> receive(varlink::Message message) {
   auto reply = varlink::parse_reply(message.json);
   if (!reply) {
     const varlink::Malformed& wrong = reply.error();
-    return protocol("a reply of the service is not readable: " + wrong.field +
+    return protocol("a reply of the service cannot be read: " + wrong.field +
                     (wrong.field.empty() ? "" : " ") + wrong.reason);
   }
   if (!reply->error.empty()) return Error{std::move(reply->error), text(reply->parameters)};
@@ -173,7 +173,7 @@ Result<std::optional<Event>> decode(Received&& reply, std::type_identity<std::op
   members.optional("event", kind);
   if (!kind) return members.result(std::move(event));
   const auto known = kind_of(*kind);
-  if (!known) return protocol("the service reports an event that is not known: " + *kind);
+  if (!known) return protocol("the service reports an unknown event: " + *kind);
   event.emplace().kind = *known;
   members.required("id", event->id)
       .optional("pid", event->pid)
@@ -189,7 +189,7 @@ Result<std::optional<Event>> decode(Received&& reply, std::type_identity<std::op
 Result<Event> decode(Received&& reply, std::type_identity<Event>) {
   auto event = decode(std::move(reply), std::type_identity<std::optional<Event>>{});
   if (!event) return event.error();
-  if (!*event) return protocol("a reply of the service is not readable: event is missing");
+  if (!*event) return protocol("a reply of the service cannot be read: event is missing");
   return std::move(**event);
 }
 

@@ -46,7 +46,7 @@ std::string denied(const Json& fields) {
   if (const auto requested = string_of(fields, "requested"); !requested.empty())
     text += ", requested " + requested;
   text += ")";
-  if (const auto hint = string_of(fields, "hint"); !hint.empty()) text += ". " + hint;
+  if (const auto hint = string_of(fields, "hint"); !hint.empty()) text += ": " + hint;
   return text;
 }
 
@@ -59,13 +59,17 @@ std::string launch_failed(const Json& fields) {
 }
 
 std::string busy(const Json& fields) {
-  std::string text = "the service is busy";
-  if (const auto running = string_of(fields, "running"); !running.empty())
-    text += ": " + running + " under way";
-  if (const auto limit = string_of(fields, "limit"); !limit.empty()) text += ", limit " + limit;
-  if (const auto rule = string_of(fields, "rule"); !rule.empty()) text += " (" + rule + ")";
-  if (const auto retry = string_of(fields, "retry_after_ms"); !retry.empty())
-    text += "; try again in " + retry + " ms";
+  std::string text = "the service is busy", numbers;
+  const auto add = [&](const std::string& before, const std::string& value,
+                       const std::string& after) {
+    if (!value.empty()) numbers += (numbers.empty() ? "" : ", ") + before + value + after;
+  };
+  add("rule ", string_of(fields, "rule"), "");
+  add("", string_of(fields, "running"), " under way");
+  add("limit ", string_of(fields, "limit"), "");
+  add("try again in ", string_of(fields, "retry_after_ms"), " ms");
+  if (!numbers.empty()) text += " (" + numbers + ")";
+  if (const auto hint = string_of(fields, "hint"); !hint.empty()) text += ": " + hint;
   return text;
 }
 
@@ -105,14 +109,14 @@ std::string Error::message() const {
   if (is("Busy")) return busy(fields);
   if (is("Misconfigured")) return misconfigured(fields);
   if (is("NoSuchJob"))
-    return "there is no job " + string_of(fields, "id") + " of yours (List shows those there are)";
+    return "no such job: " + string_of(fields, "id") + " (`cloister ps --all` lists the caller's)";
   if (is("Unsupported"))
     return string_of(fields, "feature") + " is not supported: " + string_of(fields, "reason");
   if (is("InvalidParameter"))
     return "the service does not accept the parameter " + string_of(fields, "parameter");
   if (is("MethodNotFound") || is("MethodNotImplemented"))
     return "the service has no method " + string_of(fields, "method");
-  if (is("PermissionDenied")) return "the service does not talk to this process";
+  if (is("PermissionDenied")) return "the service does not serve this process";
   if (const auto message = string_of(fields, "message"); !message.empty()) return message;
   return parameters == "{}" ? name : name + " " + parameters;
 }

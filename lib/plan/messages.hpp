@@ -8,9 +8,11 @@
 
 #include <stdint.h>
 
+#include "endings.hpp"
 #include "order.hpp"
 #include "plan.hpp"
 #include "record.hpp"
+#include "refusals.hpp"
 
 namespace cloister::plan {
 
@@ -79,7 +81,20 @@ enum class TellKind : uint32_t {
 // leases of whole blocks and of single ids.
 inline constexpr uint32_t kSubuids = 1, kSubgids = 2, kLeasedBlocks = 4, kLeasedIds = 8;
 
-// What is wrong with root's configuration, and where; NULs included.
+// Of a rule of the administrator's configuration, NUL included.
+inline constexpr uint32_t kMaxRuleName = 32;
+
+struct Refusal {
+  RefusalKind kind;  // of the reason; `launch_failed` and `misconfigured` have none
+  Reason reason;
+  uint32_t detail;
+  Failure failure;
+  uint64_t limit, requested;
+  char field[64];
+  char policy[kMaxRuleName];  // the rule of the configuration that spoke of this peer
+};
+
+// What is wrong with the configuration, and where; NULs included.
 struct Misconfigured {
   char file[256];
   char place[256];  // empty: the whole file
@@ -92,12 +107,10 @@ struct Peer {
   int32_t pid;
   uint32_t group_count;
   uint32_t no_new_privs;
-  uint32_t mode;           // Mode
-  uint32_t refuse;         // RefusalKind: tell the client so, then hang up
-  uint32_t connections;    // that many are to be told so
-  uint32_t limit, in_use;  // busy
-  uint32_t ids;            // kSubuids | ...
-  char rule[64];           // denied, busy
+  uint32_t mode;         // Mode
+  uint32_t connections;  // that many are to be told of `refusal`
+  uint32_t ids;          // kSubuids | ...
+  Refusal refusal;       // unless `none`: tell the client so, then hang up
   Misconfigured wrong;
 };
 
@@ -106,46 +119,7 @@ enum class Mode : uint32_t { system, user, private_ };
 // `detail` of the Refusal of `planned`.
 inline constexpr uint32_t kPlannedCovered = 1;  // the job has kCoverKernel (order.hpp)
 
-// Of a rule of root's configuration, NUL included.
-inline constexpr uint32_t kMaxRuleName = 32;
-
-enum class RefusalKind : uint32_t {
-  none,
-  denied,   // policy: field, rule
-  invalid,  // the Plan was refused: field, detail = Flaw
-  busy,     // rule = which limit, limit, requested = in use, detail = ms until it may have room
-  no_such_job,
-  launch_failed,  // failure
-  unsupported,    // field = feature
-  shutting_down,
-  key_reused,     // idempotency_key names another request
-  misconfigured,  // of Peer alone, where it has the rest
-};
-
-struct Refusal {
-  RefusalKind kind;
-  uint32_t detail;
-  Failure failure;
-  uint64_t limit, requested;
-  char field[64];
-  char rule[64];
-  char policy[kMaxRuleName];  // the rule of root's configuration that spoke of this peer
-};
-
 enum class JobPhase : uint32_t { preparing, running, stopped, ended };
-
-// Why a job ended, as far as we know it ourselves.
-enum class Cause : uint32_t {
-  payload,
-  external,
-  canceled,
-  disconnected,
-  shutdown,
-  cloister,
-  setup,
-  seccomp,
-  count_
-};
 
 struct JobState {
   uint8_t job[16];

@@ -63,12 +63,12 @@ std::optional<Problem> broken_publish(const Outbound& outbound) {
     // It takes the port and loses what comes; Debian 13 has one that does not.
     if (list[i].protocol == Protocol::udp && list[i].port < list[i].host_port.value_or(0))
       return broken("network.outbound.publish[" + std::to_string(i) + "].port",
-                    "is below host_port, where the pasta of Debian 12 loses UDP packets",
+                    "is below host_port, for which the pasta of Debian 12 loses UDP packets",
                     "the same port, or a higher one");
     for (size_t k = 0; k < i; ++k)
       if (place(list[i]) == place(list[k]))
         return broken("network.outbound.publish[" + std::to_string(i) + "]",
-                      "names the host's port of element " + std::to_string(k));
+                      "names the same port of the host as element " + std::to_string(k));
   }
   return std::nullopt;
 }
@@ -95,7 +95,7 @@ std::optional<Problem> broken_box(const Request& request) {
                   "a path, or namespaces.mnt \"host\"");
   }
   if (request.root_access && !request.root)
-    return broken("root_access", "says how root is mounted, and there is none", "root");
+    return broken("root_access", "needs a root to mount", "root");
   if (const char* field = on_top(request); field && !request.root && request.mounts.empty())
     return broken(field, "needs a root directory of the job's own", "root, or a mount at /");
   for (const Mount& mount : request.mounts) {
@@ -111,7 +111,7 @@ std::optional<Problem> broken_box(const Request& request) {
     const auto& user = namespaces.user;
     if (user &&
         (std::holds_alternative<PassedFd>(*user) || std::holds_alternative<JobNamespace>(*user)))
-      return broken("network.outbound", "cannot be had in a joined user namespace",
+      return broken("network.outbound", "is not available in a joined user namespace",
                     "namespaces.user \"auto\", \"new\" or \"host\"");
     if (auto problem = broken_publish(std::get<Outbound>(*request.network))) return problem;
   }
@@ -138,8 +138,7 @@ std::optional<Problem> broken_combination(const Request& request) {
   if (auto problem = broken_box(request)) return problem;
 
   if (request.no_new_privs == false && request.defaults != Defaults::caller)
-    return broken("no_new_privs", "can be false only as the caller's own, in the profile \"none\"",
-                  "true");
+    return broken("no_new_privs", "can be false only in the profile \"none\"", "true");
 
   if (request.landlock && request.no_new_privs == false)
     return broken("landlock", "needs no_new_privs, landlock_restrict_self(2)", "no_new_privs true");
@@ -151,10 +150,10 @@ std::optional<Problem> broken_combination(const Request& request) {
                   "\"pty\" for stdin, stdout or stderr");
   const bool controlled = request.terminal && request.terminal->controlling_fd;
   if (pty && controlled)
-    return broken("terminal.controlling_fd",
-                  "a session has one controlling terminal, here the pty");
+    return broken("terminal.controlling_fd", "names a second controlling terminal, beside the pty");
   if (controlled && !receives(request, *request.terminal->controlling_fd))
-    return broken("terminal.controlling_fd", "is no number that a passed descriptor is placed at",
+    return broken("terminal.controlling_fd",
+                  "is not a number at which a passed descriptor is placed",
                   "a receive action, or {\"passed_fd\"} for stdin, stdout or stderr");
   const bool leader = pty || controlled || request.setsid == true;
   if (leader && request.setpgroup.value_or(0) != 0)

@@ -193,7 +193,7 @@ struct Keyed {
     const auto& members = *value.get_ptr<const json::object_t*>();
     for (const auto& [name, item] : members)
       if (name != key && !item.is_null())
-        return in.refuse(Place(at, name), "is one key too many",
+        return in.refuse(Place(at, name), "is an unexpected key",
                          "an object with one key, here \"" + std::string(key) + '"', shown(name));
     return codec.read(in, Place(at, key), members.find(key)->second, out);
   }
@@ -275,7 +275,7 @@ struct OneOf {
     if (const auto* members = value.get_ptr<const json::object_t*>(); members && !members->empty())
       return in.refuse(Place(at, members->begin()->first), "is unknown", expected,
                        shown(members->begin()->first));
-    return in.mismatch(at, "is none of the alternatives", expected, value);
+    return in.mismatch(at, "is not one of the alternatives", expected, value);
   }
   template <class V>
   json write(const Place& at, const V& value) const {

@@ -99,7 +99,7 @@ std::optional<std::vector<size_t>> Reader::words(std::string_view name,
   if (!list) return list;
   for (size_t i = 0; i < list->size(); ++i)
     if (std::count(list->begin(), list->end(), (*list)[i]) > 1) {
-      refuse(name, "has a word twice", "each word once", words[(*list)[i]]);
+      refuse(name, "has a duplicate word", "each word once", words[(*list)[i]]);
       return std::nullopt;
     }
   return list;

@@ -28,7 +28,7 @@ std::optional<Problem> broken_element(const Request& request) {
   std::set<std::string> places;
   for (size_t i = 0; i < request.mounts.size(); ++i)
     if (!places.insert(normal_path(request.mounts[i].at)).second)
-      return invalid("mounts[" + std::to_string(i) + "].at", "is there twice",
+      return invalid("mounts[" + std::to_string(i) + "].at", "is a duplicate",
                      "one mount for each place", shown(request.mounts[i].at));
   return std::nullopt;
 }

@@ -116,7 +116,7 @@ struct Table<Mount> {
       Field{"noatime", &Mount::noatime, kBoolean,
             "of bind, tmpfs, scratch and overlay; false if absent"},
       Field{"recursive", &Mount::recursive, kBoolean,
-            "of bind: with what is mounted below; true if absent"},
+            "of bind: with the mounts below it; true if absent"},
       Field{"idmap", &Mount::idmap, Object<MountIdMap>{},
             "of bind: ids that it shows as others, mount_setattr(2)"},
       Field{"optional", &Mount::optional, kBoolean,
@@ -163,7 +163,7 @@ struct Table<LandlockPath> {
   static constexpr auto fields = std::tuple{
       kRequired(Field{"path", &LandlockPath::path, kAbsolutePath, "inside the new root"}),
       kRequired(Field{"access", &LandlockPath::access, Mask{landlock_accesses, "an access"},
-                      "what is allowed there and below"})};
+                      "the accesses allowed there and below"})};
   static const char* broken(const LandlockPath& path);
 };
 template <>
@@ -175,7 +175,7 @@ struct Table<Landlock> {
       Field{"bind_tcp", &Landlock::bind_tcp, kPorts, "ports that may be bound, ABI 4"},
       Field{"connect_tcp", &Landlock::connect_tcp, kPorts, "ports that may be connected to, ABI 4"},
       Field{"scopes", &Landlock::scopes, Mask{landlock_scopes, "a scope"},
-            "what is shut in, ABI 6"}};
+            "what cannot leave the job, ABI 6"}};
   static const char* broken(const Landlock& landlock);
 };
 template <>
@@ -197,7 +197,7 @@ struct Table<Rlimit> {
   static const char* broken(const Rlimit& limit);
 };
 
-inline constexpr const char* kNoLimitRoom = "limits are not built yet";
+inline constexpr const char* kNoLimitRoom = "limits are not implemented";
 inline constexpr Choice<OnOom, 2> kOnOom{
     {{"kill_job", OnOom::kill_job}, {"kill_process", OnOom::kill_process}}};
 template <>
@@ -362,8 +362,8 @@ struct Table<Request> {
             "of the payload after its exec, capabilities(7); none if absent"},
       Field{"no_new_privs", &R::no_new_privs, kBoolean, "prctl(2)", kReplace, "true"},
       Field{"set_uid_files", &R::set_uid_files, kBoolean,
-            "whether a box may leave set-uid programs behind; needs a grant of root's", kReplace,
-            "false"},
+            "whether a box may leave set-uid programs behind; takes a grant of the administrator's",
+            kReplace, "false"},
       Field{"seccomp", &R::seccomp, SystemCallFilter{},
             "which system calls are answered how, seccomp(2); none if absent"},
       Field{"landlock", &R::landlock, Object<Landlock>{}, "landlock(7); needs no_new_privs"},

@@ -78,7 +78,7 @@ class Taker {
   bool natural(const json& value, const std::string& at, uint64_t high, uint64_t& out) {
     const auto* read = value.get_ptr<const uint64_t*>();
     if (!read || !value.is_number_unsigned() || *read > high)
-      return refuse(at, "is none of the numbers", "0 to " + std::to_string(high), value);
+      return refuse(at, "is out of range", "0 to " + std::to_string(high), value);
     out = *read;
     return true;
   }
@@ -95,18 +95,19 @@ class Taker {
         std::string known;
         for (const std::string& group : seccomp_groups())
           known += (known.empty() ? "" : ", ") + group;
-        return refuse(at, "is no group", "one of " + known, value);
+        return refuse(at, "is not a group", "one of " + known, value);
       }
       out.insert(out.end(), members->begin(), members->end());
     } else {
       for (const char c : read)
         if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
             c != '_')
-          return refuse(at, "is no name", expected, value);
+          return refuse(at, "is not a name", expected, value);
       out.push_back(std::move(read));
     }
     if (++names_taken > kMostNames)
-      return refuse(at, "is one name too many", "at most " + std::to_string(kMostNames), value);
+      return refuse(at, "exceeds the number of names", "at most " + std::to_string(kMostNames),
+                    value);
     return true;
   }
 
@@ -124,7 +125,7 @@ class Taker {
           out = static_cast<uint32_t>(number);
           return true;
         }
-      return refuse(at, "is no errno", "a name such as \"EPERM\", or a number", value);
+      return refuse(at, "is not an errno", "a name such as \"EPERM\", or a number", value);
     }
     uint64_t number = 0;
     if (!natural(value, at, kMostErrno, number)) return false;
@@ -207,7 +208,7 @@ bool take_action(Taker& in, const json& value, const std::string& at, SeccompAns
     return in.refuse(at, "needs a tracer; without one every such call fails", expected, value);
   if (value == "SCMP_ACT_LOG")
     return in.refuse(at, "would let a payload fill the log of the host", expected, value);
-  return in.refuse(at, "is no action", expected, value);
+  return in.refuse(at, "is not an action", expected, value);
 }
 
 bool take_comparison(Taker& in, const json& document, const std::string& at,
@@ -240,12 +241,12 @@ bool take_comparison(Taker& in, const json& document, const std::string& at,
                        out.op = op;
                        return has_op = true;
                      }
-                   return in.refuse(field, "is no comparison",
+                   return in.refuse(field, "is not a comparison",
                                     "SCMP_CMP_NE, _LT, _LE, _EQ, _GE, _GT or _MASKED_EQ", value);
                  });
   if (!good) return false;
   if (has_index && has_value && has_op) return true;
-  return in.refuse(at, "is not whole", "index, value and op", document);
+  return in.refuse(at, "is incomplete", "index, value and op", document);
 }
 
 bool take_conditions(Taker& in, const json& document, const std::string& at,
@@ -260,7 +261,8 @@ bool take_conditions(Taker& in, const json& document, const std::string& at,
             const auto* word = item.get_ptr<const std::string*>();
             const auto number = word ? value_of(capabilities(), *word) : std::nullopt;
             if (!number)
-              return in.refuse(here, "is no capability", "a name such as \"CAP_SYS_ADMIN\"", item);
+              return in.refuse(here, "is not a capability", "a name such as \"CAP_SYS_ADMIN\"",
+                               item);
             out.capabilities |= uint64_t{1} << *number;
             return true;
           });
@@ -274,7 +276,7 @@ bool take_conditions(Taker& in, const json& document, const std::string& at,
           const auto second = std::from_chars(first.ptr + 1, end, minor);
           if (second.ec == std::errc() && second.ptr == end) return true;
         }
-        return in.refuse(field, "is no version", "two numbers such as \"4.8\"", value);
+        return in.refuse(field, "is not a version", "two numbers such as \"4.8\"", value);
       });
 }
 
@@ -295,7 +297,7 @@ bool take_rule(Taker& in, const json& document, const std::string& at, SeccompRu
         if (name == "args")
           return in.elements(value, field, 64, [&](const std::string& here, const json& item) {
             if (++in.comparisons > kMostComparisons)
-              return in.refuse(here, "is one comparison too many",
+              return in.refuse(here, "exceeds the number of comparisons",
                                "at most " + std::to_string(kMostComparisons), item);
             return take_comparison(in, item, here, out.arguments.emplace_back());
           });
@@ -316,7 +318,7 @@ bool take_flag(Taker& in, const json& value, const std::string& at, SeccompProfi
   if (value == "SECCOMP_FILTER_FLAG_TSYNC") return true;  // a payload starts with one thread
   if (value == "SECCOMP_FILTER_FLAG_LOG") return out.log = true;
   if (value == "SECCOMP_FILTER_FLAG_SPEC_ALLOW") return out.spec_allow = true;
-  return in.refuse(at, "is no flag",
+  return in.refuse(at, "is not a flag",
                    "SECCOMP_FILTER_FLAG_TSYNC, SECCOMP_FILTER_FLAG_LOG or "
                    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
                    value);
@@ -386,7 +388,7 @@ Result<SeccompProfile> read_seccomp(const json& document, std::string path) {
     profile.denial = {SeccompAction::error, EPERM};
   } else if (!document.is_object()) {
     good = document == "none" ||
-           in.refuse(path, "is none of the alternatives",
+           in.refuse(path, "is not one of the alternatives",
                      "\"none\", \"default\", {\"deny\": ...}, {\"allow\": ...} or an OCI profile",
                      document);
   } else if (has(document, "defaultAction")) {
@@ -396,7 +398,7 @@ Result<SeccompProfile> read_seccomp(const json& document, std::string path) {
   } else if (has(document, "deny") || has(document, "permit")) {
     good = take_changes(in, document, path, profile);
   } else {
-    good = in.refuse(path, "is none of the alternatives",
+    good = in.refuse(path, "is not one of the alternatives",
                      "an object with deny, permit, allow or defaultAction", document);
   }
   if (!good) return *std::move(in.problem);

@@ -60,7 +60,7 @@ struct Table<Capture> {
 
 inline constexpr auto kOpenPath = keyed<OpenPath>("path", Through{&OpenPath::path, kPath});
 inline constexpr auto kCapture =
-    keyed<Capture>("capture", Object<Capture>{}, "captured output is not built yet");
+    keyed<Capture>("capture", Object<Capture>{}, "captured output is not implemented");
 inline constexpr OneOf kStdin{Bareword<Null>{"null"}, Bareword<Pty>{"pty"}, kPassed,
                               InlineContent{}, kOpenPath};
 inline constexpr OneOf kStdout{Bareword<Null>{"null"}, Bareword<Pty>{"pty"}, kPassed, kOpenPath,

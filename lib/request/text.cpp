@@ -30,7 +30,7 @@ class Builder {
       return refuse("holds a NUL", "a string without NUL", shown(value));
     return add(std::move(value));
   }
-  bool binary(binary_t&) { return refuse("is no JSON", "", ""); }
+  bool binary(binary_t&) { return refuse("is not JSON", "", ""); }
 
   bool start_object(size_t) { return open(json::object()); }
   bool start_array(size_t) { return open(json::array()); }
@@ -49,7 +49,7 @@ class Builder {
   }
 
   bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception&) {
-    return refuse("is no JSON: syntax error at byte " + std::to_string(position), "", "");
+    return refuse("is not JSON: syntax error at byte " + std::to_string(position), "", "");
   }
 
   Result<json> take() && {

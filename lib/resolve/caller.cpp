@@ -28,7 +28,7 @@ constexpr const char* kEnvPass = "env_pass";
 Problem unreadable(const std::string& field, int error) {
   return {Problem::Kind::failed,
           field,
-          "cannot be read from the caller's process; say it in the request",
+          "cannot be read from the caller's process; set it in the request",
           "",
           sys::errno_name(error),
           error};

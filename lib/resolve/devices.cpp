@@ -17,13 +17,13 @@ MaybeProblem add_devices(MountList& mounts) {
     const std::string path = request::normal_path(device.path);
     const bool below = path.starts_with("/dev/") && path.find("/../") == std::string::npos &&
                        !path.ends_with("/..");
-    if (!below) return refused(field, "lies elsewhere", "a path below /dev", device.path);
+    if (!below) return refused(field, "is not below /dev", "a path below /dev", device.path);
     sys::UniqueFd fd(::open(path.c_str(), O_PATH | O_CLOEXEC));
     if (!fd) return failed_call(field, "cannot open " + path, errno);
     struct stat status {};
     if (::fstat(fd.borrow(), &status) != 0)
       return failed_call(field, "cannot look at " + path, errno);
-    if (!S_ISCHR(status.st_mode)) return refused(field, "is no character device", "", path);
+    if (!S_ISCHR(status.st_mode)) return refused(field, "is not a character device", "", path);
     const bool read_only = device.access == Access::ro;
     if (::faccessat(fd.borrow(), "", read_only ? R_OK : R_OK | W_OK, AT_EMPTY_PATH | AT_EACCESS) !=
         0)

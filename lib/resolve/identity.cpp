@@ -17,7 +17,7 @@ request::Result<passwd> find_user(const std::string& field, const std::string& n
   if (entry) return *entry;
   // getpwnam(3) lists what "not found" looks like; the rest is a failure.
   if (errno == 0 || errno == ENOENT || errno == ESRCH || errno == EBADF || errno == EPERM)
-    return refused(field, "is no user here", "a name of the user database", name);
+    return refused(field, "is not a user here", "a name of the user database", name);
   return failed_call(field, "the user database cannot be read", errno);
 }
 
@@ -26,7 +26,7 @@ request::Result<uint32_t> find_group(const std::string& field, const std::string
   const group* const entry = ::getgrnam(name.c_str());
   if (entry) return entry->gr_gid;
   if (errno == 0 || errno == ENOENT || errno == ESRCH || errno == EBADF || errno == EPERM)
-    return refused(field, "is no group here", "a name of the group database", name);
+    return refused(field, "is not a group here", "a name of the group database", name);
   return failed_call(field, "the group database cannot be read", errno);
 }
 
@@ -89,8 +89,8 @@ class Resolver {
   MaybeProblem operator()(const DynamicIdentity&) {
     if (!std::holds_alternative<HostNamespace>(*draft_.request.namespaces.user) &&
         !std::holds_alternative<AutoNamespace>(*draft_.request.namespaces.user))
-      return refused("identity", "a leased id is one of the host's", "namespaces.user \"host\"",
-                     "dynamic");
+      return refused("identity", "takes a leased id, which is an id of the host",
+                     "namespaces.user \"host\"", "dynamic");
     set(uid_, gid_);
     draft_.plan->id_choices |= plan::kDynamicIds;
     return std::nullopt;

@@ -27,28 +27,28 @@ MaybeProblem check_leased(Draft& draft) {
   if (!dynamic && !(is_subordinate(request.uid_map) && is_subordinate(request.gid_map)))
     return refused(uids ? "gid_map" : "uid_map", "a lease is for both maps", "\"subordinate\"");
   if (!is_new(request.namespaces.mnt))
-    return outlasts("namespaces.mnt", "what is written on the host", "\"new\"", "");
+    return outlasts("namespaces.mnt", "a file written on the host", "\"new\"", "");
   if (!is_new(request.namespaces.ipc))
     return outlasts("namespaces.ipc", "a SysV object", "\"new\"", "");
   for (const Mount& mount : request.mounts)
     if (mount.bind && mount.access == Access::rw)
-      return outlasts("mounts." + mount.at, "what is written there",
+      return outlasts("mounts." + mount.at, "a file written there",
                       "access \"ro\", or a tmpfs or scratch", "rw");
   for (const Mount& mount : request.mounts)
     if (mount.overlay && mount.overlay->upper)
-      return outlasts("mounts." + mount.at + ".overlay.upper", "what is written there", "none", "");
+      return outlasts("mounts." + mount.at + ".overlay.upper", "a file written there", "none", "");
   if (request.root && request.root_access == RootAccess::rw &&
       !std::holds_alternative<EmptyRoot>(*request.root))
-    return outlasts("root_access", "what is written there", "\"ro\" or \"overlay\"", "rw");
+    return outlasts("root_access", "a file written there", "\"ro\" or \"overlay\"", "rw");
   if (request.workspace && request.workspace->access != Access::ro && !request.workspace->owner)
-    return outlasts("workspace.access", "what is written there", "\"ro\", or owner \"caller\"",
+    return outlasts("workspace.access", "a file written there", "\"ro\", or owner \"caller\"",
                     "rw");
   if (request.file_actions)
     for (size_t i = 0; i < request.file_actions->size(); ++i)
       if (const auto* receive = std::get_if<ReceiveAction>(&(*request.file_actions)[i]);
           receive && receive->directory.value_or(false))
         return outlasts("file_actions[" + std::to_string(i) + "].receive.directory",
-                        "what is written there", "no directory", "true");
+                        "a file written there", "no directory", "true");
   return std::nullopt;
 }
 

@@ -120,10 +120,9 @@ MaybeProblem add_mount(MountList& mounts, const Mount& mount) {
     out.kind = plan::MountKind::scratch;
     if (mount.scratch->on == ScratchPlace::disk) {
       if (joins_user_namespace(draft.request))
-        return refused(
-            field + ".scratch.on",
-            "who comes from a user namespace that is joined has nothing on the host's disk",
-            "\"memory\"", "\"disk\"");
+        return refused(field + ".scratch.on",
+                       "a job that joins a user namespace has no scratch directory on disk",
+                       "\"memory\"", "\"disk\"");
       out.flags |= plan::kMountOnDisk;
     }
     out.size = mount.scratch->size.value_or(0);

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <linux/nsfs.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -10,6 +9,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "plan/namespaces.hpp"
 #include "resolve/draft.hpp"
 #include "sys/root.hpp"
 #include "varlink/render.hpp"
@@ -17,18 +17,12 @@
 namespace cloister::front {
 namespace {
 
-struct Kind {
-  const char* name;  // as in /proc/PID/ns
-  int flag;
-  std::optional<NamespaceChoice> Namespaces::*choice;
+using Choice = std::optional<NamespaceChoice> Namespaces::*;
+constexpr Choice kChoices[plan::kNamespaces] = {
+#define X(id, flag, step, for_children) &Namespaces::id,
+    CLOISTER_NAMESPACES(X)
+#undef X
 };
-
-// In the order of plan::Namespace.
-constexpr Kind kKinds[plan::kNamespaces] = {
-    {"mnt", CLONE_NEWNS, &Namespaces::mnt},     {"pid", CLONE_NEWPID, &Namespaces::pid},
-    {"net", CLONE_NEWNET, &Namespaces::net},    {"ipc", CLONE_NEWIPC, &Namespaces::ipc},
-    {"uts", CLONE_NEWUTS, &Namespaces::uts},    {"cgroup", CLONE_NEWCGROUP, &Namespaces::cgroup},
-    {"user", CLONE_NEWUSER, &Namespaces::user}, {"time", CLONE_NEWTIME, &Namespaces::time}};
 
 // The process of a pidfd: its pid, 0 if `fd` is no pidfd, -1 if the process is
 // gone or is not of our pid namespace (fdinfo, Linux 5.2).
@@ -73,8 +67,8 @@ request::Result<sys::UniqueFd> open_of_process(const std::string& field, int pid
 }
 
 std::string name_of_flag(int flag) {
-  for (const Kind& kind : kKinds)
-    if (kind.flag == flag) return kind.name;
+  for (const plan::NamespaceInfo& kind : plan::kNamespaceTable)
+    if (static_cast<int>(kind.flag) == flag) return kind.word;
   return "unknown";
 }
 
@@ -82,9 +76,9 @@ class Resolver {
  public:
   Resolver(Draft& draft, uint32_t which)
       : draft_(draft),
-        kind_(kKinds[which]),
+        kind_(plan::kNamespaceTable[which]),
         out_(draft.plan->namespaces[which]),
-        field_(std::string("namespaces.") + kind_.name) {
+        field_(kind_.field) {
     out_.descriptor = plan::kNone;
   }
 
@@ -99,9 +93,10 @@ class Resolver {
   // Only for the user namespace: one where it is needed.
   MaybeProblem operator()(const AutoNamespace&) {
     bool others = false;
-    for (const Kind& kind : kKinds) {
-      if (&kind == &kind_) continue;
-      const NamespaceChoice& choice = *(draft_.request.namespaces.*kind.choice);
+    for (const plan::NamespaceInfo& kind : plan::kNamespaceTable) {
+      if (kind.id == kind_.id) continue;
+      const NamespaceChoice& choice =
+          *(draft_.request.namespaces.*kChoices[static_cast<size_t>(kind.id)]);
       others |= !std::holds_alternative<HostNamespace>(choice);
       // Rootless, the powers to join what is another job's come with its user namespace.
       if (draft_.caller.mode != plan::Mode::system && !sys::is_root())
@@ -117,7 +112,7 @@ class Resolver {
   MaybeProblem operator()(const JobNamespace& job) {
     const auto id = varlink::parse_job_name(job.id);
     if (!id)
-      return refused(field_ + ".job", "is no job id", "j- and 32 hexadecimal digits", job.id);
+      return refused(field_ + ".job", "is not a job id", "j- and 32 hexadecimal digits", job.id);
     out_.join = plan::Join::job;
     std::memcpy(out_.job, id->data(), sizeof out_.job);
     return std::nullopt;
@@ -135,8 +130,8 @@ class Resolver {
       if (type < 0)
         return refused(field, "is neither a namespace nor a pidfd",
                        "a /proc/PID/ns file or a pidfd");
-      if (type != kind_.flag)
-        return refused(field, "is a namespace of another type", kind_.name, name_of_flag(type));
+      if (type != static_cast<int>(kind_.flag))
+        return refused(field, "is a namespace of another type", kind_.word, name_of_flag(type));
     }
     const auto descriptor = draft_.descriptors.pass(field, passed.index, plan::Use::namespace_join);
     if (!descriptor) return descriptor.error();
@@ -157,7 +152,7 @@ class Resolver {
   MaybeProblem join_process(const std::string& field, uint32_t index, pid_t pid) {
     const auto pidfd = draft_.descriptors.stand_in(field, index);
     if (!pidfd) return pidfd.error();
-    auto fd = open_of_process(field, *pidfd, pid, kind_.name);
+    auto fd = open_of_process(field, *pidfd, pid, kind_.word);
     // A front of root's has not the powers of root's process, so it may not look
     // into that; init opens it, and the monitor judges what it is.
     if (!fd && fd.error().error == EACCES && draft_.caller.mode == plan::Mode::system &&
@@ -169,7 +164,7 @@ class Resolver {
   }
 
   Draft& draft_;
-  const Kind& kind_;
+  const plan::NamespaceInfo& kind_;
   plan::NamespaceChoice& out_;
   std::string field_;
 };
@@ -179,7 +174,7 @@ class Resolver {
 MaybeProblem resolve_namespaces(Draft& draft) {
   const Request& request = draft.request;
   for (uint32_t i = 0; i < plan::kNamespaces; ++i)
-    if (auto problem = std::visit(Resolver(draft, i), *(request.namespaces.*kKinds[i].choice)))
+    if (auto problem = std::visit(Resolver(draft, i), *(request.namespaces.*kChoices[i])))
       return problem;
 
   const auto lines = [&](const std::optional<IdMap>& map) {

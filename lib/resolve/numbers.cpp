@@ -58,7 +58,7 @@ MaybeProblem resolve_affinity(Draft& draft) {
   for (size_t i = 0; i < draft.request.affinity->size(); ++i) {
     const uint32_t cpu = (*draft.request.affinity)[i];
     if (!(online[cpu / 8] & 1u << cpu % 8))
-      return refused("affinity[" + std::to_string(i) + ']', "is no processor that is online",
+      return refused("affinity[" + std::to_string(i) + ']', "is not a processor that is online",
                      "the number of one", std::to_string(cpu));
     mark(draft.plan->affinity, cpu);
   }

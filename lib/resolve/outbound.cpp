@@ -64,7 +64,7 @@ MaybeProblem resolve_outbound(Draft& draft, const Outbound& outbound) {
       out.family = plan::kInet6;
     else
       return refused("network.outbound.publish[" + std::to_string(list.size()) + "].address",
-                     "is no address", "an IPv4 or IPv6 address of the host", address);
+                     "is not an address", "an IPv4 or IPv6 address of the host", address);
     out.udp = port.protocol == Protocol::udp;
     out.port = port.port;
     out.host_port = port.host_port.value_or(port.port);

@@ -55,7 +55,7 @@ MaybeProblem add_overlay(MountList& mounts, const Mount& mount, const std::strin
                                     optional ? Missing::left_out : Missing::refused);
     if (!source) return source.error();
     if (source->descriptor == plan::kNone) return std::nullopt;  // and with it the whole
-    if (!source->is_directory) return refused(lower, "is no directory");
+    if (!source->is_directory) return refused(lower, "is not a directory");
     layers.push_back({plan::LayerRole::lower, source->descriptor, source->path});
     shows.push_back(source->seen_at);
     note_owner(draft, lower, source->owner);

@@ -42,7 +42,7 @@ MaybeProblem check_exec(const plan::Header& header, bool no_new_privs) {
   }
   const uint64_t effective = root && ids.euid == 0 ? permitted : set.ambient;
   const char* const kept = root ? "for uid 0 execve(2) keeps what bounding or inheritable has too"
-                                : "but for uid 0 execve(2) keeps what is ambient, nothing else";
+                                : "unless the uid is 0, execve(2) keeps the ambient set only";
   if (const uint64_t lost = set.permitted & ~permitted)
     return refused("capabilities.permitted", kept,
                    root ? "the same in bounding" : "the same in ambient", names_of(lost));

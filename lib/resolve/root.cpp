@@ -24,7 +24,7 @@ MaybeProblem add_root(MountList& mounts) {
   const auto source = open_source(draft, "root", from);
   if (!source) return source.error();
   if (!source->is_directory && (!passed || draft.descriptors.peek(passed->index) >= 0))
-    return refused("root", "is no directory");
+    return refused("root", "is not a directory");
   if (access == RootAccess::overlay) {
     out.kind = plan::MountKind::overlay;
     const std::vector<plan::Layer> layers = {

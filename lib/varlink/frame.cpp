@@ -25,7 +25,7 @@ class FrameCategory final : public boost::system::error_category {
       case FrameError::too_large: return "no NUL within 4 MiB: the message is too large";
       case FrameError::too_many_descriptors: return "more than 253 descriptors with one message";
       case FrameError::lost_descriptors:
-        return "passed descriptors could not be received (is the limit of open files too low?)";
+        return "passed descriptors could not be received (the limit of open files may be too low)";
       case FrameError::late_descriptors:
         return "descriptors were not sent with the first byte of a message";
     }

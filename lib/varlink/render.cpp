@@ -74,48 +74,21 @@ JobPhase phase_of(plan::JobPhase phase) {
   return JobPhase::unknown;
 }
 
+// The enumerations of cloister/verdict.hpp begin with `unknown`.
 Cause cause_of(plan::Cause cause) {
-  switch (cause) {
-    case plan::Cause::payload: return Cause::payload;
-    case plan::Cause::external: return Cause::external;
-    case plan::Cause::canceled: return Cause::canceled;
-    case plan::Cause::disconnected: return Cause::disconnected;
-    case plan::Cause::shutdown: return Cause::shutdown;
-    case plan::Cause::seccomp: return Cause::seccomp;
-    case plan::Cause::cloister:
-    // Set-up was given up by ourselves; whose problem that is, `fault` tells.
-    case plan::Cause::setup:
-    case plan::Cause::count_: break;
-  }
-  return Cause::cloister;
+  if (cause >= plan::Cause::setup) return Cause::cloister;
+  return static_cast<Cause>(static_cast<int>(cause) + 1);
 }
+
+Fault fault_of(plan::Fault fault) { return static_cast<Fault>(static_cast<int>(fault) + 1); }
 
 Fault fault_of(Cause cause) {
-  switch (cause) {
-    case Cause::payload:
-    case Cause::seccomp: return Fault::payload;
-    case Cause::external: return Fault::host;
-    case Cause::canceled:
-    case Cause::disconnected:
-    case Cause::shutdown: return Fault::operator_;
-    default: return Fault::cloister;
-  }
+  return fault_of(plan::kCauses[static_cast<size_t>(cause) - 1].fault);
 }
 
-Fault fault_of(const plan::Failure& failure) {
-  const auto info = plan::describe(failure.step);
-  switch (failure.step) {
-    case plan::Step::none:
-    case plan::Step::start:
-    case plan::Step::plan:
-    case plan::Step::verify_ids: return Fault::cloister;
-    case plan::Step::setup_timeout: return Fault::request;
-    case plan::Step::tun:
-    case plan::Step::pasta:
-    case plan::Step::network_rules: return Fault::host;
-    default: break;
-  }
-  switch (failure.error) {
+// Of a step for which the kernel's errno speaks.
+Fault fault_of(int error, plan::Stage stage) {
+  switch (error) {
     case EPERM: return Fault::policy;
     case ENOMEM:
     case ENOSPC:
@@ -124,9 +97,19 @@ Fault fault_of(const plan::Failure& failure) {
     case EAGAIN:
     case EIO:
     case ENOSYS: return Fault::host;
-    default: break;
+    default: return stage == plan::Stage::monitor ? Fault::host : Fault::request;
   }
-  return info.stage == plan::Stage::monitor ? Fault::host : Fault::request;
+}
+
+Fault fault_of(const plan::Failure& failure) {
+  const plan::StepInfo step = plan::describe(failure.step);
+  switch (step.blame) {
+    case plan::Blame::kernel: break;
+    case plan::Blame::cloister: return Fault::cloister;
+    case plan::Blame::request: return Fault::request;
+    case plan::Blame::host: return Fault::host;
+  }
+  return fault_of(failure.error, step.stage);
 }
 
 ResourceUsage usage_of(const plan::Usage& usage) {

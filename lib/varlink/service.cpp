@@ -130,13 +130,15 @@ Reply denied(std::string_view field, std::string_view rule, std::optional<int64_
 }
 
 Reply busy(std::optional<int64_t> retry_after_ms, std::optional<int64_t> running,
-           std::optional<int64_t> queued, std::optional<int64_t> limit, std::string_view rule) {
+           std::optional<int64_t> queued, std::optional<int64_t> limit, std::string_view rule,
+           std::string_view hint) {
   return error(kLauncher, "Busy",
                {{"rule", text_or_null(rule)},
                 {"retry_after_ms", number_or_null(retry_after_ms)},
                 {"running", number_or_null(running)},
                 {"queued", number_or_null(queued)},
-                {"limit", number_or_null(limit)}});
+                {"limit", number_or_null(limit)},
+                {"hint", text_or_null(hint)}});
 }
 
 Reply misconfigured(std::string_view file, std::string_view place, std::string_view reason) {

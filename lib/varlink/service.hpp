@@ -42,7 +42,8 @@ Reply invalid_request(std::string_view field, std::string_view reason, std::stri
 Reply denied(std::string_view field, std::string_view rule, std::optional<int64_t> limit,
              std::optional<int64_t> requested, std::string_view hint, std::string_view policy = {});
 Reply busy(std::optional<int64_t> retry_after_ms, std::optional<int64_t> running,
-           std::optional<int64_t> queued, std::optional<int64_t> limit, std::string_view rule = {});
+           std::optional<int64_t> queued, std::optional<int64_t> limit, std::string_view rule = {},
+           std::string_view hint = {});
 Reply misconfigured(std::string_view file, std::string_view place, std::string_view reason);
 Reply no_such_job(std::string_view id);
 Reply unsupported(std::string_view feature, std::string_view reason);

@@ -3,13 +3,13 @@
 
 #include <errno.h>
 
+#include "plan/endings.hpp"
 #include "sys/names.hpp"
 
 namespace cloister {
 namespace {
 
-constexpr int kWallTimeExit = 124;  // as timeout(1)
-constexpr int kCloisterExit = 125;
+using plan::kCloisterExit;
 constexpr int kCannotRunExit = 126;  // as sh(1), which has these three from POSIX
 constexpr int kNotFoundExit = 127;
 constexpr int kSignalExit = 128;
@@ -19,59 +19,55 @@ std::string seconds(int64_t us) {
   return std::to_string(us / 1'000'000) + "." + std::string(3 - ms.size(), '0') + ms + " s";
 }
 
+// `cause` is known: the table has no row for the first, `unknown`.
+const plan::CauseInfo& describe(Cause cause) {
+  return plan::kCauses[static_cast<size_t>(cause) - 1];
+}
+
 std::string why(const Verdict& verdict) {
-  const auto by = [&] {
-    if (!verdict.killed_by) return std::string();
-    std::string text = ", sent " + verdict.killed_by->signal;
+  if (verdict.cause == Cause::unknown) return "";
+  std::string text = describe(verdict.cause).words;
+  if (verdict.cause == Cause::seccomp && verdict.seccomp && verdict.seccomp->syscall)
+    text = "its filter forbids " + *verdict.seccomp->syscall;
+  if (verdict.cause == Cause::cloister && verdict.failure) text = verdict.failure->message;
+  if (verdict.cause == Cause::canceled && verdict.killed_by) {
+    text += ", sent " + verdict.killed_by->signal;
     if (verdict.killed_by->uid) text += " by uid " + std::to_string(*verdict.killed_by->uid);
-    return text;
-  };
-  const auto limit = [&](const std::string& what) {
-    return verdict.limit ? what + " (" + verdict.limit->field + ")" : what;
-  };
-  switch (verdict.cause) {
-    case Cause::unknown:
-    case Cause::payload: return "";
-    case Cause::external: return "; the signal was not sent by cloister";
-    case Cause::wall_time: return limit("; it reached its wall-time limit");
-    case Cause::cpu_time: return limit("; it reached its processor-time limit");
-    case Cause::memory: return limit("; it ran out of its memory limit");
-    case Cause::host_memory: return "; the host ran out of memory";
-    case Cause::output: return limit("; it wrote more output than its limit");
-    case Cause::seccomp:
-      return verdict.seccomp && verdict.seccomp->syscall
-                 ? "; its filter forbids " + *verdict.seccomp->syscall
-                 : "; its system call filter forbids what it did";
-    case Cause::canceled: return "; canceled" + by();
-    case Cause::disconnected: return "; its client disconnected";
-    case Cause::shutdown: return "; the service shut down";
-    case Cause::cloister:
-      if (verdict.failure) return "; " + verdict.failure->message;
-      return "; cloister failed, this is not the payload's doing";
   }
-  return "";
+  if (verdict.limit && !text.empty()) text += " (" + verdict.limit->field + ")";
+  return text.empty() ? text : "; " + text;
+}
+
+const char* words_of(Ending ending) {
+  switch (ending) {
+#define X(id, words) \
+  case Ending::id: return words;
+    CLOISTER_ENDINGS(X)
+#undef X
+    case Ending::unknown: break;
+  }
+  return "ended in a way this version does not know";
 }
 
 }  // namespace
 
 std::string Verdict::summary() const {
-  std::string text;
+  std::string text = words_of(ending);
   switch (ending) {
-    case Ending::exited: text = "exited with " + std::to_string(exit_code.value_or(-1)); break;
+    case Ending::exited: text += std::to_string(exit_code.value_or(-1)); break;
     case Ending::signaled:
-      text = "ended by " + term_signal.value_or("a signal");
+      text += term_signal.value_or("a signal");
       if (core_dumped.value_or(false)) text += " (core dumped)";
       break;
     case Ending::not_started:
-      text = "did not start";
       if (failure) {
         text += ": " + failure->message;
         if (!failure->hint.empty()) text += ". " + failure->hint;
         return text;
       }
       break;
-    case Ending::lost: return "its end is not known: the record was lost, it may have run or not";
-    case Ending::unknown: return "ended in a way this version does not know";
+    case Ending::lost:
+    case Ending::unknown: return text;
   }
   if (ending != Ending::not_started && wall_us) text += " after " + seconds(*wall_us);
   return text + why(*this);
@@ -85,8 +81,8 @@ int folded_exit_code(const Failure& failure) {
 
 int Verdict::folded_exit_code() const {
   if (ending == Ending::not_started && failure) return cloister::folded_exit_code(*failure);
-  if (cause == Cause::wall_time) return kWallTimeExit;
-  if (cause == Cause::cloister) return kCloisterExit;
+  if (cause != Cause::unknown)
+    if (const int code = describe(cause).exit_code; code != plan::kOwnExit) return code;
   switch (ending) {
     case Ending::exited: return exit_code.value_or(kCloisterExit);
     case Ending::signaled: {

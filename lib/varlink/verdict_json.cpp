@@ -4,6 +4,7 @@
 
 #include "cloister/job.hpp"
 #include "cloister/verdict.hpp"
+#include "plan/endings.hpp"
 #include "request/text.hpp"
 #include "varlink/members.hpp"
 #include "varlink/render.hpp"
@@ -13,14 +14,34 @@ namespace {
 
 // Index = enumerator; the first is what a word we do not know becomes.
 constexpr std::string_view kModes[] = {"unknown", "system", "user", "private"};
-constexpr std::string_view kEndings[] = {"unknown", "exited", "signaled", "not_started", "lost"};
-constexpr std::string_view kCauses[] = {
-    "unknown", "payload", "external", "wall_time",    "cpu_time", "memory",  "host_memory",
-    "output",  "seccomp", "canceled", "disconnected", "shutdown", "cloister"};
-constexpr std::string_view kFaults[] = {"unknown", "payload",  "request", "policy",
-                                        "host",    "operator", "cloister"};
+constexpr std::string_view kEndings[] = {"unknown",
+#define X(id, words) #id,
+                                         CLOISTER_ENDINGS(X)
+#undef X
+};
+constexpr std::string_view kCauses[] = {"unknown",
+#define X(id, fault, exit_code, words) #id,
+                                        CLOISTER_CAUSES(X)
+#undef X
+};
+constexpr std::string_view kFaults[] = {"unknown",
+#define X(id, word) word,
+                                        CLOISTER_FAULTS(X)
+#undef X
+};
 constexpr std::string_view kPhases[] = {"unknown", "preparing", "running", "stopped", "ended"};
 
+// The tables have the order of the enumerations.
+#define X(id, words) static_assert(kEndings[static_cast<size_t>(Ending::id)] == #id);
+CLOISTER_ENDINGS(X)
+#undef X
+#define X(id, fault, exit_code, words) \
+  static_assert(kCauses[static_cast<size_t>(Cause::id)] == #id);
+CLOISTER_CAUSES(X)
+#undef X
+#define X(id, word) static_assert(kFaults[static_cast<size_t>(Fault::id)] == word);
+CLOISTER_FAULTS(X)
+#undef X
 static_assert(std::size(kModes) == static_cast<size_t>(Mode::private_) + 1);
 static_assert(std::size(kEndings) == static_cast<size_t>(Ending::lost) + 1);
 static_assert(std::size(kCauses) == static_cast<size_t>(Cause::cloister) + 1);

@@ -116,8 +116,8 @@ void as_monitor(View plan) {
                                            {.policy = policy,
                                             .mode = plan::Mode::system,
                                             .joinable = nobodys,
-                                            .no_pasta = nullptr,
-                                            .no_disk = nullptr,
+                                            .no_pasta = plan::Reason::none,
+                                            .no_disk = plan::Reason::none,
                                             .ids = {},
                                             .own = surroundings});
   if (!approved) {
@@ -165,8 +165,8 @@ void as_monitor_of_granted(View plan) {
       {.policy = policy,
        .mode = plan::Mode::system,
        .joinable = [](const uint8_t(&)[16], const monitor::Peer&) { return monitor::Joinable(); },
-       .no_pasta = nullptr,
-       .no_disk = nullptr,
+       .no_pasta = plan::Reason::none,
+       .no_disk = plan::Reason::none,
        .ids = {},
        .own = surroundings});
   if (!approved) return;

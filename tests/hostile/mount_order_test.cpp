@@ -20,7 +20,7 @@ TEST_CASE("U1: a hostile front cannot have a mount lie over an earlier one") {
     Outcome outcome = client.run(Script().bind("/usr", at, flags).in(request));
     INFO(outcome.told());
     CHECK(outcome.error == "InvalidRequest");
-    CHECK(outcome.parameters["reason"] == "a-mount-hides-another");
+    CHECK(outcome.parameters["reason"].dump().find("a-mount-hides-another") != std::string::npos);
   }
   // What hides nothing may come last all the same.
   Outcome outcome = client.run(Script().bind("/usr", "/run/more", flags).in(request));

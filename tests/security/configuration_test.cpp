@@ -197,7 +197,7 @@ TEST_CASE("U6: cloisterd --check says what a start would find, and changes nothi
   Ruled ruled(rules({{{"name", "good"}}}));
   Ran found = checked(ruled);
   CHECK(found.code == 0);
-  CHECK(found.said == "cloisterd: " + ruled.path() + ": nothing is wrong\n");
+  CHECK(found.said == "cloisterd: " + ruled.path() + ": no error\n");
   ruled.write("{\n\n\"rules\": 1}");
   found = checked(ruled);
   CHECK(found.code == kConfig);

@@ -101,7 +101,8 @@ TEST_CASE("Remove forgets an ended job and refuses a running one") {
   Json id = start(client, world.probe_request({"hold"}))["id"];
   Reply refused = client.call("Remove", {{"id", id}});
   INFO(refused.error);
-  CHECK(refused.error != "");
+  CHECK(refused.error == "Busy");
+  CHECK(refused.parameters["rule"] == "running");
   CHECK(wait(client, id, {"WEXITED", "WNOHANG"})["event"] == nullptr);
   discard(client, id);
 }
@@ -143,6 +144,7 @@ TEST_CASE("the same key and request is the same job; another request under it is
     INFO(run.told());
     CHECK(run.error == "InvalidRequest");
     CHECK(run.parameters["field"] == "idempotency_key");
+    CHECK(run.parameters["reason"].get<std::string>().find("key-reused") != std::string::npos);
     wait(client, first["id"]);
     CHECK(start(client, request)["id"] == first["id"]);
     CHECK(client.call("List").parameters["jobs"].size() == 1);

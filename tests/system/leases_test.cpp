@@ -31,6 +31,7 @@ TEST_CASE("a leased block belongs to one job at a time, and all out is an answer
   const Outcome busy = client.run(subordinate_request());
   INFO(busy.told());
   CHECK(busy.error == "Busy");
+  CHECK(busy.parameters["rule"] == "lease");
   first->stop();
   eventually([&] { return client.run(subordinate_request({"noop"})).error.empty(); });
   first.emplace(client, subordinate_request());

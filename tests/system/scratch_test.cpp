@@ -302,7 +302,7 @@ TEST_CASE("where there is no disk for it the request is refused, with the reason
     std::string cache;
     const char* home;
     const char* reason;
-  } cases[] = {{"", nullptr, "there is no home directory to keep it in"},
+  } cases[] = {{"", nullptr, "no home directory to keep"},
                {"/dev/shm", "/", "the service's scratch directory is in memory"},
                {"/proc/1", "/", "the service cannot write its scratch directory"},
                {"/etc", "/", "the service cannot write its scratch directory"}};

@@ -45,7 +45,7 @@ struct Passed {
     CAPTURE(told(refusal));
     CHECK(refusal.kind == kind);
     CHECK(std::string(refusal.field) == field);
-    CHECK(std::string(refusal.rule) == rule);
+    CHECK(plan::rule_of(refusal) == rule);
   }
 };
 

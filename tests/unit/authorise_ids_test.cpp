@@ -6,6 +6,7 @@
 #include "decide/authorise_ids.hpp"
 #include "outcome.hpp"
 #include "plan/builder.hpp"
+#include "plan/refusal_text.hpp"
 
 using namespace cloister;
 using namespace cloister::monitor;
@@ -75,7 +76,7 @@ void check_refused(Asking& asking, const std::string& field, const std::string& 
   const plan::Refusal refusal = asking.decide();
   CHECK(refusal.kind == kind);
   CHECK(refusal.field == field);
-  CHECK(refusal.rule == rule);
+  CHECK(plan::rule_of(refusal) == rule);
   CHECK(!asking.decision.lease);
 }
 
@@ -176,7 +177,7 @@ TEST_CASE("an exhausted pool is an answer, and names how many there are") {
   const plan::Refusal refusal = asking.decide();
   CHECK(refusal.kind == RefusalKind::busy);
   CHECK(refusal.limit == 100);
-  CHECK(std::string(refusal.rule) == "lease");
+  CHECK(plan::rule_of(refusal) == "lease");
 }
 
 TEST_CASE("ranges follow each other, what adjoins is one line, and too many are refused") {

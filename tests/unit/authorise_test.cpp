@@ -158,9 +158,9 @@ TEST_CASE("outbound: needs-outbound, outbound-not-in-a-joined-user-namespace, an
       "without pasta",
       [&](Judged& j) {
         outbound(j);
-        j.no_pasta = "there is no pasta";
+        j.no_pasta = plan::Reason::no_pasta;
       },
-      "network.outbound", "there is no pasta", RefusalKind::unsupported);
+      "network.outbound", "no-pasta", RefusalKind::unsupported);
 }
 
 TEST_CASE("outbound: owner-of-the-network, who owns it is nobody of the payload's") {
@@ -489,7 +489,7 @@ TEST_CASE("caller-is-gone is said of a peer whose process has ended") {
   const plan::Refusal refusal = job.decide();
   CHECK(refusal.kind == RefusalKind::denied);
   CHECK(std::string(refusal.field) == "peer");
-  CHECK(std::string(refusal.rule) == "caller-is-gone");
+  CHECK(plan::rule_of(refusal) == "caller-is-gone");
 }
 
 TEST_CASE("lifetime: a job outlives its connection where the rule lets it") {
@@ -519,8 +519,7 @@ TEST_CASE("confinement: cgroup, login uid and label of the caller go with its jo
           j.plan->caller_cgroup = 1;
           j.cgroup_version = version;
         },
-        "cgroup", "\"caller\" needs a cgroup v2 tree that the service may write",
-        RefusalKind::unsupported);
+        "cgroup", "caller-needs-cgroup-v2", RefusalKind::unsupported);
   Judged below;
   below.plan->caller_cgroup = 1;
   CHECK(below.decide().kind == RefusalKind::none);
@@ -561,11 +560,11 @@ TEST_CASE("mounts: on-disk-not-in-a-joined-user-namespace, and where there is a 
       "without a store",
       [&](Judged& j) {
         on_disk(j);
-        j.no_disk = "there is no store";
+        j.no_disk = plan::Reason::no_scratch_home;
       },
-      "mounts", "there is no store", RefusalKind::unsupported);
+      "mounts", "no-scratch-home", RefusalKind::unsupported);
   is_allowed("in memory without a store", [&](Judged& j) {
     j.mount(MountKind::scratch);
-    j.no_disk = "there is no store";
+    j.no_disk = plan::Reason::no_scratch_home;
   });
 }

@@ -65,8 +65,10 @@ TEST_CASE("errors of the service are values that say what to do") {
                            {"errno_name", "ENOENT"}, {"message", "no program"},
                            {"hint", "Install it"},   {"index", nullptr}};
       peer.send(failed);
+    } else if (peer.is("List")) {
+      peer.send(varlink::busy(100, 2, 0, 2, "few/quota.jobs", "too many; wait"));
     } else if (peer.is("Run")) {
-      peer.send(varlink::denied("identity", "own_ids", {}, 0, "Ask the administrator"));
+      peer.send(varlink::denied("identity", "own_ids", {}, 0, "it is another's; ask"));
     } else {
       peer.send(varlink::invalid_request("nice", "is out of range", "-20 to 19", "99"));
     }
@@ -78,7 +80,10 @@ TEST_CASE("errors of the service are values that say what to do") {
   CHECK_FALSE(denied.error().is("nied"));
   CHECK(denied.error().field("rule") == "own_ids");
   CHECK(denied.error().message() ==
-        "policy forbids identity (rule own_ids, requested 0). Ask the administrator");
+        "policy forbids identity (rule own_ids, requested 0): it is another's; ask");
+  CHECK(client.list().error().message() ==
+        "the service is busy (rule few/quota.jobs, 2 under way, limit 2, try again in 100 ms): "
+        "too many; wait");
   const auto failed = client.start(job());
   REQUIRE(failed.error().failure().has_value());
   CHECK(folded_exit_code(*failed.error().failure()) == 127);

@@ -80,13 +80,14 @@ const uint32_t kAbis[] = {SCMP_ARCH_X86_64, SCMP_ARCH_X32, SCMP_ARCH_X86};
 TEST_CASE("the words of a filter are read strictly, and a refusal names the place") {
   CHECK(read(R"("none")")->base == request::SeccompProfile::Base::none);
   CHECK(read(R"("default")")->base == request::SeccompProfile::Base::standard);
-  CHECK(refusal_of(R"("nothing")") == "seccomp: is none of the alternatives");
-  CHECK(refusal_of("{}") == "seccomp: is none of the alternatives");
-  CHECK(refusal_of("[]") == "seccomp: is none of the alternatives");
+  CHECK(refusal_of(R"("nothing")") == "seccomp: is not one of the alternatives");
+  CHECK(refusal_of("{}") == "seccomp: is not one of the alternatives");
+  CHECK(refusal_of("[]") == "seccomp: is not one of the alternatives");
   CHECK(refusal_of(R"({"deny": ["ptrace"], "allow": []})").starts_with("seccomp.deny: is unknown"));
-  CHECK(refusal_of(R"({"deny": ["@nothing"]})") == "seccomp.deny[0]: is no group");
-  CHECK(refusal_of(R"({"deny": ["p trace"]})") == "seccomp.deny[0]: is no name");
-  CHECK(refusal_of(R"({"deny": ["ptrace"], "errno": "EWHAT"})") == "seccomp.errno: is no errno");
+  CHECK(refusal_of(R"({"deny": ["@nothing"]})") == "seccomp.deny[0]: is not a group");
+  CHECK(refusal_of(R"({"deny": ["p trace"]})") == "seccomp.deny[0]: is not a name");
+  CHECK(refusal_of(R"({"deny": ["ptrace"], "errno": "EWHAT"})") ==
+        "seccomp.errno: is not an errno");
   CHECK(refusal_of(R"({"deny": ["ptrace"], "errno": 0})") == "seccomp.errno: would feign success");
   CHECK(refusal_of(R"({"allow": ["read"], "default": "log"})") ==
         "seccomp.default: is not one of the words");
@@ -102,16 +103,16 @@ TEST_CASE("the words of a filter are read strictly, and a refusal names the plac
         "seccomp.syscalls[0].x: is unknown");
   CHECK(oci(R"("syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW",
                              "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]}])") ==
-        "seccomp.syscalls[0].args[0].index: is none of the numbers");
+        "seccomp.syscalls[0].args[0].index: is out of range");
   CHECK(oci(R"("syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW",
                              "args": [{"index": 0, "value": 0, "op": "SCMP_CMP_XOR"}]}])") ==
-        "seccomp.syscalls[0].args[0].op: is no comparison");
+        "seccomp.syscalls[0].args[0].op: is not a comparison");
   CHECK(oci(R"("syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW",
                              "includes": {"caps": ["CAP_FLY"]}}])") ==
-        "seccomp.syscalls[0].includes.caps[0]: is no capability");
+        "seccomp.syscalls[0].includes.caps[0]: is not a capability");
   CHECK(oci(R"("syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW",
                              "includes": {"minKernel": "4"}}])") ==
-        "seccomp.syscalls[0].includes.minKernel: is no version");
+        "seccomp.syscalls[0].includes.minKernel: is not a version");
   CHECK(oci(R"("listenerPath": "/run/x")") == "seccomp.listenerPath: is unknown");
   CHECK(oci(R"("architectures": ["SCMP_ARCH_S390X"])") ==
         "seccomp.architectures: does not name this host's architecture");
@@ -323,7 +324,7 @@ TEST_CASE("a profile has at most 512 comparisons") {
     return json{{"defaultAction", "SCMP_ACT_ALLOW"}, {"syscalls", rules}}.dump();
   };
   CHECK(refusal_of(of(512)).empty());
-  CHECK(refusal_of(of(513)) == "seccomp.syscalls[512].args[0]: is one comparison too many");
+  CHECK(refusal_of(of(513)) == "seccomp.syscalls[512].args[0]: exceeds the number of comparisons");
 }
 
 TEST_CASE("the interpreter gives no answer to a program that leaves its end") {

@@ -39,8 +39,9 @@ struct Host {
   Leases leases;
   Scratch scratch{io, "", -1};  // there is no place for one
   Surroundings surroundings;
-  Workshop shop{io,     cgroups, slots,       plan::Mode::system, no_image, -1, "nobody has one",
-                leases, scratch, surroundings};
+  Workshop shop{
+      io,     cgroups, slots,       plan::Mode::system, no_image, -1, plan::Reason::no_pasta,
+      leases, scratch, surroundings};
 
   Judged judged;
   std::vector<JobPhase> events;
@@ -260,7 +261,7 @@ TEST_CASE("a setup that takes too long ends by the one door, and says so") {
 
 TEST_CASE("a launch that fails once there is a process is the end of the job") {
   Host host;
-  host.judged.no_disk = nullptr;
+  host.judged.no_disk = plan::Reason::none;
   host.judged.mount(MountKind::scratch, plan::kMountOnDisk);
   host.launch();
   CHECK_FALSE(host.init->told<plan::Order>());  // it never had its Order

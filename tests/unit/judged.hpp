@@ -23,6 +23,7 @@
 #include "decide/authorise.hpp"
 #include "outcome.hpp"
 #include "plan/builder.hpp"
+#include "plan/refusal_text.hpp"
 
 namespace cloister::test {
 
@@ -99,8 +100,8 @@ struct Judged {
   SubordinateIds subordinate;
   Leases leases;
   plan::Mode mode = plan::Mode::system;
-  const char* no_pasta = nullptr;
-  const char* no_disk = nullptr;
+  plan::Reason no_pasta = plan::Reason::none;
+  plan::Reason no_disk = plan::Reason::none;
   int cgroup_version = 2;
   bool root = true;  // the service
   int landlock_abi = 7;
@@ -211,7 +212,7 @@ struct Judged {
 using Spoil = std::function<void(Judged&)>;
 
 inline std::string told(const plan::Refusal& refusal) {
-  return std::string(refusal.field) + " " + refusal.rule + " limit " +
+  return std::string(refusal.field) + " " + plan::rule_of(refusal) + " limit " +
          std::to_string(refusal.limit) + " requested " + std::to_string(refusal.requested);
 }
 
@@ -234,7 +235,7 @@ inline void is_refused(const char* what, const Spoil& spoil, const std::string& 
   CAPTURE(told(refusal));
   CHECK(refusal.kind == kind);
   CHECK(std::string(refusal.field) == field);
-  CHECK(std::string(refusal.rule) == rule);
+  CHECK(plan::rule_of(refusal) == rule);
   CHECK(std::string(refusal.policy) == "r");
 }
 

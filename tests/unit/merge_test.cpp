@@ -361,7 +361,7 @@ TEST_CASE("combinations that no kernel has are refused by their rule") {
   refuses("{}", R"("terminal": {"rows": 1})", "terminal", "pty");
   refuses("{}", R"("terminal": {"controlling_fd": 0})", "terminal.controlling_fd", "placed");
   refuses("{}", R"("terminal": {"controlling_fd": 0}, "stdin": "pty")", "terminal.controlling_fd",
-          "one controlling terminal");
+          "second controlling terminal");
   refuses("{}", R"("setsid": true, "setpgroup": 5)", "setpgroup", "session leader");
   refuses("{}", R"("stdin": "pty", "setpgroup": 5)", "setpgroup", "session leader");
 }

@@ -31,7 +31,7 @@ TEST_CASE("jobs up to the bound are launched, and one more when one has ended") 
   }
   const auto over = quotas.may_launch(kAlice, quota, 0, kStart);
   REQUIRE(over);
-  CHECK(std::string(over->member) == "quota.jobs");
+  CHECK(over->reason == plan::Reason::rule_quota_jobs);
   CHECK(over->limit == 2);
   CHECK(over->in_use == 2);
   CHECK(over->retry.count() > 0);
@@ -60,7 +60,7 @@ TEST_CASE("descriptors count until they have arrived") {
   CHECK_FALSE(quotas.may_launch(kAlice, quota, 4, kStart));
   const auto over = quotas.may_launch(kAlice, quota, 5, kStart);
   REQUIRE(over);
-  CHECK(std::string(over->member) == "quota.fds_in_flight");
+  CHECK(over->reason == plan::Reason::rule_quota_fds_in_flight);
   CHECK(over->in_use == 6);
   // The sum is one of 64 bits.
   CHECK(quotas.may_launch(kAlice, quota, UINT32_MAX - 2, kStart));
@@ -76,7 +76,7 @@ TEST_CASE("spawns of a second fill a bucket that is refilled as time passes") {
   for (int i = 0; i < 4; ++i) CHECK_FALSE(quotas.may_launch(kAlice, quota, 0, kStart));
   const auto over = quotas.may_launch(kAlice, quota, 0, kStart);
   REQUIRE(over);
-  CHECK(std::string(over->member) == "quota.spawns_per_s");
+  CHECK(over->reason == plan::Reason::rule_quota_spawns_per_s);
   CHECK(over->limit == 4);
   CHECK(over->retry == milliseconds(250));
   CHECK(quotas.may_launch(kAlice, quota, 0, kStart + milliseconds(249)));
@@ -94,7 +94,7 @@ TEST_CASE("a connection is counted whatever the answer") {
   CHECK_FALSE(quotas.connect(kAlice, quota));
   const auto over = quotas.connect(kAlice, quota);
   REQUIRE(over);
-  CHECK(std::string(over->member) == "quota.connections");
+  CHECK(over->reason == plan::Reason::rule_quota_connections);
   CHECK(over->limit == 1);
   CHECK(over->in_use == 1);
   quotas.disconnect(kAlice);

@@ -252,11 +252,8 @@ bool Fronts::assign(std::vector<sys::UniqueFd> connections, Peer peer, plan::Mod
   hello.peer.no_new_privs = peer.no_new_privs;
   hello.peer.mode = static_cast<uint32_t>(mode);
   hello.peer.ids = peer.ids;
-  hello.peer.refuse = static_cast<uint32_t>(refuse.kind);
   hello.peer.connections = static_cast<uint32_t>(connections.size());
-  hello.peer.limit = static_cast<uint32_t>(refuse.limit);
-  hello.peer.in_use = static_cast<uint32_t>(refuse.requested);
-  std::copy(std::begin(refuse.rule), std::end(refuse.rule), hello.peer.rule);
+  hello.peer.refusal = refuse;
   if (refuse.kind == plan::RefusalKind::misconfigured) put(wrong, hello.peer.wrong);
   front->peer_ = std::move(peer);
   assigned_.insert(front);

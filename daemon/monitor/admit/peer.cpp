@@ -191,7 +191,7 @@ uint32_t Surroundings::elsewhere(const Peer& peer) const {
   return bits;
 }
 
-const char* Surroundings::confinement_of(const Peer& peer) const {
+plan::Reason Surroundings::confinement_of(const Peer& peer) const {
   for (size_t i = 0; i < own_.size(); ++i) {
     struct stat place {};
     const std::string path = "/proc/" + std::to_string(peer.pid) + "/" + kPlaces[i];
@@ -199,14 +199,14 @@ const char* Surroundings::confinement_of(const Peer& peer) const {
       // As a user we may not look at a peer that is not dumpable; it is
       // ourselves, and what it could not do alone it cannot do through us.
       if (errno == EACCES && !sys::is_root()) continue;
-      return "caller-is-gone";
+      return plan::Reason::caller_is_gone;
     }
-    if (own_[i] != Place{place.st_dev, place.st_ino}) return "confined-caller";
+    if (own_[i] != Place{place.st_dev, place.st_ino}) return plan::Reason::confined_caller;
   }
-  if (is_job_ && is_job_(read_proc(peer.pid, "cgroup"))) return "confined-caller";
-  if (filters(peer)) return "seccomp-filter";
-  if (confines(peer.label)) return "lsm-label";
-  return alive(peer.pidfd) ? nullptr : "caller-is-gone";
+  if (is_job_ && is_job_(read_proc(peer.pid, "cgroup"))) return plan::Reason::confined_caller;
+  if (filters(peer)) return plan::Reason::seccomp_filter;
+  if (confines(peer.label)) return plan::Reason::lsm_label;
+  return alive(peer.pidfd) ? plan::Reason::none : plan::Reason::caller_is_gone;
 }
 
 }  // namespace cloister::monitor

@@ -17,6 +17,7 @@
 
 #include "admit/label.hpp"
 #include "plan/plan.hpp"
+#include "plan/refusals.hpp"
 #include "sys/unique_fd.hpp"
 
 namespace cloister::monitor {
@@ -65,10 +66,10 @@ class Surroundings {
   // Says of a /proc/PID/cgroup whether it is that of one of our jobs.
   void jobs_are(std::function<bool(std::string_view)> is_job) { is_job_ = std::move(is_job); }
 
-  // Null when the peer stands where we stand, else the rule that it breaks:
-  // "confined-caller" (other user, mount or pid namespaces, another root, one of
-  // our jobs), "seccomp-filter", "lsm-label", "caller-is-gone".
-  const char* confinement_of(const Peer& peer) const;
+  // None when the peer stands where we stand, else why it is not served:
+  // confined_caller (other user, mount or pid namespaces, another root, one of
+  // our jobs), seccomp_filter, lsm_label, caller_is_gone.
+  plan::Reason confinement_of(const Peer& peer) const;
   // The namespaces, as bits of plan::Namespace, in which it is and we are not.
   uint32_t elsewhere(const Peer& peer) const;
   // It has filters that our children would not have.

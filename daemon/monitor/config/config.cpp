@@ -56,7 +56,7 @@ json parse(std::string_view text) {
   };
   try {
     json tree = json::parse(text, callback, true, true);
-    if (repeated) wrong(*repeated, "stands twice");
+    if (repeated) wrong(*repeated, "duplicate key");
     return tree;
   } catch (const json::parse_error& error) {
     wrong_at(text, error);

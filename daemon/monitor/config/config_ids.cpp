@@ -37,7 +37,7 @@ Pool pool(const std::string& member, const json& value) {
   Pool pool;
   read_members(member, value, kPool, pool);
   if (pool.first == 0 || pool.count == 0) wrong(member, "needs first and count");
-  if (pool.count % pool.block != 0) wrong(member + ".count", "is no multiple of block");
+  if (pool.count % pool.block != 0) wrong(member + ".count", "is not a multiple of block");
   if (pool.count > kEnd - pool.first) wrong(member, "reaches past the last id");
   return pool;
 }

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "config/config_values.hpp"
+#include "plan/namespaces.hpp"
 #include "sys/words.hpp"
 
 namespace cloister::monitor {
@@ -13,8 +14,6 @@ namespace {
 
 using plan::Namespace;
 
-constexpr const char* kNamespaces[] = {"mnt", "pid", "net", "ipc", "uts", "cgroup", "user", "time"};
-static_assert(std::size(kNamespaces) == plan::kNamespaces);
 constexpr const char* kNetworks[] = {"none", "outbound", "host"};
 static_assert(std::size(kNetworks) == static_cast<size_t>(Network::count_));
 
@@ -64,7 +63,7 @@ void read_rlimits(const std::string& member, const json& value, Rule& rule) {
 
 // Whoever is in a user namespace of another's is that other.
 void read_joined(const std::string& member, const json& value, Rule& rule) {
-  rule.namespaces_joined = bits(member, value, kNamespaces);
+  rule.namespaces_joined = bits(member, value, plan::kNamespaceWords);
   if (rule.grants_join(Namespace::user))
     wrong(member, "user cannot be granted, see cloisterd.json(5)");
 }
@@ -75,8 +74,10 @@ constexpr Member<Rule> kAllow[] = {
     {"gids",
      [](auto& at, auto& value, Rule& rule) { rule.gids = list<IdRange>(at, value, range); }},
     {"namespaces_joined", read_joined},
-    {"namespaces_host", [](auto& at, auto& value,
-                           Rule& rule) { rule.namespaces_host = bits(at, value, kNamespaces); }},
+    {"namespaces_host",
+     [](auto& at, auto& value, Rule& rule) {
+       rule.namespaces_host = bits(at, value, plan::kNamespaceWords);
+     }},
     {"network",
      [](auto& at, auto& value, Rule& rule) { rule.networks = bits(at, value, kNetworks); }},
     {"devices",
@@ -97,8 +98,10 @@ constexpr Member<Rule> kAllow[] = {
 };
 
 constexpr Member<Rule> kRequire[] = {
-    {"namespaces", [](auto& at, auto& value,
-                      Rule& rule) { rule.required_namespaces = bits(at, value, kNamespaces); }},
+    {"namespaces",
+     [](auto& at, auto& value, Rule& rule) {
+       rule.required_namespaces = bits(at, value, plan::kNamespaceWords);
+     }},
     {"no_new_privs",
      [](auto& at, auto& value, Rule& rule) { rule.require_no_new_privs = truth(at, value); }},
     {"seccomp_baseline",
@@ -128,7 +131,8 @@ void read_name(const std::string& member, const json& value, Rule& rule) {
       rule.name.find_first_not_of(kPlain) != std::string::npos)
     wrong(member, "must be 1 to " + std::to_string(plan::kMaxRuleName - 1) +
                       " letters, digits, '-', '_' and '.'");
-  if (rule.name == Rule().name) wrong(member, "\"default\" is what holds where no rule does");
+  if (rule.name == Rule().name)
+    wrong(member, "\"default\" is the rule that holds where no other does");
 }
 
 constexpr Member<Rule> kRule[] = {
@@ -162,7 +166,8 @@ Policy policy(const json& rules, const Quota& unless_said) {
     read_members(member, rules[i], kRule, rule);
     if (rule.name == Rule().name) wrong(member + ".name", "is missing");
     for (const auto& other : policy.rules)
-      if (other->name == rule.name) wrong(member + ".name", "\"" + rule.name + "\" stands twice");
+      if (other->name == rule.name)
+        wrong(member + ".name", "\"" + rule.name + "\" is the name of another rule too");
     policy.rules.push_back(std::make_shared<Rule>(std::move(rule)));
   }
   return policy;

@@ -69,7 +69,7 @@ uint32_t user(const std::string& member, const json& value) {
   if (value.is_number()) return id(member, value);
   const std::string& name = text(member, value, "a user name or a uid");
   const passwd* entry = ::getpwnam(name.c_str());
-  if (!entry) wrong(member, "there is no user \"" + name + "\"");
+  if (!entry) wrong(member, "unknown user: \"" + name + "\"");
   return entry->pw_uid;
 }
 
@@ -77,7 +77,7 @@ uint32_t group(const std::string& member, const json& value) {
   if (value.is_number()) return id(member, value);
   const std::string& name = text(member, value, "a group name or a gid");
   const ::group* entry = ::getgrnam(name.c_str());
-  if (!entry) wrong(member, "there is no group \"" + name + "\"");
+  if (!entry) wrong(member, "unknown group: \"" + name + "\"");
   return entry->gr_gid;
 }
 

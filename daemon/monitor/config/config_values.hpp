@@ -59,7 +59,7 @@ void read_members(const std::string& member, const json& object, const Member<T>
       if (key == each.name) known = &each;
       all += (all.empty() ? "" : ", ") + std::string(each.name);
     }
-    if (!known) wrong(at, "is not known here; there are " + all);
+    if (!known) wrong(at, "is unknown; known are " + all);
     known->read(at, value, into);
   }
 }

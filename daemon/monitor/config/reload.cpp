@@ -35,7 +35,7 @@ sys::UniqueFd listen_in(int directory) {
                                       sizeof address) == 0;
   ::umask(before);
   if (bound && ::listen(socket.borrow(), 8) == 0) return socket;
-  std::fprintf(stderr, "cloisterd: --reload will not work, SIGHUP does: %s\n",
+  std::fprintf(stderr, "cloisterd: --reload does not work, SIGHUP does: %s\n",
                std::strerror(errno));
   return {};
 }

@@ -16,8 +16,10 @@
 #include "decide/authorise_mounts.hpp"
 #include "decide/capabilities.hpp"
 #include "decide/client_ids.hpp"
+#include "decide/refusal.hpp"
 #include "decide/restraint.hpp"
 #include "plan/kernel_files.hpp"
+#include "plan/namespaces.hpp"
 #include "sys/words.hpp"
 
 namespace cloister::monitor {
@@ -25,17 +27,12 @@ namespace cloister::monitor {
 using plan::Header;
 using plan::Join;
 using plan::Namespace;
+using plan::Reason;
 using plan::Refusal;
 using plan::RefusalKind;
 
 namespace {
 
-constexpr uint64_t kKernelFlags[plan::kNamespaces] = {CLONE_NEWNS,   CLONE_NEWPID, CLONE_NEWNET,
-                                                      CLONE_NEWIPC,  CLONE_NEWUTS, CLONE_NEWCGROUP,
-                                                      CLONE_NEWUSER, CLONE_NEWTIME};
-constexpr const char* kNamespaceFields[plan::kNamespaces] = {
-    "namespaces.mnt", "namespaces.pid",    "namespaces.net",  "namespaces.ipc",
-    "namespaces.uts", "namespaces.cgroup", "namespaces.user", "namespaces.time"};
 // What unshare(2) may be asked for beside namespaces.
 constexpr uint32_t kUnshare =
     CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD | CLONE_VM;
@@ -44,30 +41,26 @@ constexpr int kIoprioShift = 13, kIoprioClasses = 7;
 constexpr uint64_t kLongestGoodbyeMs = 60'000;  // of a job that must end with its connection
 constexpr uint32_t kNobody = 65534;
 
-// Named in full, so that who looks for the name of a rule finds it.
-const char* needs_new(Namespace which) {
+Reason needs_new(Namespace which) {
   switch (which) {
-    case Namespace::mnt: return "needs-new-mnt";
-    case Namespace::net: return "needs-new-net";
-    case Namespace::uts: return "needs-new-uts";
-    case Namespace::user: return "needs-new-user";
-    case Namespace::time: return "needs-new-time";
+    case Namespace::mnt: return Reason::needs_new_mnt;
+    case Namespace::net: return Reason::needs_new_net;
+    case Namespace::uts: return Reason::needs_new_uts;
+    case Namespace::user: return Reason::needs_new_user;
+    case Namespace::time: return Reason::needs_new_time;
     case Namespace::pid:
     case Namespace::ipc:
     case Namespace::cgroup: break;  // no row asks for one of these
   }
-  return "";
+  return Reason::not_a_namespace;
 }
 
 // `kind` none: this namespace may be left as the host's.
 Refusal sharing_refused(const Rule& rule, Namespace which) {
-  const auto denied = [&](const char* field, const char* member) {
-    return refusal(RefusalKind::denied, field, rule.member(member), 0, 0, rule.name);
-  };
   if (which == Namespace::net && !rule.allows_network(Network::host))
-    return denied("network", "network");
+    return refusal("network", Reason::rule_network, rule.name);
   if (!rule.may_share(which))
-    return denied(kNamespaceFields[static_cast<uint32_t>(which)], "namespaces_host");
+    return refusal(describe(which).field, Reason::rule_namespaces_host, rule.name);
   return {};
 }
 
@@ -76,7 +69,7 @@ bool is_the_hosts(const plan::Fact& fact, uint32_t which) {
   static const auto own = [] {
     std::array<struct stat, plan::kNamespaces> all{};
     for (uint32_t i = 0; i < plan::kNamespaces; ++i) {
-      const std::string name = std::strchr(kNamespaceFields[i], '.') + 1;
+      const std::string name = plan::kNamespaceWords[i];
       ::stat(("/proc/self/ns/" + name).c_str(), &all[i]);
     }
     return all;
@@ -105,18 +98,6 @@ Rlimits daemon_hard_limits() {
 
 }  // namespace
 
-Refusal refusal(RefusalKind kind, std::string_view field, std::string_view rule, uint64_t limit,
-                uint64_t requested, std::string_view policy) {
-  Refusal refusal{};
-  refusal.kind = kind;
-  refusal.limit = limit;
-  refusal.requested = requested;
-  field.copy(refusal.field, sizeof refusal.field - 1);
-  rule.copy(refusal.rule, sizeof refusal.rule - 1);
-  policy.copy(refusal.policy, sizeof refusal.policy - 1);
-  return refusal;
-}
-
 // Each directory, whatever its mode.
 bool searches_all(uint64_t capabilities) {
   constexpr uint64_t kEither = uint64_t{1} << CAP_DAC_OVERRIDE | uint64_t{1} << CAP_DAC_READ_SEARCH;
@@ -144,13 +125,8 @@ class Judge {
   }
 
  private:
-  bool deny(std::string_view field, std::string_view rule, uint64_t limit = 0,
-            uint64_t requested = 0) {
-    refusal_ = refusal(RefusalKind::denied, field, rule, limit, requested, rule_.name);
-    return false;
-  }
-  bool invalid(const char* field, const char* rule) {
-    refusal_ = refusal(RefusalKind::invalid, field, rule, 0, 0, rule_.name);
+  bool refuse(std::string_view field, Reason reason, uint64_t limit = 0, uint64_t requested = 0) {
+    refusal_ = refusal(field, reason, rule_.name, limit, requested);
     return false;
   }
   Join join(Namespace which) const { return h_.namespaces[static_cast<uint32_t>(which)].join; }
@@ -165,77 +141,71 @@ class Judge {
   bool consistent() {
     for (const plan::Member& member : plan::schema::kHeaderMembers)
       if (member.needs_new && !plan::is_empty(member, &h_) && !fresh(member.where))
-        return invalid(member.field, needs_new(member.where));
+        return refuse(member.field, needs_new(member.where));
     for (const plan::Flag& flag : plan::kFlags)
       if (flag.needs_new && (h_.flags & flag.bit) && !fresh(flag.where))
-        return invalid(flag.field, needs_new(flag.where));
+        return refuse(flag.field, needs_new(flag.where));
     // Maps that the monitor chooses have no lines in the Plan.
     if (!fresh(Namespace::user) && (h_.id_choices & plan::kSubordinateUids))
-      return invalid("uid_map", "needs-new-user");
+      return refuse("uid_map", Reason::needs_new_user);
     if (!fresh(Namespace::user) && (h_.id_choices & plan::kSubordinateGids))
-      return invalid("gid_map", "needs-new-user");
+      return refuse("gid_map", Reason::needs_new_user);
     for (uint32_t i = 0; i < h_.sysctls.count; ++i) {
       const char* const path = plan_.c_str(plan_.at(h_.sysctls, i).path);
       if (std::strncmp(path, "net/ipv4/", 9) != 0 || std::strstr(path, ".."))
-        return invalid("sysctls", "needs-new-net");
+        return refuse("sysctls", Reason::needs_new_net);
     }
-    if (h_.unshare & ~kUnshare) return invalid("unshare", "not-a-namespace");
+    if (h_.unshare & ~kUnshare) return refuse("unshare", Reason::not_a_namespace);
     return true;
   }
 
   // pasta runs as the client, and what it connects to the client could connect to.
   bool outbound() {
     if (!(h_.flags & plan::kOutbound))
-      return h_.published.count == 0 || invalid("network", "needs-outbound");
+      return h_.published.count == 0 || refuse("network", Reason::needs_outbound);
     if (join(Namespace::user) != Join::host && !fresh(Namespace::user))
-      return invalid("network", "outbound-not-in-a-joined-user-namespace");
+      return refuse("network", Reason::outbound_not_in_a_joined_user_namespace);
     // pasta lives in the service's network, and sends from there.
-    if (peer_.elsewhere & bit(Namespace::net)) return deny("network.outbound", "confined-caller");
+    if (peer_.elsewhere & bit(Namespace::net))
+      return refuse("network.outbound", Reason::confined_caller);
     if (!rule_.allows_network(Network::outbound))
-      return deny("network.outbound", rule_.member("network"));
-    if (setting_.no_pasta) {
-      refusal_ = refusal(RefusalKind::unsupported, "network.outbound", setting_.no_pasta, 0, 0,
-                         rule_.name);
-      return false;
-    }
+      return refuse("network.outbound", Reason::rule_network);
+    if (setting_.no_pasta != Reason::none) return refuse("network.outbound", setting_.no_pasta);
     const plan::Identity& id = h_.identity;
     const auto is_payload = [&](uint32_t uid) {
       return id.ruid == uid || id.euid == uid || id.suid == uid;
     };
     uint32_t& owner = approved_.order_.network_owner;
     owner = is_payload(0) ? kNobody : 0;
-    return !is_payload(owner) || invalid("identity", "owner-of-the-network");
+    return !is_payload(owner) || refuse("identity", Reason::owner_of_the_network);
   }
 
   bool namespaces() {
     for (uint32_t i = 0; i < plan::kNamespaces; ++i) {
       const plan::NamespaceChoice& choice = h_.namespaces[i];
       const auto which = static_cast<Namespace>(i);
+      const char* const field = describe(which).field;
       bool fresh = choice.join == Join::fresh, shared = choice.join == Join::host;
       if (choice.join == Join::job) {
         const Joinable of = setting_.joinable(choice.job, peer_);
-        if (of.init == 0) {
-          refusal_ =
-              refusal(RefusalKind::no_such_job, kNamespaceFields[i], "own-jobs", 0, 0, rule_.name);
-          return false;
-        }
+        if (of.init == 0) return refuse(field, Reason::own_jobs);
         fresh = of.fresh & bit(which);
         shared = !fresh;  // it may be older than the rule
         if (which == Namespace::net && of.outbound && !rule_.allows_network(Network::outbound))
-          return deny("network", rule_.member("network"));
+          return refuse("network", Reason::rule_network);
         approved_.job_joins_.push_back({which, of});
       }
       // What a descriptor leads to may be the host's.
       if (!fresh && rule_.requires_new(which))
-        return deny(kNamespaceFields[i], rule_.member("require.namespaces"));
+        return refuse(field, Reason::rule_require_namespaces);
       if (!shared) continue;
       // The service's own would be a way out of the peer's.
-      if (peer_.elsewhere & bit(which)) return deny(kNamespaceFields[i], "confined-caller");
+      if (peer_.elsewhere & bit(which)) return refuse(field, Reason::confined_caller);
       refusal_ = sharing_refused(rule_, which);
       if (refusal_.kind != RefusalKind::none) return false;
       // Ids and powers in it are judged as those of another.
       if (which == Namespace::user && choice.join == Join::job && !rootless())
-        return invalid("namespaces.user", "not-the-hosts");
+        return refuse("namespaces.user", Reason::not_the_hosts);
     }
     return true;
   }
@@ -247,11 +217,12 @@ class Judge {
     if (peer_.no_new_privs) approved_.order_.flags |= plan::kForceNoNewPrivs;
     const bool kept = (h_.flags & plan::kNoNewPrivs) || peer_.no_new_privs;
     if (!kept && rule_.requires_no_new_privs())
-      return deny("no_new_privs", rule_.member("require.no_new_privs"));
+      return refuse("no_new_privs", Reason::rule_require_no_new_privs);
     if (kept || peer_.holds(CAP_SYS_ADMIN) || rootless()) return true;
     if (join(Namespace::user) != Join::host) return true;
     for (const plan::NamespaceChoice& choice : h_.namespaces)
-      if (choice.join != Join::host) return deny("no_new_privs", "namespaces-need-no-new-privs");
+      if (choice.join != Join::host)
+        return refuse("no_new_privs", Reason::namespaces_need_no_new_privs);
     return true;
   }
 
@@ -269,9 +240,10 @@ class Judge {
     if (h_.id_choices & plan::kDynamicIds) return true;
     const plan::Identity& id = h_.identity;
     for (uint32_t uid : {id.ruid, id.euid, id.suid})
-      if (!may_be_user(uid, uid)) return deny("identity.uid", "own-uid", peer_.uid, uid);
+      if (!may_be_user(uid, uid)) return refuse("identity.uid", Reason::own_uid, peer_.uid, uid);
     for (uint32_t gid : {id.rgid, id.egid, id.sgid})
-      if (!may_be_group(gid, gid)) return deny("identity.gid", "own-groups", peer_.gid, gid);
+      if (!may_be_group(gid, gid))
+        return refuse("identity.gid", Reason::own_groups, peer_.gid, gid);
     return groups();
   }
 
@@ -280,29 +252,29 @@ class Judge {
     const uint32_t* begin = plan_.begin(id.groups);
     const uint32_t* end = begin + id.groups.count;
     for (const uint32_t* gid = begin; gid != end; ++gid)
-      if (!may_be_group(*gid, *gid)) return deny("identity.groups", "own-groups", 0, *gid);
+      if (!may_be_group(*gid, *gid)) return refuse("identity.groups", Reason::own_groups, 0, *gid);
     // A group can also shut people out (mode 0604); nobody sheds one here who
     // could not do so with setgroups(2). As another, granted user one may.
     if (peer_.holds(CAP_SETGID) || id.ruid != peer_.uid) return true;
     for (gid_t own : peer_.groups)
       if (own != peer_.gid && std::find(begin, end, own) == end)
-        return deny("identity.groups", "groups-are-not-shed", own, id.groups.count);
+        return refuse("identity.groups", Reason::groups_are_not_shed, own, id.groups.count);
     return true;
   }
 
   bool scheduling() {
     const auto& own = peer_.own();
-    if (!own) return deny("peer", "caller-is-gone");
+    if (!own) return refuse("peer", Reason::caller_is_gone);
     const bool may_raise = peer_.holds(CAP_SYS_NICE);
     // setrlimit(2): what a limit of its own lets the caller do needs no privilege.
     const auto nice_limit = static_cast<int>(std::min<uint64_t>(own->hard_limits[RLIMIT_NICE], 40));
     const int lowest = rule_.nice.value_or(may_raise ? -20 : std::min(own->nice, 20 - nice_limit));
     if (h_.nice < lowest)
-      return deny("nice", rule_.nice ? rule_.member("nice") : "not-below-own-nice",
-                  static_cast<uint64_t>(lowest), static_cast<uint64_t>(h_.nice));
+      return refuse("nice", rule_.nice ? Reason::rule_nice : Reason::not_below_own_nice,
+                    static_cast<uint64_t>(lowest), static_cast<uint64_t>(h_.nice));
     if (!rule_.real_time.value_or(may_raise)) {
-      const std::string rule =
-          rule_.real_time ? rule_.member("real_time") : "real-time-needs-CAP_SYS_NICE";
+      const Reason reason =
+          rule_.real_time ? Reason::rule_real_time : Reason::real_time_needs_CAP_SYS_NICE;
       const bool real_time =
           (h_.scheduler.set & plan::kHasPolicy) && h_.scheduler.policy != SCHED_OTHER &&
           h_.scheduler.policy != SCHED_BATCH && h_.scheduler.policy != SCHED_IDLE;
@@ -311,14 +283,15 @@ class Judge {
           (h_.scheduler.policy == SCHED_FIFO || h_.scheduler.policy == SCHED_RR) &&
           static_cast<uint64_t>(h_.scheduler.priority) <= own->hard_limits[RLIMIT_RTPRIO];
       if ((real_time || h_.scheduler.priority > 0) && !within_limit)
-        return deny("scheduler", rule, 0, static_cast<uint64_t>(h_.scheduler.policy));
+        return refuse("scheduler", reason, 0, static_cast<uint64_t>(h_.scheduler.policy));
       // As the kernel reads it, which init hands it to in any case.
       if ((h_.ioprio >> kIoprioShift & kIoprioClasses) == kIoprioRealtime)
-        return deny("ioprio", rule);
+        return refuse("ioprio", reason);
     }
     if (h_.oom_score_adj < own->oom_score_adj && !peer_.holds(CAP_SYS_RESOURCE))
-      return deny("oom_score_adj", "not-below-own", static_cast<uint64_t>(own->oom_score_adj),
-                  static_cast<uint64_t>(h_.oom_score_adj));
+      return refuse("oom_score_adj", Reason::not_below_own,
+                    static_cast<uint64_t>(own->oom_score_adj),
+                    static_cast<uint64_t>(h_.oom_score_adj));
     return true;
   }
 
@@ -327,7 +300,7 @@ class Judge {
     static const Rlimits daemon = daemon_hard_limits();
     for (uint32_t i = 0; i < plan::kRlimits; ++i) {
       const plan::Rlimit& limit = h_.rlimits[i];
-      const auto [ceiling, member] = bound_on(i);
+      const auto [ceiling, reason] = bound_on(i);
       // Constants of ours give way to what the caller has and we can give.
       approved_.order_.rlimit_hard[i] =
           std::min({own[i], daemon[i], ceiling.value_or(RLIM_INFINITY)});
@@ -335,30 +308,29 @@ class Judge {
           ceiling.value_or(peer_.holds(CAP_SYS_RESOURCE) ? RLIM_INFINITY : own[i]);
       if (!limit.set || limit.hard <= highest) continue;
       const std::string field = std::string("rlimits.") + sys::name_of(sys::rlimits(), i);
-      return deny(field, ceiling ? rule_.member(member) : "not-above-own-hard-limit", highest,
-                  limit.hard);
+      return refuse(field, reason, highest, limit.hard);
     }
     return true;
   }
 
   // Of the hard limit: what the job is not to have it is not to give itself either.
-  std::pair<std::optional<uint64_t>, const char*> bound_on(uint32_t limit) const {
-    if (rule_.rlimits[limit]) return {rule_.rlimits[limit], "rlimits"};
-    if (limit == RLIMIT_RTPRIO && rule_.real_time == false) return {0, "real_time"};
+  std::pair<std::optional<uint64_t>, Reason> bound_on(uint32_t limit) const {
+    if (rule_.rlimits[limit]) return {rule_.rlimits[limit], Reason::rule_rlimits};
+    if (limit == RLIMIT_RTPRIO && rule_.real_time == false) return {0, Reason::rule_real_time};
     // setrlimit(2): 20 minus the niceness that it lets one take.
     if (limit == RLIMIT_NICE && rule_.nice)
-      return {static_cast<uint64_t>(20 - *rule_.nice), "nice"};
-    return {std::nullopt, ""};
+      return {static_cast<uint64_t>(20 - *rule_.nice), Reason::rule_nice};
+    return {std::nullopt, Reason::not_above_own_hard_limit};
   }
 
   bool lifetime() {
     if (rule_.detach) return true;
     if (h_.on_disconnect == plan::OnDisconnect::keep)
-      return deny("lifetime.on_disconnect", rule_.member("detach"));
+      return refuse("lifetime.on_disconnect", Reason::rule_detach);
     // One that is asked to stop and has a year for it is kept as well.
     if (h_.on_disconnect == plan::OnDisconnect::stop && h_.stop_timeout_ms > kLongestGoodbyeMs)
-      return deny("lifetime.stop_timeout", rule_.member("detach"), kLongestGoodbyeMs,
-                  h_.stop_timeout_ms);
+      return refuse("lifetime.stop_timeout", Reason::rule_detach, kLongestGoodbyeMs,
+                    h_.stop_timeout_ms);
     return true;
   }
 
@@ -367,14 +339,9 @@ class Judge {
   bool confinement() {
     plan::Order& order = approved_.order_;
     if (h_.caller_cgroup) {
-      if (setting_.cgroup_version != 2) {
-        refusal_ = refusal(RefusalKind::unsupported, "cgroup",
-                           "\"caller\" needs a cgroup v2 tree that the service may write", 0, 0,
-                           rule_.name);
-        return false;
-      }
+      if (setting_.cgroup_version != 2) return refuse("cgroup", Reason::caller_needs_cgroup_v2);
       approved_.caller_cgroups_ = peer_.cgroups();
-      if (approved_.caller_cgroups_.empty()) return deny("peer", "caller-is-gone");
+      if (approved_.caller_cgroups_.empty()) return refuse("peer", Reason::caller_is_gone);
     }
     if (peer_.own()->login_uid != setting_.own.login_uid()) {
       order.flags |= plan::kSetLoginUid;
@@ -382,7 +349,7 @@ class Judge {
     }
     if (!setting_.own.confines(peer_.label)) return true;
     const std::string word = exec_word(peer_.label);
-    if (word.size() >= sizeof order.label) return deny("peer", "lsm-label");
+    if (word.size() >= sizeof order.label) return refuse("peer", Reason::lsm_label);
     order.flags |= plan::kSetLabel;
     word.copy(order.label, sizeof order.label - 1);
     return true;
@@ -398,11 +365,8 @@ class Judge {
     if (plan::needs_disk(plan_)) {
       // It belongs to who the host knows, and there init is nobody.
       if (join(Namespace::user) != Join::host && !fresh(Namespace::user))
-        return invalid("mounts", "on-disk-not-in-a-joined-user-namespace");
-      if (setting_.no_disk) {
-        refusal_ = refusal(RefusalKind::unsupported, "mounts", setting_.no_disk, 0, 0, rule_.name);
-        return false;
-      }
+        return refuse("mounts", Reason::on_disk_not_in_a_joined_user_namespace);
+      if (setting_.no_disk != Reason::none) return refuse("mounts", setting_.no_disk);
     }
     plan::Order& order = approved_.order_;
     const bool apart = !rootless() && fresh(Namespace::mnt);
@@ -410,7 +374,7 @@ class Judge {
     const bool rules = root || (apart && has_host_powers(plan_, order.capabilities));
     if (rules && h_.mounts.count) order.flags |= plan::kCoverKernel;
     const bool lent = rules && !rules_host_itself(peer_) && (root || lends_powers());
-    if (!may_join_mounts()) return deny("namespaces.mnt", "joined-with-own-ids");
+    if (!may_join_mounts()) return refuse("namespaces.mnt", Reason::joined_with_own_ids);
     refusal_ = authorise_mounts(peer_, rule_, plan_, approved_.ids_, lent);
     if (refusal_.kind != RefusalKind::none) return false;
     if (searches_all(peer_.permitted) ||
@@ -484,7 +448,7 @@ class Judge {
     const bool powerful = peer_.holds(CAP_SYS_ADMIN) || join(Namespace::user) != Join::host ||
                           (order.flags & plan::kFreshUser) != 0;
     if ((h_.flags & plan::kNoNewPrivs) || peer_.no_new_privs || powerful) return true;
-    return deny("no_new_privs", "filters-need-no-new-privs");
+    return refuse("no_new_privs", Reason::filters_need_no_new_privs);
   }
 
   Approved& finish() {
@@ -523,26 +487,25 @@ Refusal authorise_fact(const Peer& peer, const Rule& rule, plan::View plan, cons
     for (uint32_t i = 0; i < plan::kNamespaces; ++i) {
       const plan::NamespaceChoice& choice = h.namespaces[i];
       if (choice.join != Join::descriptor || choice.descriptor != fact.index) continue;
-      if (fact.namespace_type != kKernelFlags[i])
-        return refusal(RefusalKind::invalid, kNamespaceFields[i], "namespace-type");
+      const auto which = static_cast<Namespace>(i);
+      const char* const field = describe(which).field;
+      if (fact.namespace_type != describe(which).flag)
+        return refusal(field, Reason::namespace_type, rule.name);
       // Holding a descriptor proves nothing: a bound nsfs file is readable by
       // all. In user mode the kernel itself asks for the powers.
       if (mode == plan::Mode::system && !root && fact.namespace_owner != peer.uid &&
-          !rule.grants_join(static_cast<Namespace>(i)))
-        return refusal(RefusalKind::denied, kNamespaceFields[i], "namespace-owner", peer.uid,
-                       fact.namespace_owner, rule.name);
-      const auto which = static_cast<Namespace>(i);
+          !rule.grants_join(which))
+        return refusal(field, Reason::namespace_owner, rule.name, peer.uid, fact.namespace_owner);
       // Ids and powers in it were judged as those of another.
       if (which == Namespace::user && is_the_hosts(fact, i))
-        return refusal(RefusalKind::invalid, kNamespaceFields[i], "not-the-hosts");
+        return refusal(field, Reason::not_the_hosts, rule.name);
       if (is_the_hosts(fact, i)) return sharing_refused(rule, which);
       // Where its owner has led it is not to be seen.
       if (which == Namespace::net && !rule.allows_any_network() && !rule.grants_join(which))
-        return refusal(RefusalKind::denied, "network", rule.member("network"), 0, 0, rule.name);
+        return refusal("network", Reason::rule_network, rule.name);
       // What devices are there its owner has chosen.
       if (which == Namespace::mnt && rule.devices && !rule.grants_join(which))
-        return refusal(RefusalKind::denied, kNamespaceFields[i], rule.member("devices"), 0, 0,
-                       rule.name);
+        return refusal(field, Reason::rule_devices, rule.name);
     }
     return {};
   }
@@ -553,33 +516,31 @@ Refusal authorise_fact(const Peer& peer, const Rule& rule, plan::View plan, cons
   // A socket stays in the network that it was made in.
   const bool internet = fact.domain == AF_INET || fact.domain == AF_INET6;
   if (internet && !rule.allows_network(Network::host))
-    return refusal(RefusalKind::denied, "file_actions", rule.member("network"), 0, fact.index,
-                   rule.name);
+    return refusal("file_actions", Reason::rule_network, rule.name, 0, fact.index);
   // Without a mount namespace there is no box that a descriptor could open.
   if (h.namespaces[static_cast<uint32_t>(Namespace::mnt)].join == Join::host) return {};
   const bool cwd = descriptor.use == plan::Use::cwd;
-  const auto denied = [&](std::string_view which) {
-    return refusal(RefusalKind::denied, cwd ? "cwd" : "file_actions", which, 0, fact.index,
-                   rule.name);
+  const auto denied = [&](Reason reason) {
+    return refusal(cwd ? "cwd" : "file_actions", reason, rule.name, 0, fact.index);
   };
   // From a directory the way leads up and out of the box, and /proc/self/fd opens
   // a file once more, for writing, where it lies: past every cover.
   const bool lent = covered && !rules_host_itself(peer);
   if (lent && (S_ISDIR(fact.mode) || plan::is_kernel_file_system(fact.filesystem)))
-    return denied("covers-hold-for-descriptors");
-  if (S_ISDIR(fact.mode) && rule.devices) return denied(rule.member("devices"));
+    return denied(Reason::covers_hold_for_descriptors);
+  if (S_ISDIR(fact.mode) && rule.devices) return denied(Reason::rule_devices);
   if (cwd) return {};
-  if (fact.namespace_type != 0) return denied("no-namespace-descriptors");
+  if (fact.namespace_type != 0) return denied(Reason::no_namespace_descriptors);
   if (S_ISDIR(fact.mode) && !descriptor.directory_granted)
-    return denied("directories-are-granted-by-name");
-  if ((fact.open_flags & O_PATH) && !S_ISDIR(fact.mode)) return denied("no-path-descriptors");
+    return denied(Reason::directories_are_granted_by_name);
+  if ((fact.open_flags & O_PATH) && !S_ISDIR(fact.mode)) return denied(Reason::no_path_descriptors);
   const bool block = S_ISBLK(fact.mode);
   if ((block || S_ISCHR(fact.mode)) && !rule.allows_device({block, fact.rdev})) {
-    if (rule.devices) return denied(rule.member("devices"));
-    if (!root) return denied("no-block-devices");
+    if (rule.devices) return denied(Reason::rule_devices);
+    if (!root) return denied(Reason::no_block_devices);
   }
   if (fact.domain != plan::kNone && fact.domain != AF_UNIX && !internet)
-    return denied("sockets-are-unix-or-inet");
+    return denied(Reason::sockets_are_unix_or_inet);
   return {};
 }
 

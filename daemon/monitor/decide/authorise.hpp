@@ -34,8 +34,8 @@ struct Setting {
   const Policy& policy;
   plan::Mode mode;
   FindJob joinable;
-  const char* no_pasta;  // why there are no outbound networks; null: there are
-  const char* no_disk;   // why no scratch directories on disk
+  plan::Reason no_pasta;  // why there are no outbound networks; none: there are
+  plan::Reason no_disk;   // why no scratch directories on disk
   IdSources ids;
   const Surroundings& own;
   int cgroup_version = 0;  // Cgroups::version()
@@ -85,9 +85,5 @@ Decision<Approved> authorise(const Peer& peer, plan::View plan, const Setting& s
 // `covered`: the job has kCoverKernel.
 plan::Refusal authorise_fact(const Peer& peer, const Rule& rule, plan::View plan,
                              const plan::Fact& fact, plan::Mode mode, bool covered = false);
-
-// `policy` is the name of the rule that spoke of the peer.
-plan::Refusal refusal(plan::RefusalKind kind, std::string_view field, std::string_view rule,
-                      uint64_t limit = 0, uint64_t requested = 0, std::string_view policy = {});
 
 }  // namespace cloister::monitor

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "decide/authorise.hpp"
+#include "decide/refusal.hpp"
 
 namespace cloister::monitor {
 namespace {
@@ -14,15 +14,15 @@ namespace {
 using plan::Join;
 using plan::MountKind;
 using plan::Namespace;
+using plan::Reason;
 using plan::Refusal;
-using plan::RefusalKind;
 
 using Lines = std::vector<plan::IdMap>;
 
 // Uids or gids: the same rules twice.
 struct Side {
   const char* field;
-  const char* own_rule;
+  Reason not_own;
   uint32_t choice;
   plan::Span<plan::IdMap> plan::Header::*lines;
   SubordinateFile SubordinateIds::*file;
@@ -32,7 +32,7 @@ struct Side {
   int capability;
 };
 constexpr Side kUids{"uid_map",
-                     "own-uid",
+                     Reason::own_uid,
                      plan::kSubordinateUids,
                      &plan::Header::uid_map,
                      &SubordinateIds::uids,
@@ -41,7 +41,7 @@ constexpr Side kUids{"uid_map",
                      &plan::Identity::ruid,
                      CAP_SETUID};
 constexpr Side kGids{"gid_map",
-                     "own-groups",
+                     Reason::own_groups,
                      plan::kSubordinateGids,
                      &plan::Header::gid_map,
                      &SubordinateIds::gids,
@@ -103,13 +103,9 @@ class Ids {
  private:
   Join join(Namespace which) const { return h_.namespaces[static_cast<uint32_t>(which)].join; }
   bool may(const Side& side) const { return !rootless_ && peer_.holds(side.capability); }
-  bool refuse(RefusalKind kind, const char* field, const char* which, uint64_t limit = 0,
-              uint64_t requested = 0) {
-    refusal_ = refusal(kind, field, which, limit, requested, rule_.name);
+  bool refuse(const char* field, Reason reason, uint64_t limit = 0, uint64_t requested = 0) {
+    refusal_ = refusal(field, reason, rule_.name, limit, requested);
     return false;
-  }
-  bool deny(const char* field, const char* which, uint64_t limit = 0, uint64_t requested = 0) {
-    return refuse(RefusalKind::denied, field, which, limit, requested);
   }
   bool chosen(const Side& side) const { return (h_.id_choices & side.choice) != 0; }
   const std::vector<IdSpan>& spans(const Side& side) const {
@@ -166,43 +162,41 @@ class Ids {
     if (map.empty()) map.push_back({h_.identity.*side.inside, peer_.*side.own, 1});
     for (const plan::IdMap& line : map)
       if (!is_own(side, line) && !may(side) && !granted(side, line) && !subordinate(side, line))
-        return deny(side.field, side.own_rule, peer_.*side.own, line.outside);
+        return refuse(side.field, side.not_own, peer_.*side.own, line.outside);
     return fits(side, map);
   }
 
   bool fits(const Side& side, const Lines& map) {
     const auto page = static_cast<size_t>(::getpagesize());
     if (map.size() > plan::kMaxMapLines)
-      return deny(side.field, "340-lines", plan::kMaxMapLines, map.size());
+      return refuse(side.field, Reason::lines_340, plan::kMaxMapLines, map.size());
     if (const size_t bytes = bytes_of(map); bytes >= page)
-      return deny(side.field, "less-than-a-page", page - 1, bytes);
+      return refuse(side.field, Reason::less_than_a_page, page - 1, bytes);
     return true;
   }
 
   bool leased_block() {
     const char* field = chosen(kUids) ? kUids.field : kGids.field;
     if (!sources_.leases || !sources_.leases->has_blocks())
-      return refuse(RefusalKind::unsupported, field, "no-subordinate-ids");
-    if (!chosen(kUids) || !chosen(kGids)) return deny(field, "a-lease-is-for-both-maps");
+      return refuse(field, Reason::no_subordinate_ids);
+    if (!chosen(kUids) || !chosen(kGids)) return refuse(field, Reason::a_lease_is_for_both_maps);
     if (!leaves_nothing()) return false;
     out_.lease = sources_.leases->take_block();
     if (!out_.lease)
-      return refuse(RefusalKind::busy, field, "lease", sources_.leases->blocks(),
-                    sources_.leases->blocks());
+      return refuse(field, Reason::lease, sources_.leases->blocks(), sources_.leases->blocks());
     out_.job.uids = out_.job.gids = {{0, out_.lease->first, out_.lease->count}};
     return true;
   }
 
   bool dynamic() {
     if (!sources_.leases || !sources_.leases->has_ids())
-      return refuse(RefusalKind::unsupported, "identity", "no-lease");
+      return refuse("identity", Reason::no_lease);
     if (join(Namespace::user) != Join::host)
-      return deny("namespaces.user", "leased-ids-are-the-hosts");
+      return refuse("namespaces.user", Reason::leased_ids_are_the_hosts);
     if (!leaves_nothing()) return false;
     out_.lease = sources_.leases->take_id();
     if (!out_.lease)
-      return refuse(RefusalKind::busy, "identity", "lease", sources_.leases->ids(),
-                    sources_.leases->ids());
+      return refuse("identity", Reason::lease, sources_.leases->ids(), sources_.leases->ids());
     out_.leased_id = out_.lease->first;
     return true;
   }
@@ -211,14 +205,14 @@ class Ids {
   // object, no process.
   bool leaves_nothing() {
     if (join(Namespace::mnt) != Join::fresh)
-      return deny("namespaces.mnt", "leased-ids-leave-nothing");
+      return refuse("namespaces.mnt", Reason::leased_ids_leave_nothing);
     if (join(Namespace::ipc) != Join::fresh)
-      return deny("namespaces.ipc", "leased-ids-leave-nothing");
+      return refuse("namespaces.ipc", Reason::leased_ids_leave_nothing);
     if (join(Namespace::pid) != Join::fresh && (!sources_.jobs_have_cgroup || h_.caller_cgroup))
-      return deny("namespaces.pid", "leased-ids-leave-nothing");
+      return refuse("namespaces.pid", Reason::leased_ids_leave_nothing);
     for (uint32_t i = 0; i < h_.mounts.count; ++i)
       if (!is_private(plan_.at(h_.mounts, i)))
-        return deny("mounts", "leased-ids-leave-nothing", 0, i);
+        return refuse("mounts", Reason::leased_ids_leave_nothing, 0, i);
     return true;
   }
 
@@ -288,8 +282,7 @@ Refusal decide_ids(const Peer& peer, const Rule& rule, plan::View plan, const Id
 // A directory on the host is a place to leave files in.
 Refusal authorise_leased_fact(const Rule& rule, const plan::Fact& fact) {
   if (!S_ISDIR(fact.mode)) return {};
-  return refusal(RefusalKind::denied, "file_actions", "leased-ids-leave-nothing", 0, fact.index,
-                 rule.name);
+  return refusal("file_actions", Reason::leased_ids_leave_nothing, rule.name, 0, fact.index);
 }
 
 }  // namespace cloister::monitor

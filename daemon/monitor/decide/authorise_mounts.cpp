@@ -7,13 +7,13 @@
 #include <string_view>
 #include <unordered_set>
 
-#include "decide/authorise.hpp"
+#include "decide/refusal.hpp"
 #include "plan/places.hpp"
 
 namespace cloister::monitor {
 
+using plan::Reason;
 using plan::Refusal;
-using plan::RefusalKind;
 
 namespace {
 
@@ -34,7 +34,7 @@ struct Side {
   const std::vector<plan::IdMap>& renamed;  // by the job's user namespace
   uint32_t own;
   MayBe may_be;
-  const char* rule;
+  Reason not_own;
 };
 
 // In the order in which honest fronts have them nothing hides anything.
@@ -135,16 +135,14 @@ Refusal authorise_mounts(const Peer& peer, const Rule& rule, plan::View plan, co
                          bool lent) {
   const plan::Header& h = plan.header();
   if (!is_ordered(plan) && hides(plan))
-    return refusal(RefusalKind::invalid, "mounts", "a-mount-hides-another", 0, 0, rule.name);
+    return refusal("mounts", Reason::a_mount_hides_another, rule.name);
   // A copy of the host's own mounts, which nothing is put over.
-  if (lent && h.mounts.count == 0)
-    return refusal(RefusalKind::denied, "mounts", "covers-need-mounts", 0, 0, rule.name);
+  if (lent && h.mounts.count == 0) return refusal("mounts", Reason::covers_need_mounts, rule.name);
   // A copy of the host's mounts has all of its devices.
   const bool copy =
       h.mounts.count == 0 &&
       h.namespaces[static_cast<uint32_t>(plan::Namespace::mnt)].join == plan::Join::fresh;
-  if (copy && rule.devices)
-    return refusal(RefusalKind::denied, "mounts", rule.member("devices"), 0, 0, rule.name);
+  if (copy && rule.devices) return refusal("mounts", Reason::rule_devices, rule.name);
   const bool any_device =
       !rule.devices && (peer.holds(CAP_MKNOD) || has_own_ids(peer, rule, plan, ids));
   const bool fresh =
@@ -153,24 +151,23 @@ Refusal authorise_mounts(const Peer& peer, const Rule& rule, plan::View plan, co
     const plan::Mount& mount = plan.at(h.mounts, i);
     // Each node in there would be a device of the job's.
     if (mount.kind == plan::MountKind::bind && !(mount.flags & plan::kMountNoDev) && !any_device)
-      return refusal(RefusalKind::denied, "mounts",
-                     rule.devices ? rule.member("devices") : "nodev-for-other-ids", 0, i,
-                     rule.name);
+      return refusal("mounts", rule.devices ? Reason::rule_devices : Reason::nodev_for_other_ids,
+                     rule.name, 0, i);
     for (const Side& side :
-         {Side{mount.uid_map, ids.job.uids, peer.uid, may_be_user, "own-uid"},
-          Side{mount.gid_map, ids.job.gids, peer.gid, may_be_group, "own-groups"}})
+         {Side{mount.uid_map, ids.job.uids, peer.uid, may_be_user, Reason::own_uid},
+          Side{mount.gid_map, ids.job.gids, peer.gid, may_be_group, Reason::own_groups}})
       for (uint32_t k = 0; k < side.lines.count; ++k) {
         plan::IdMap line = plan.at(side.lines, k);
-        const auto refuse = [&](RefusalKind kind, const char* which, uint32_t id) {
-          return refusal(kind, "mounts", which, side.own, id, rule.name);
+        const auto refuse = [&](Reason reason, uint32_t id) {
+          return refusal("mounts", reason, rule.name, side.own, id);
         };
         const auto may = [&](uint32_t low) {
           return side.may_be(peer, rule, low, low + line.count - 1);
         };
-        if (!may(line.outside)) return refuse(RefusalKind::denied, side.rule, line.outside);
+        if (!may(line.outside)) return refuse(side.not_own, line.outside);
         if (fresh && !outside(side.renamed, line))
-          return refuse(RefusalKind::invalid, "ids-of-the-job", line.inside);
-        if (!fresh && !may(line.inside)) return refuse(RefusalKind::denied, side.rule, line.inside);
+          return refuse(Reason::ids_of_the_job, line.inside);
+        if (!fresh && !may(line.inside)) return refuse(side.not_own, line.inside);
       }
   }
   return {};
@@ -180,16 +177,16 @@ Refusal authorise_mounts(const Peer& peer, const Rule& rule, plan::View plan, co
 // namespace nobody a number yet: the owner is asked for in system mode only.
 Refusal authorise_device(const Peer& peer, const Rule& rule, const plan::Fact& fact,
                          plan::Mode mode) {
-  const auto denied = [&](std::string_view which) {
-    return refusal(RefusalKind::denied, "devices", which, 0, fact.rdev, rule.name);
+  const auto denied = [&](Reason reason) {
+    return refusal("devices", reason, rule.name, 0, fact.rdev);
   };
-  if (!S_ISCHR(fact.mode)) return denied("character-devices-only");
-  if (!rule.allows_device({false, fact.rdev})) return denied(rule.member("devices"));
+  if (!S_ISCHR(fact.mode)) return denied(Reason::character_devices_only);
+  if (!rule.allows_device({false, fact.rdev})) return denied(Reason::rule_devices);
   // Init binds it with its own power; the mode of the node says who may open it.
   const bool opens = mode != plan::Mode::system || peer.holds(CAP_DAC_OVERRIDE) ||
                      (fact.mode & S_IROTH) || (fact.uid == peer.uid && (fact.mode & S_IRUSR)) ||
                      (peer.in_group(fact.gid) && (fact.mode & S_IRGRP));
-  if (!opens) return denied("own-rights");
+  if (!opens) return denied(Reason::own_rights);
   return {};
 }
 
@@ -197,10 +194,9 @@ Refusal authorise_device(const Peer& peer, const Rule& rule, const plan::Fact& f
 // directories of the peer's own. What it may do in them the kernel asks the client.
 Refusal authorise_layer(const Peer& peer, const Rule& rule, const plan::Fact& fact,
                         plan::Mode mode) {
-  if (!S_ISDIR(fact.mode))
-    return refusal(RefusalKind::invalid, "mounts", "a-directory", 0, fact.mode, rule.name);
+  if (!S_ISDIR(fact.mode)) return refusal("mounts", Reason::a_directory, rule.name, 0, fact.mode);
   if (mode == plan::Mode::system && fact.uid != peer.uid && !peer.holds(CAP_DAC_OVERRIDE))
-    return refusal(RefusalKind::denied, "mounts", "own-directories", peer.uid, fact.uid, rule.name);
+    return refusal("mounts", Reason::own_directories, rule.name, peer.uid, fact.uid);
   return {};
 }
 

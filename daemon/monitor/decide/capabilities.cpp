@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <fstream>
 
-#include "decide/authorise.hpp"
+#include "decide/refusal.hpp"
 
 namespace cloister::monitor {
 namespace {
@@ -51,8 +51,8 @@ plan::Refusal authorise_capabilities(const Peer& peer, const Rule& rule, plan::V
     return {};
   }
   out = asked;
-  const auto denied = [&](const char* which, uint64_t limit, uint64_t requested) {
-    return refusal(plan::RefusalKind::denied, "capabilities", which, limit, requested, rule.name);
+  const auto denied = [&](plan::Reason reason, uint64_t limit, uint64_t requested) {
+    return refusal("capabilities", reason, rule.name, limit, requested);
   };
   const uint64_t most =
       asked.bounding | asked.effective | asked.permitted | asked.inheritable | asked.ambient;
@@ -61,7 +61,7 @@ plan::Refusal authorise_capabilities(const Peer& peer, const Rule& rule, plan::V
   if (user == plan::Join::fresh) {
     const bool own = rootless || peer.holds(CAP_SYS_ADMIN) || (most & ~rule.capabilities) == 0;
     if (!own && user_namespaces_are_restricted())
-      return denied("user-namespaces-are-restricted", rule.capabilities, most);
+      return denied(plan::Reason::user_namespaces_are_restricted, rule.capabilities, most);
     return {};
   }
   // Without any new namespace we are this user and no more: nothing can be cut.
@@ -69,17 +69,17 @@ plan::Refusal authorise_capabilities(const Peer& peer, const Rule& rule, plan::V
   for (const plan::NamespaceChoice& choice : h.namespaces)
     if (choice.join == plan::Join::fresh) powerless = false;
   if (powerless || (most != 0 && (rootless || user != plan::Join::host)))
-    return denied("capabilities-need-new-user-namespace", 0, most);
+    return denied(plan::Reason::capabilities_need_new_user_namespace, 0, most);
   // "all" is all that this caller may have, which is something or is refused.
   for (uint64_t* set :
        {&out.bounding, &out.effective, &out.permitted, &out.inheritable, &out.ambient}) {
     if (*set == plan::kEveryCapability && held != 0) *set = held;
-    if (*set & ~held) return denied("not-beyond-own-capabilities", held, *set);
+    if (*set & ~held) return denied(plan::Reason::not_beyond_own_capabilities, held, *set);
   }
   // A set-uid program that does not expect them could be led astray, capabilities(7).
   const bool sealed = (h.flags & plan::kNoNewPrivs) || peer.no_new_privs;
   if (asked.securebits != 0 && !sealed && !(held >> CAP_SETPCAP & 1))
-    return denied("securebits-need-no-new-privs", 0, asked.securebits);
+    return denied(plan::Reason::securebits_need_no_new_privs, 0, asked.securebits);
   return {};
 }
 

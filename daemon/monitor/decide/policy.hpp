@@ -96,9 +96,6 @@ class Rule {
   bool allows_unfiltered_seccomp() const { return unfiltered_seccomp && !require_baseline; }
   bool requires_baseline() const { return require_baseline; }
   bool requires_no_new_privs() const { return require_no_new_privs; }
-
-  // "builds/nice": what a refusal calls a member of this rule.
-  std::string member(const char* which) const { return name + "/" + which; }
 };
 
 class Policy {

@@ -6,13 +6,15 @@
 
 #include <algorithm>
 
+#include "decide/refusal.hpp"
+
 namespace cloister::monitor {
 namespace {
 
 using plan::Join;
 using plan::Namespace;
+using plan::Reason;
 using plan::Refusal;
-using plan::RefusalKind;
 using plan::Restraint;
 
 // Of newer kernels than the oldest headers.
@@ -73,14 +75,15 @@ Refusal restrain(const Peer& peer, const Rule& rule, plan::View plan, const Sett
                  const Approved& so_far, plan::Order& order) {
   const plan::Header& h = plan.header();
   const IdDecision& ids = so_far.ids();
-  const auto denied = [&](const char* field, const char* which, uint64_t requested = 0) {
-    return refusal(RefusalKind::denied, field, which, 0, requested, rule.name);
+  const auto denied = [&](const char* field, Reason reason, uint64_t requested = 0) {
+    return refusal(field, reason, rule.name, 0, requested);
   };
   if (h.flags & plan::kSetUidFiles) {
-    if (ids.leased_id != 0) return denied("set_uid_files", "leased-ids-leave-nothing");
+    if (ids.leased_id != 0) return denied("set_uid_files", Reason::leased_ids_leave_nothing);
     // In a service of its own it can do without us what it wants.
     const bool own = setting.mode != plan::Mode::system || peer.holds(CAP_FSETID);
-    if (!own && !rule.set_uid_files) return denied("set_uid_files", "set-uid-files-need-a-grant");
+    if (!own && !rule.set_uid_files)
+      return denied("set_uid_files", Reason::set_uid_files_need_a_grant);
   } else {
     order.restraint = restraint(peer, plan, ids);
   }
@@ -91,7 +94,7 @@ Refusal restrain(const Peer& peer, const Rule& rule, plan::View plan, const Sett
   for (uint32_t i = 0; i < h.actions.count; ++i) {
     const plan::Action& action = plan.at(h.actions, i);
     if (action.op == plan::Op::open && (action.mode & bits))
-      return denied("file_actions", "set-uid-files-need-a-grant", action.mode);
+      return denied("file_actions", Reason::set_uid_files_need_a_grant, action.mode);
   }
   // Also where no namespace keeps it away: in the host's, by a passed socket or pidfd.
   if (is_box(h) && setting.landlock_abi >= kScopesSince) {

@@ -5,13 +5,14 @@
 
 #include <string>
 
+#include "plan/refusals.hpp"
 #include "sys/unique_fd.hpp"
 
 namespace cloister::monitor {
 
 struct Pasta {
   sys::UniqueFd program;
-  const char* why_not = nullptr;  // there is none to be trusted: the reason, in words
+  plan::Reason why_not = plan::Reason::none;  // there is none to be trusted
 };
 
 // Only root's or `owner`'s own, and nobody else may write it: it is run with

@@ -24,19 +24,20 @@
 namespace cloister::monitor {
 namespace {
 
+using plan::Reason;
+
 // Of the directory, or of the place in which it would be made.
-const char* flaw_of(std::string path) {
-  if (path.empty()) return "there is no home directory to keep it in";
+Reason flaw_of(std::string path) {
+  if (path.empty()) return Reason::no_scratch_home;
   struct statfs kind {};
   while (::statfs(path.c_str(), &kind) < 0) {
-    if (errno != ENOENT || path.size() == 1) return "the scratch directory cannot be reached";
+    if (errno != ENOENT || path.size() == 1) return Reason::scratch_unreachable;
     path = std::filesystem::path(path).parent_path();
   }
-  if (kind.f_type == TMPFS_MAGIC || kind.f_type == RAMFS_MAGIC)
-    return "the service's scratch directory is in memory";
+  if (kind.f_type == TMPFS_MAGIC || kind.f_type == RAMFS_MAGIC) return Reason::scratch_in_memory;
   if (::faccessat(AT_FDCWD, path.c_str(), W_OK | X_OK, AT_EACCESS) < 0)
-    return "the service cannot write its scratch directory";
-  return nullptr;
+    return Reason::scratch_not_writable;
+  return Reason::none;
 }
 
 // One run of cloister-sweep.
@@ -94,7 +95,7 @@ Scratch::Scratch(boost::asio::io_context& io, std::string store, int sweep)
     : io_(io),
       path_(std::move(store)),
       sweep_(sweep),
-      why_not_(sweep < 0 ? "cloister-sweep is not installed" : flaw_of(path_)) {}
+      why_not_(sweep < 0 ? Reason::no_sweep : flaw_of(path_)) {}
 
 // False with errno; EPERM where it is somebody else's too.
 bool Scratch::open_store(bool make) {

@@ -17,6 +17,7 @@
 
 #include "host/id_maps.hpp"
 #include "plan/record.hpp"
+#include "plan/refusals.hpp"
 #include "sys/unique_fd.hpp"
 
 namespace cloister::monitor {
@@ -29,8 +30,8 @@ class Scratch {
   // for one. `sweep`, the program, is borrowed, or -1: it is not installed.
   Scratch(boost::asio::io_context& io, std::string store, int sweep);
 
-  // Why there can be no directories on disk, in words; null: there can be.
-  const char* why_not() const { return why_not_; }
+  // Why there can be no directories on disk; none: there can be.
+  plan::Reason why_not() const { return why_not_; }
 
   // JOB, locked for as long as `directory` or a copy of it is open: init closes
   // its own when it has made what it needs.
@@ -48,7 +49,7 @@ class Scratch {
   boost::asio::io_context& io_;
   const std::string path_;
   const int sweep_;
-  const char* const why_not_;
+  const plan::Reason why_not_;
   sys::UniqueFd store_;
 };
 

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "decide/authorise.hpp"
+#include "decide/refusal.hpp"
 
 namespace cloister::monitor {
 
@@ -30,8 +30,8 @@ void refuse(Front& front, const Ask& ask, const Refusal& refusal) {
     front.tell(tell);
 }
 
-void refuse(Front& front, const Ask& ask, plan::RefusalKind kind, const char* field) {
-  refuse(front, ask, refusal(kind, field, ""));
+void refuse(Front& front, const Ask& ask, plan::Reason reason, const char* field) {
+  refuse(front, ask, refusal(field, reason, {}));
 }
 
 }  // namespace cloister::monitor

@@ -11,6 +11,6 @@ plan::Tell make_tell(plan::TellKind kind, uint32_t sequence);
 void done(Front& front, const plan::Ask& ask);
 // A submit gets a new memfd for the next Plan with it.
 void refuse(Front& front, const plan::Ask& ask, const plan::Refusal& refusal);
-void refuse(Front& front, const plan::Ask& ask, plan::RefusalKind kind, const char* field = "");
+void refuse(Front& front, const plan::Ask& ask, plan::Reason reason, const char* field = "");
 
 }  // namespace cloister::monitor

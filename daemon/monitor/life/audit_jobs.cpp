@@ -3,16 +3,13 @@
 #include "life/audit.hpp"
 
 #include "host/child_watch.hpp"
+#include "plan/refusal_text.hpp"
 #include "sys/hex.hpp"
 
 namespace cloister::monitor {
 namespace {
 
 using plan::RefusalKind;
-
-constexpr const char* kCauses[] = {"payload",  "external", "canceled", "disconnected",
-                                   "shutdown", "cloister", "setup",    "seccomp"};
-static_assert(std::size(kCauses) == static_cast<size_t>(plan::Cause::count_));
 
 std::string id_of(const uint8_t (&job)[16]) { return "j-" + sys::hex(job); }
 
@@ -50,7 +47,7 @@ void Audit::ended(const plan::JobState& job, plan::View plan, const Rule& rule) 
   record("ended", {{"job", id_of(job.job)},
                    {"uid", std::to_string(job.owner)},
                    {"rule", rule.name},
-                   {"cause", kCauses[static_cast<size_t>(job.cause)]},
+                   {"cause", describe(job.cause).word},
                    {"ending", ending_of(job)},
                    {"name", text_of(plan, plan->name)}});
 }
@@ -66,7 +63,7 @@ void Audit::refused(uid_t user, plan::View plan, const plan::Refusal& refusal,
                                      {"uid", std::to_string(user)},
                                      {"rule", refusal.policy},
                                      {"field", refusal.field},
-                                     {"reason", refusal.rule},
+                                     {"reason", plan::rule_of(refusal)},
                                      {"limit", number(refusal.limit)},
                                      {"requested", number(refusal.requested)},
                                      {"profile", text_of(plan, plan->profile)},
@@ -77,7 +74,7 @@ void Audit::refused(uid_t user, const plan::Refusal& refusal) {
   record(decision_of(refusal.kind), {{"uid", std::to_string(user)},
                                      {"rule", refusal.policy},
                                      {"field", refusal.field},
-                                     {"reason", refusal.rule}});
+                                     {"reason", plan::rule_of(refusal)}});
 }
 
 }  // namespace cloister::monitor

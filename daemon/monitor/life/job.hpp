@@ -36,8 +36,8 @@ struct Workshop {
   Slots& slots;
   plan::Mode mode;
   const Image& init;
-  int pasta;             // borrowed; -1: there is none
-  const char* no_pasta;  // why
+  int pasta;              // borrowed; -1: there is none
+  plan::Reason no_pasta;  // why
   Leases& leases;
   Scratch& scratch;
   const Surroundings& surroundings;

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "decide/refusal.hpp"
 #include "host/clock.hpp"
 #include "life/answers.hpp"
 #include "sys/hex.hpp"
@@ -21,6 +22,7 @@ namespace cloister::monitor {
 using plan::Ask;
 using plan::Cause;
 using plan::JobPhase;
+using plan::Reason;
 using plan::Refusal;
 using plan::RefusalKind;
 using plan::Tell;
@@ -72,17 +74,17 @@ void Jobs::submit(Front& front, const Ask& ask) {
   plan::Flaw flaw;
   MappedPlan plan(front.take_plan(), ask.plan_bytes, flaw);
   if (flaw != plan::Flaw::none) {
-    Refusal invalid = refusal(RefusalKind::invalid, "plan", "flaw");
+    Refusal invalid = refusal("plan", Reason::flaw, {});
     invalid.detail = static_cast<uint32_t>(flaw);
     return refuse(front, ask, invalid);
   }
-  if (shutting_down_) return refuse(front, ask, RefusalKind::shutting_down);
+  if (shutting_down_) return refuse(front, ask, Reason::shutting_down);
   const plan::View view = plan.view();
   const Labels labels(view);
   if (Entry* known = table_.known_key(peer.uid, labels);
       known && view->method != plan::Method::plan_only) {
     if (known->labels.digest != labels.digest)
-      return refuse(front, ask, RefusalKind::key_reused, "idempotency_key");
+      return refuse(front, ask, Reason::key_reused, "idempotency_key");
     return accept(front, ask, *known);
   }
   const Decision<Approved> approved = authorise(peer, view, setting());
@@ -90,7 +92,7 @@ void Jobs::submit(Front& front, const Ask& ask) {
   const Rule& rule = *approved->rule();
   if (view->method == plan::Method::plan_only) {
     Tell tell = make_tell(TellKind::planned, ask.sequence);
-    tell.refusal = refusal(RefusalKind::none, "", "", 0, 0, rule.name);
+    tell.refusal = refusal("", Reason::none, rule.name);
     if (approved->order().flags & plan::kCoverKernel) tell.refusal.detail = plan::kPlannedCovered;
     return front.tell(tell, {front.plan()});
   }
@@ -103,7 +105,8 @@ void Jobs::submit(Front& front, const Ask& ask) {
   sys::UniqueFd passed;
   const plan::Failure failure = job->launch(*approved, passed);
   if (failure.error) {
-    Refusal failed = refusal(RefusalKind::launch_failed, "", "", 0, 0, rule.name);
+    Refusal failed = refusal("", Reason::none, rule.name);
+    failed.kind = RefusalKind::launch_failed;
     failed.failure = failure;
     return refuse_submit(front, ask, job->plan(), failed);
   }
@@ -114,14 +117,13 @@ void Jobs::submit(Front& front, const Ask& ask) {
 // `kind` none: the user may have one more.
 Refusal Jobs::no_room(uid_t user, const Rule& rule, plan::View plan, uint32_t bytes) {
   if (const auto over = quotas_.may_launch(user, rule.quota, plan->descriptors.count)) {
-    Refusal busy = refusal(RefusalKind::busy, "", rule.member(over->member), over->limit,
-                           over->in_use, rule.name);
+    Refusal busy = refusal("", over->reason, rule.name, over->limit, over->in_use);
     busy.detail = static_cast<uint32_t>(over->retry.count());
     return busy;
   }
   if (!table_.make_room(user, bytes, rule.quota.request_bytes))
-    return refusal(RefusalKind::busy, "", rule.member("quota.request_bytes"),
-                   rule.quota.request_bytes, table_.bytes(user), rule.name);
+    return refusal("", Reason::rule_quota_request_bytes, rule.name, rule.quota.request_bytes,
+                   table_.bytes(user));
   return {};
 }
 
@@ -205,11 +207,11 @@ void Jobs::wait(Front& front, const Ask& ask) {
       if (!entry.removed && !entry.waited && selects(ask, entry) && answers(entry)) return;
     }
   }
-  if (!any) return refuse(front, ask, RefusalKind::no_such_job);
+  if (!any) return refuse(front, ask, Reason::no_such_job);
   if (ask.options & WNOHANG) return done(front, ask);
   const Waiter waiter{&front, ask.sequence, ask.options, false};
   if (!(named ? waits_.ask_for(*named, waiter) : waits_.ask_for_set(ask, waiter)))
-    refuse(front, ask, RefusalKind::busy, "waits");
+    refuse(front, ask, Reason::waits);
 }
 
 void Jobs::on_event(Job& job, JobPhase before) {
@@ -294,23 +296,23 @@ void Jobs::expire() {
 
 void Jobs::signal(Front& front, const Ask& ask) {
   Entry* entry = table_.find(ask.job, front.peer());
-  if (!entry) return refuse(front, ask, RefusalKind::no_such_job);
+  if (!entry) return refuse(front, ask, Reason::no_such_job);
   const bool known = ask.signal >= 1 && ask.signal <= 64 && ask.scope < plan::Scope::count_;
-  if (!known) return refuse(front, ask, RefusalKind::invalid, "signal");
+  if (!known) return refuse(front, ask, Reason::unknown_signal, "signal");
   // An ended job takes signals as kill(2) takes one for a zombie: nothing happens.
   if (entry->running() && !entry->job->signal(ask.signal, ask.scope, front.peer().uid)) {
     const bool preparing = entry->state().phase == JobPhase::preparing;
     if (ask.signal == SIGKILL || (ask.signal == SIGTERM && preparing))
       entry->job->kill(Cause::canceled, front.peer().uid);
     else
-      return refuse(front, ask, RefusalKind::busy, preparing ? "preparing" : "signals");
+      return refuse(front, ask, preparing ? Reason::preparing : Reason::signals);
   }
   done(front, ask);
 }
 
 void Jobs::stop(Front& front, const Ask& ask) {
   Entry* entry = table_.find(ask.job, front.peer());
-  if (!entry) return refuse(front, ask, RefusalKind::no_such_job);
+  if (!entry) return refuse(front, ask, Reason::no_such_job);
   if (entry->running()) {
     const uint64_t timeout = std::min(
         ask.timeout_ms == UINT64_MAX ? entry->job->plan()->stop_timeout_ms : ask.timeout_ms,
@@ -340,7 +342,7 @@ void Jobs::list(Front& front, const Ask& ask) {
 
 void Jobs::inspect(Front& front, const Ask& ask) {
   const Entry* entry = table_.find(ask.job, front.peer());
-  if (!entry) return refuse(front, ask, RefusalKind::no_such_job);
+  if (!entry) return refuse(front, ask, Reason::no_such_job);
   Tell tell = make_tell(TellKind::row, ask.sequence);
   tell.state = entry->state();
   front.tell(tell, {entry->plan_fd()});
@@ -348,8 +350,8 @@ void Jobs::inspect(Front& front, const Ask& ask) {
 
 void Jobs::remove(Front& front, const Ask& ask) {
   const Entry* entry = table_.find(ask.job, front.peer());
-  if (!entry) return refuse(front, ask, RefusalKind::no_such_job);
-  if (entry->running()) return refuse(front, ask, RefusalKind::busy, "running");
+  if (!entry) return refuse(front, ask, Reason::no_such_job);
+  if (entry->running()) return refuse(front, ask, Reason::running);
   table_.forget(id_of(ask.job));
   done(front, ask);
 }
@@ -357,8 +359,8 @@ void Jobs::remove(Front& front, const Ask& ask) {
 void Jobs::describe(Front& front, const Ask& ask) {
   Tell tell = make_tell(TellKind::described, ask.sequence);
   tell.host.mode = static_cast<uint32_t>(shop_.mode);
-  tell.host.features =
-      (shop_.no_pasta ? 0 : plan::kPastaThere) | (shop_.scratch.why_not() ? 0 : plan::kDiskThere);
+  tell.host.features = (shop_.no_pasta == Reason::none ? plan::kPastaThere : 0) |
+                       (shop_.scratch.why_not() == Reason::none ? plan::kDiskThere : 0);
   tell.host.cgroup_version = static_cast<uint32_t>(shop_.cgroups.version());
   const std::shared_ptr<const Rule> rule = config_.policy.rule_for(front.peer());
   const Quota& quota = rule->quota;

@@ -10,14 +10,10 @@
 
 #include "host/process_stat.hpp"
 #include "life/job.hpp"
+#include "plan/namespaces.hpp"
 
 namespace cloister::monitor {
 namespace {
-
-// /proc/PID/ns names, in the order of plan::Namespace. What children get is
-// what a joined job's payload has.
-constexpr const char* kNamespaceFiles[plan::kNamespaces] = {
-    "mnt", "pid_for_children", "net", "ipc", "uts", "cgroup", "user", "time_for_children"};
 
 // Only the payload is in its cgroup namespace and in all that belongs to a user
 // namespace of the job's own, and its pid may be another's by now. A directory of
@@ -38,7 +34,8 @@ sys::UniqueFd open_namespace(const Approved::JobJoin& join) {
       return {};
     }
   }
-  const std::string file = std::string("ns/") + kNamespaceFiles[static_cast<uint32_t>(join.which)];
+  // What children get is what a joined job's payload has.
+  const std::string file = std::string("ns/") + describe(join.which).for_children;
   return sys::UniqueFd(::openat(process.borrow(), file.c_str(), O_RDONLY | O_CLOEXEC));
 }
 

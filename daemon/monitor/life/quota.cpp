@@ -16,7 +16,7 @@ constexpr std::chrono::seconds kBurst{1};  // a bucket holds the spawns of this 
 std::optional<Quotas::Over> Quotas::connect(uid_t user, const Quota& quota) {
   const uint32_t in_use = ++users_[user].connections;
   if (quota.connections == 0 || in_use <= quota.connections) return {};
-  return Over{"quota.connections", quota.connections, in_use - 1, kSoon};
+  return Over{plan::Reason::rule_quota_connections, quota.connections, in_use - 1, kSoon};
 }
 
 void Quotas::disconnect(uid_t user) {
@@ -28,10 +28,11 @@ std::optional<Quotas::Over> Quotas::may_launch(uid_t user, const Quota& quota, u
                                                Clock::time_point now) {
   Use& use = users_[user];
   if (quota.jobs != 0 && use.jobs >= quota.jobs)
-    return Over{"quota.jobs", quota.jobs, use.jobs, kSoon};
+    return Over{plan::Reason::rule_quota_jobs, quota.jobs, use.jobs, kSoon};
   // Alone and too many they would never fit: 64 bits, so that the sum is right.
   if (quota.fds_in_flight != 0 && uint64_t{use.descriptors} + descriptors > quota.fds_in_flight)
-    return Over{"quota.fds_in_flight", quota.fds_in_flight, use.descriptors, kSoon};
+    return Over{plan::Reason::rule_quota_fds_in_flight, quota.fds_in_flight, use.descriptors,
+                kSoon};
   if (quota.spawns_per_s == 0) return {};
   const double rate = quota.spawns_per_s;
   const std::chrono::duration<double> since =
@@ -39,7 +40,7 @@ std::optional<Quotas::Over> Quotas::may_launch(uid_t user, const Quota& quota, u
   use.spawns = std::min(rate, use.spawns + since.count() * rate);
   use.counted = now;
   if (use.spawns < 1)
-    return Over{"quota.spawns_per_s", quota.spawns_per_s, quota.spawns_per_s,
+    return Over{plan::Reason::rule_quota_spawns_per_s, quota.spawns_per_s, quota.spawns_per_s,
                 milliseconds(std::lround(std::ceil((1 - use.spawns) * 1000 / rate)))};
   use.spawns -= 1;
   return {};

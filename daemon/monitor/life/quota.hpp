@@ -16,7 +16,7 @@ class Quotas {
 
   // Which bound is reached; `retry` is when there may be room again.
   struct Over {
-    const char* member;  // "quota.jobs"
+    plan::Reason reason;  // Reason::rule_quota_*
     uint64_t limit, in_use;
     std::chrono::milliseconds retry;
   };

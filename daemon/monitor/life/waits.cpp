@@ -2,6 +2,7 @@
 
 #include <sys/wait.h>
 
+#include "decide/refusal.hpp"
 #include "life/answers.hpp"
 
 namespace cloister::monitor {
@@ -121,7 +122,7 @@ void Waits::forget(const Entry& entry) {
   if (found == jobs_.end()) return;
   for (const Waiter& waiter : found->second) {
     Tell tell = make_tell(TellKind::refused, waiter.sequence);
-    tell.refusal = refusal(plan::RefusalKind::no_such_job, "", "");
+    tell.refusal = refusal("", plan::Reason::no_such_job, {});
     waiter.front->tell(tell);
     let_go(waiter, &id);
   }
