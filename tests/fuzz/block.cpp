@@ -121,7 +121,8 @@ void as_monitor(View plan) {
                                             .ids = {},
                                             .own = surroundings});
   if (!approved) {
-    require(approved.error().kind != plan::RefusalKind::none && approved.error().rule[0] != 0,
+    require(approved.error().kind != plan::RefusalKind::none &&
+                approved.error().reason != plan::Reason::none,
             "a refusal names its rule");
     return;
   }
