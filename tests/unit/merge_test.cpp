@@ -335,7 +335,7 @@ TEST_CASE("combinations that no kernel has are refused by their rule") {
           "network.outbound", "joined user namespace");
   refuses("{}",
           R"("network": {"outbound": {"publish": [{"port": 1, "host_port": 9}, {"port": 9}]}})",
-          "network.outbound.publish[1]", "of element 0");
+          "network.outbound.publish[1]", "as element 0");
   refuses(
       "{}",
       R"("network": {"outbound": {"publish": [{"port": 1, "host_port": 9, "protocol": "udp"}]}})",

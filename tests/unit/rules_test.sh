@@ -5,8 +5,8 @@
 #
 # rules_test.sh SOURCE_FOLDER CLOISTER-VOCABULARY
 set -eu
+vocabulary=$(realpath "${2:?the program that prints the tables}")
 cd "${1:?the source folder}"
-vocabulary=${2:?the program that prints the tables}
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
 
