@@ -146,6 +146,12 @@ std::set<std::string> allowed(const Played& played) {
       const bool stop = by_stop(acts[i]) || by_stop(acts[j]);
       if (apart > (stop ? kLate : kClose) && !is_about(kCleaningUp) && !is_about(kStopTimeout))
         continue;
+      // Both may be pending at once, and the later one be taken first, signal(7).
+      if (apart <= kClose && acts[i].by != By::itself) {
+        Answers untaken = played.answers;
+        untaken[acts[i].signal] = "ignore";
+        all.insert(expected(untaken, acts));
+      }
       for (const int64_t moved : {-kCleaningUp - 1, kCleaningUp + 1, -kClose - 1, kClose + 1,
                                   stop ? -kLate - 1 : 0, stop ? kLate + 1 : 0}) {
         other[j].at = acts[j].at + moved;
