@@ -71,10 +71,11 @@ class Drawn:
         """Who noticed, or `survived`; None for no mutant: it does not compile, or the
         compiler makes the same of it."""
         about = mutant.file + mutant.about
-        suites = fitting(self.units, about) + fitting(self.services, about)[:MOST_FILES]
         changed = False
         with self.copy.changed(mutant.file, mutant.text):
-            for suite in suites:
+            # A header may be in nearly all objects, or in those of one test.
+            units = sorted(fitting(self.units, about), key=lambda suite: self.copy.steps(suite) // 10)
+            for suite in units + fitting(self.services, about)[:MOST_FILES]:
                 if self.copy.make(suite.programs):
                     return None
                 if not self.copy.differs(suite):

@@ -118,6 +118,12 @@ class Copy:
                               capture_output=True, text=True)
         return made.stdout[-2000:] if made.returncode else ""
 
+    def steps(self, suite):
+        """Of the build, that it needs now."""
+        told = subprocess.run(["ninja", "-C", self.build, "-n", *suite.programs],
+                              capture_output=True, text=True, check=True)
+        return told.stdout.count("\n[")
+
     def keep_honest(self):
         shutil.copytree(self.build, self.honest, symlinks=True)
 
