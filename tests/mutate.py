@@ -74,7 +74,8 @@ class Drawn:
         changed = False
         with self.copy.changed(mutant.file, mutant.text):
             # A header may be in nearly all objects, or in those of one test.
-            units = sorted(fitting(self.units, about), key=lambda suite: self.copy.steps(suite) // 10)
+            units = sorted(fitting(self.units, about),
+                           key=lambda suite: self.copy.steps(suite) // 10)
             for suite in units + fitting(self.services, about)[:MOST_FILES]:
                 if self.copy.make(suite.programs):
                     return None
