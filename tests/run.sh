@@ -9,6 +9,7 @@
 #   --suite NAME  one suite: build, system, security, work, vm, faults, fuzz or bench
 #   --without FEATURE  as if this machine lacked it (tests/without.py)
 #   --mutants     what is to be noticed when it is taken away (tests/mutants.py), and nothing else
+#   --mutate SEED  24 changes drawn by the seed, each to be noticed (tests/mutate.py), and nothing else
 #
 # For Debian 12 and 13, as root or as a user who may sudo. Without either it runs what
 # an unprivileged user can run, and the rest counts as skipped.
@@ -18,7 +19,7 @@ cd "$(dirname "$0")/.."
 all=false
 sanitize=false
 plain=true
-mutants=false
+mutants=
 lacking=
 suite=
 while [ $# -gt 0 ]; do
@@ -27,7 +28,8 @@ while [ $# -gt 0 ]; do
     --sanitize) sanitize=true plain=false ;;
     --soak) export CLOISTER_SOAK=1 ;;
     --without) lacking="${2:?--without needs a feature}" && shift ;;
-    --mutants) mutants=true ;;
+    --mutants) mutants=named ;;
+    --mutate) mutants="drawn ${2:?--mutate needs a seed}" && shift ;;
     --suite) suite=${2:?--suite needs a name} && shift ;;
     *) echo "run.sh: unknown option $1" >&2 && exit 2 ;;
   esac
@@ -194,9 +196,10 @@ run_suites() {
   print_rows "$1"
 }
 
-if $mutants; then
-  $may_be_root || { echo 'run.sh: --mutants needs root, or sudo' >&2 && exit 1; }
-  as_root tests/mutants.py
+if [ -n "$mutants" ]; then
+  $may_be_root || { echo 'run.sh: --mutants and --mutate need root, or sudo' >&2 && exit 1; }
+  # shellcheck disable=SC2086 # a word, or a word and a seed
+  as_root tests/mutate.py $mutants
   exit
 fi
 if $plain; then

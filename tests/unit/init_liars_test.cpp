@@ -61,7 +61,8 @@ class Liar {
                          PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL) == 0);
     ::kill(init, SIGCONT);
     std::set<pid_t> traced = {init};
-    for (;;) {
+    pid_t told = 0;
+    while (told == 0) {
       const pid_t pid = ::waitpid(-1, &status, __WALL);
       REQUIRE(pid > 0);
       if (!WIFSTOPPED(status)) {
@@ -75,19 +76,22 @@ class Liar {
         REQUIRE(::ptrace(PTRACE_GETREGS, pid, nullptr, &registers) == 0);
         change(pid, registers);
         REQUIRE(::ptrace(PTRACE_SETREGS, pid, nullptr, &registers) == 0);
-        ::ptrace(PTRACE_DETACH, pid, nullptr, nullptr);
-        traced.erase(pid);
-        break;
+        told = pid;
+        continue;
       }
       // A stop of ptrace's own delivers nothing; any other is a signal.
       const int signal = status >> 16 ? 0 : WSTOPSIG(status);
       ::ptrace(PTRACE_CONT, pid, nullptr, static_cast<long>(signal == SIGTRAP ? 0 : signal));
     }
+    // The one that was lied to goes on last: init does not end before, and its end is
+    // for the driver to see.
+    traced.erase(told);
     for (const pid_t pid : traced) {
       ::ptrace(PTRACE_INTERRUPT, pid, nullptr, nullptr);
       if (::waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status))
         ::ptrace(PTRACE_DETACH, pid, nullptr, nullptr);
     }
+    ::ptrace(PTRACE_DETACH, told, nullptr, nullptr);
   }
 
  private:
