@@ -88,7 +88,8 @@ def main(words):
         build = copy + "/build"
         subprocess.run(["meson", "setup", build, copy, "-Dbuildtype=release", "-Doptimization=2"],
                        check=True, stdout=subprocess.DEVNULL)
-        programs = ["cloister-init", "cloister-front", "cloisterd", "cloister", "cloister-sweep"]
+        programs = ["cloister-init", "cloister-front", "cloisterd", "cloister", "cloister-network",
+                    "cloister-config", "cloister-sweep"]
 
         def make(test):
             return run("ninja", "-C", build, *programs, test)
