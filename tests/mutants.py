@@ -69,7 +69,7 @@ MUTANTS = [
      " || line.count > of.count - skipped", "",
      INIT, "liar: a mount whose ids end*"),
     ("use of a named descriptor not compared", "lib/plan/check.cpp",
-     "plan.at(h.descriptors, index).use == use", "(use <= Use::count_)",
+     "plan_.at(plan_->descriptors, index).use == use", "(use <= Use::count_)",
      CHECK, "check: each place that names a descriptor*"),
 ]
 
@@ -88,7 +88,8 @@ def main(words):
         build = copy + "/build"
         subprocess.run(["meson", "setup", build, copy, "-Dbuildtype=release", "-Doptimization=2"],
                        check=True, stdout=subprocess.DEVNULL)
-        programs = ["cloister-init", "cloister-front", "cloisterd", "cloister", "cloister-sweep"]
+        programs = ["cloister-init", "cloister-front", "cloisterd", "cloister", "cloister-network",
+                    "cloister-config", "cloister-sweep"]
 
         def make(test):
             return run("ninja", "-C", build, *programs, test)
