@@ -53,7 +53,8 @@ mkdir -p build
   die 'the build cannot be configured'
 }
 # shellcheck disable=SC2046 # a list of words
-ninja -C build cloister cloisterd cloister-front cloister-init cloister-sweep \
+ninja -C build cloister cloisterd cloister-front cloister-init cloister-network \
+  cloister-config cloister-sweep \
   $(ls config/profiles/*.json) >build/quickstart.log 2>&1 || {
   tail -n 40 build/quickstart.log >&2
   die 'the build failed'

@@ -15,6 +15,7 @@
 #include <iterator>
 
 #include "front_filter.hpp"
+#include "sys/powers.hpp"
 #include "sys/root.hpp"
 
 namespace cloister::front {
@@ -35,16 +36,6 @@ bool limit_memory() {
 #else
   return limit(RLIMIT_DATA, kMostMemory);
 #endif
-}
-
-bool keep_only_read_search() {
-  __user_cap_header_struct head{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct data[2]{};
-  if (::syscall(SYS_capget, &head, data) < 0) return false;
-  const uint32_t held = data[0].permitted & (1u << CAP_DAC_READ_SEARCH);
-  data[0] = {held, held, 0};
-  data[1] = {};
-  return ::syscall(SYS_capset, &head, data) == 0;
 }
 
 }  // namespace
@@ -74,7 +65,7 @@ bool become(const plan::Peer& peer, const std::vector<uint32_t>& groups) {
     }
   }
   // setresuid(2) away from 0 has cleared them; root's are given up here.
-  if (!keep_only_read_search()) return false;
+  if (!sys::keep_only(uint64_t{1} << CAP_DAC_READ_SEARCH)) return false;
   // Keys of whoever started the service are not the client's. A kernel without
   // keyrings has none to share.
   if (::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) < 0 && errno != ENOSYS)

@@ -1,6 +1,8 @@
 // cloister-front: reads what one client writes. Started ahead by cloisterd,
 // which alone can speak to it; of no use by hand.
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -19,6 +21,7 @@
 #include "nursery.hpp"
 #include "reply.hpp"
 #include "session.hpp"
+#include "sys/powers.hpp"
 #include "sys/root.hpp"
 #include "varlink/transfer.hpp"
 #include "warm_up.hpp"
@@ -127,6 +130,14 @@ int check_profiles() {
   return EX_CONFIG;
 }
 
+// To become a client, and what the front of a root client keeps. The profiles are
+// parsed with no more than that.
+bool keep_what_fronts_need() {
+  constexpr uint64_t kNeeded =
+      uint64_t{1} << CAP_SETUID | uint64_t{1} << CAP_SETGID | uint64_t{1} << CAP_DAC_READ_SEARCH;
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && sys::keep_only(kNeeded);
+}
+
 int run(int argc, char** argv) {
   if (argc == 2 && std::strcmp(argv[1], "--check") == 0) return check_profiles();
   struct stat channel {};
@@ -136,6 +147,7 @@ int run(int argc, char** argv) {
   }
   ::fcntl(plan::kNurseryFd, F_SETFD, FD_CLOEXEC);
   sys::is_root();  // asked while it can be told
+  if (!keep_what_fronts_need()) fail("cannot give up capabilities");
   auto profiles = load_profiles();
   if (!profiles) complain(profiles.error());
   if (profiles) warm_up(*profiles);

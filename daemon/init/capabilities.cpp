@@ -83,26 +83,6 @@ void verify(Job& job, const Sets& wanted, uint64_t ambient) {
 
 }  // namespace
 
-Sets sets_now(Job& job, Step step) {
-  __user_cap_header_struct head{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct data[2]{};
-  must(job, step, call(Call::capget, &head, data));
-  const auto both = [](uint32_t low, uint32_t high) { return uint64_t{high} << 32 | low; };
-  return {both(data[0].effective, data[1].effective), both(data[0].permitted, data[1].permitted),
-          both(data[0].inheritable, data[1].inheritable)};
-}
-
-long set_sets(const Sets& sets) {
-  __user_cap_header_struct head{_LINUX_CAPABILITY_VERSION_3, 0};
-  const auto half = [&](int shift) {
-    return __user_cap_data_struct{static_cast<uint32_t>(sets.effective >> shift),
-                                  static_cast<uint32_t>(sets.permitted >> shift),
-                                  static_cast<uint32_t>(sets.inheritable >> shift)};
-  };
-  const __user_cap_data_struct data[2] = {half(0), half(32)};
-  return call(Call::capset, &head, data);
-}
-
 void settle_capabilities(Job& job) {
   const Sets now = sets_now(job, Step::capabilities);
   plan::Capabilities& given = job.order.capabilities;

@@ -80,7 +80,7 @@ void heed_monitors_death(Job& job, Step step) {
 
 // A spare waits here. The descriptors that come along need no look: the kernel
 // has put them where lib/plan/order.hpp says.
-static void receive_one(Job& job) {
+void receive_order(Job& job) {
   PassedFds<plan::kMaxOrderFds> passed{};
   IoVec bytes[] = {{&job.order, sizeof job.order}, {job.map_lines, sizeof job.map_lines}};
   Message message{};
@@ -99,13 +99,6 @@ static void receive_one(Job& job) {
                                        order.client_gid_lines} *
                                       long{sizeof(plan::IdMap)})
     fail(job, Step::start, got < 0 ? -got : EPROTO);
-}
-
-void receive_order(Job& job) {
-  receive_one(job);
-  if (!job.has(plan::kAhead)) return;
-  make_namespaces_ahead(job);
-  receive_one(job);
 }
 
 void report(Job& job, plan::ReportKind kind, uint32_t detail) {
@@ -171,7 +164,7 @@ bool await(Job& job, int fd, int ms) {
     must(job, job.step, ready);
     if (ready == 0) return false;
     if (set[0].revents) serve(job);
-    if (set[3].revents) answer_violation(job, set[3].revents);
+    if (set[3].revents) job.answer_listener(job, set[3].revents);
     if (set[2].revents) return true;
     if (set[1].revents) {
       signalfd_siginfo info;

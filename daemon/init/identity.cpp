@@ -48,21 +48,6 @@ void verify(Job& job) {
 
 }  // namespace
 
-// An id without a mapping can create nothing (EOVERFLOW); the capabilities of
-// the namespace stay.
-void become_mapped(Job& job, uint32_t uid, uint32_t gid) {
-  constexpr Step step = Step::become_mapped;
-  must(job, step, call(Call::prctl, PR_SET_KEEPCAPS, 1));
-  must(job, step, call(Call::setresgid, gid, gid, gid));
-  must(job, step, call(Call::setresuid, uid, uid, uid));
-  const Sets now = sets_now(job, step);
-  must(job, step, set_sets({now.permitted, now.permitted, 0}));
-  // The change of uid cleared both, prctl(2); without the first our own files
-  // in /proc belong to root, who has no number here.
-  must(job, step, call(Call::prctl, PR_SET_DUMPABLE, 1));
-  if (!job.in_payload) heed_monitors_death(job, step);
-}
-
 // A payload that is uid 0 outside as well, without capabilities, could still set
 // limits, priorities and processors of a process with that uid, prlimit(2),
 // sched_setaffinity(2). Init keeps its powers and takes a number that is given to nobody;
@@ -115,23 +100,6 @@ FilesOfPayload::~FilesOfPayload() {
   // Cleared like by any change of ids, prctl(2).
   must(job_, job_.step, call(Call::prctl, PR_SET_DUMPABLE, 1));
   heed_monitors_death(job_, job_.step);
-}
-
-void keep_only(Job& job, Step step, uint64_t powers) {
-  for (int cap = 0; cap < 64; ++cap) {
-    if (powers >> cap & 1) continue;
-    const long dropped = call(Call::prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
-    if (dropped == -EINVAL) break;  // past the kernel's last capability
-    must(job, step, dropped);
-  }
-  must(job, step, set_sets({powers, powers, 0}));
-}
-
-void make_ambient(Job& job, Step step, uint64_t powers) {
-  must(job, step, set_sets({powers, powers, powers}));
-  for (int cap = 0; cap < 64; ++cap)
-    if (powers >> cap & 1)
-      must(job, step, call(Call::prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0));
 }
 
 void drop_groups_and_ids(Job& job) {

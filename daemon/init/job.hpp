@@ -37,7 +37,8 @@ struct Job {
   int epoll;        // for control.cpp; 0 before the fork
   int status_read;  // of the socket that the payload's exec closes
   int status_write;
-  int listener;  // of the client's filter, or 0
+  int listener;                                     // of the client's filter, or 0
+  void (*answer_listener)(Job& job, short events);  // while there is one
   Words* words;
   int pidfd;         // of the payload, until the monitor has it, and the client if it wants it
   int network;       // of an outbound job, once the monitor has sent it; 0 before

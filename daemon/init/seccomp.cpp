@@ -10,7 +10,6 @@
 #include <linux/fcntl.h>
 #include <linux/filter.h>
 #include <linux/ioctl.h>
-#include <linux/mman.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
@@ -112,13 +111,6 @@ void kill_caller(Job& job, const seccomp_notif& call_made) {
 }
 
 }  // namespace
-
-void share_words(Job& job, Step step) {
-  const long at = must(job, step,
-                       call(Call::mmap, nullptr, sizeof(Words), PROT_READ | PROT_WRITE,
-                            MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-  job.words = reinterpret_cast<Words*>(at);
-}
 
 // Without no_new_privs a filter takes CAP_SYS_ADMIN, seccomp(2), and so does a
 // Landlock domain. It is kept until the exec, which computes the sets anew and

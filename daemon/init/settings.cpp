@@ -2,7 +2,6 @@
 #include <asm/errno.h>
 #include <linux/fcntl.h>
 #include <linux/openat2.h>
-#include <linux/sockios.h>
 
 #include "kernel.hpp"
 #include "text.hpp"
@@ -22,15 +21,6 @@ bool is_ours(const Job& job, const char* path) {
 }
 
 }  // namespace
-
-// In a network namespace that was just made.
-void raise_loopback(Job& job) {
-  const int fd =
-      must_fd(job, Step::loopback, call(Call::socket, kAfInet, kSockDgram | kSockCloexec, 0));
-  const InterfaceFlags request{"lo", kInterfaceUp, {}};
-  must(job, Step::loopback, call(Call::ioctl, fd, SIOCSIFFLAGS, &request));
-  close(fd);
-}
 
 void bring_loopback_up(Job& job) {
   // That of an outbound network is up already.

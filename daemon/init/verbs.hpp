@@ -11,6 +11,13 @@ struct statx;
 
 namespace cloister::init {
 
+// process.cpp
+void begin(Job& job);
+void hold_proc(Job& job);
+void read_plan(Job& job);
+void publish(Job& job, uint64_t commit);
+[[noreturn]] void finish(Job& job);
+int64_t boottime_ns();
 // control.cpp: the monitor's socket, served wherever init waits
 void heed_monitors_death(Job& job, Step step);  // again after a change of ids
 void receive_order(Job& job);
@@ -48,16 +55,14 @@ void make_inside(Job& job);
 void join_time_namespace(Job& job);    // payload
 void make_cgroup_namespace(Job& job);  // payload
 
-// attributes.cpp
+// caller.cpp
 void take_login_uid(Job& job);
 void label_next_exec(Job& job);
-// network.cpp: another process than a job's init
-[[noreturn]] void run_network(Job& job);
-// rules.cpp: in the network namespace that it has made
-void close_metadata_services(Job& job);
+void enter_v1_cgroups(Job& job);
+// loopback.cpp
+void raise_loopback(Job& job);
 
 // settings.cpp: what lives inside the namespaces
-void raise_loopback(Job& job);
 void bring_loopback_up(Job& job);
 void name_host(Job& job);
 void set_sysctls(Job& job);
@@ -117,8 +122,7 @@ struct Sets {  // of capabilities
 
 // identity.cpp
 void take_payloads_groups(Job& job);  // init, which looks places up as the payload
-void become_mapped(Job& job, uint32_t uid, uint32_t gid);
-void become_nobodys(Job& job);  // init, where the payload has its ids
+void become_nobodys(Job& job);        // init, where the payload has its ids
 // While it lives, files are opened and made as the payload. What may be done to
 // them stays, but for the capabilities `without`.
 class FilesOfPayload {
@@ -133,29 +137,32 @@ class FilesOfPayload {
   long uid_, gid_;
   Sets before_;
 };
-void keep_only(Job& job, Step step, uint64_t powers);  // bounding set and all others but ambient
-void make_ambient(Job& job, Step step, uint64_t powers);
 void raise_late_powers(Job& job);    // payload
 void drop_groups_and_ids(Job& job);  // payload
-// capabilities.cpp
+// powers.cpp
 Sets sets_now(Job& job, Step step);
 long set_sets(const Sets& sets);
+void become_mapped(Job& job, uint32_t uid, uint32_t gid);
+void keep_only(Job& job, Step step, uint64_t powers);  // bounding set and all others but ambient
+void make_ambient(Job& job, Step step, uint64_t powers);
+// capabilities.cpp
 void settle_capabilities(Job& job);  // payload: what "all" means, while all is there
 void set_capabilities(Job& job);     // payload
 
-// fork.cpp
+// child.cpp
 long fork_process(uint64_t flags, int* pidfd = nullptr, int cgroup = -1);
 long result_of(long child);  // of a process for one verb: 0 or -errno
+void share_words(Job& job, Step step);
 void prepare_fork(Job& job, Step step);
-void fork_payload(Job& job);
 void await_exec(Job& job);
+// fork.cpp
+void fork_payload(Job& job);
 void announce_start(Job& job);
 
 // From here on: the payload's process.
 // payload.cpp is its table of contents
 [[noreturn]] void become_payload(Job& job, int32_t parent);
 // attributes.cpp
-void enter_v1_cgroups(Job& job);
 void set_session(Job& job);
 void set_scheduling(Job& job);
 void set_process_attributes(Job& job);
@@ -171,7 +178,6 @@ void allow_changes_in(Job& job, int tree);  // init
 void prepare_landlock(Job& job);
 void enter_landlock(Job& job);
 // seccomp.cpp
-void share_words(Job& job, Step step);          // init
 void answer_violation(Job& job, short events);  // init
 uint64_t power_to_filter(const Job& job);  // capabilities that loading takes, CAP_SYS_ADMIN or none
 void stand_by_for_listener(Job& job);
@@ -184,9 +190,5 @@ void reset_signals(Job& job);
 void kill_everything(Job& job);
 void signal_everything(Job& job, int signal);
 void reap_until_ended(Job& job);
-// main.cpp
-void publish(Job& job, uint64_t commit);
-[[noreturn]] void finish(Job& job);
-int64_t boottime_ns();
 
 }  // namespace cloister::init

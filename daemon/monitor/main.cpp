@@ -1,7 +1,6 @@
 // cloisterd: the privileged daemon. cloisterd(8).
 #include <fcntl.h>
 #include <getopt.h>
-#include <grp.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -9,6 +8,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -158,9 +158,9 @@ sys::UniqueFd need_program(const std::string& told, const char* name) {
   return fd;
 }
 
-Image image_of(const sys::UniqueFd& file) {
-  Image image(file);
-  if (!image) fail_errno(EX_OSERR, "cannot read cloister-init");
+Image image_of(const sys::UniqueFd& file, const char* name) {
+  Image image(file, name);
+  if (!image) fail_errno(EX_OSERR, std::string("cannot read ") + name);
   return image;
 }
 
@@ -200,7 +200,12 @@ sys::UniqueFd activated_socket() {
 // user's stands before another. systemd/cloisterd.socket says the same.
 constexpr int kBacklog = 256;
 
-sys::UniqueFd bind_socket(const Options& options) {
+// To those who may connect beside root; kNone: to nobody. False with errno.
+bool give_to_group(const std::string& socket, gid_t group) {
+  return group == plan::kNone || ::chown(socket.c_str(), 0, group) == 0;
+}
+
+sys::UniqueFd bind_socket(const Options& options, gid_t group) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (options.socket.size() >= sizeof address.sun_path)
@@ -219,8 +224,7 @@ sys::UniqueFd bind_socket(const Options& options) {
       ::bind(listener.borrow(), reinterpret_cast<sockaddr*>(&address), sizeof address) < 0)
     fail_errno(EX_CANTCREAT, "cannot bind " + options.socket);
   ::umask(before);
-  const group* owners = options.user ? nullptr : ::getgrnam("cloister");
-  if ((owners && ::chown(options.socket.c_str(), 0, owners->gr_gid) < 0) ||
+  if (!give_to_group(options.socket, group) ||
       ::chmod(options.socket.c_str(), options.socket_mode) < 0 ||
       ::listen(listener.borrow(), kBacklog) < 0)
     fail_errno(EX_CANTCREAT, "cannot listen on " + options.socket);
@@ -242,7 +246,7 @@ void prepare_process(const Options& options) {
   // An ignored SIGCHLD would lose exit statuses (wait(2)).
   ::signal(SIGCHLD, SIG_DFL);
   ::signal(SIGPIPE, SIG_IGN);
-  if (sys::is_root() && ::setgroups(0, nullptr) < 0) fail_errno(EX_OSERR, "setgroups");
+  if (sys::is_root() && ::syscall(SYS_setgroups, 0, nullptr) < 0) fail_errno(EX_OSERR, "setgroups");
   if (!adopt_orphans()) fail_errno(EX_OSERR, "PR_SET_CHILD_SUBREAPER");
   if (options.private_fd >= 0) {
     ::setsid();  // the terminal's signals are the client's business
@@ -250,17 +254,19 @@ void prepare_process(const Options& options) {
   }
 }
 
-ConfigSource config_source(const Options& options) {
-  return {options.config, !options.user && options.private_fd < 0, !options.user};
+ConfigSource config_source(boost::asio::io_context& io, const Options& options) {
+  return {io, need_program("", "cloister-config"), options.config,
+          !options.user && options.private_fd < 0, !options.user};
 }
 
 // --check: what a start or a reload would find wrong, profiles included.
 int check(const Options& options) {
-  ConfigSource source = config_source(options);
+  if (!reserve_low_fds()) fail_errno(EX_OSERR, "cannot open /dev/null");
+  boost::asio::io_context io(1);
+  ConfigSource source = config_source(io, options);
   const std::string path = source.path();
   const Misconfiguration wrong = source.first().wrong;
   if (wrong) fail(EX_CONFIG, wrong.text());
-  if (!reserve_low_fds()) fail_errno(EX_OSERR, "cannot open /dev/null");
   const sys::UniqueFd front = need_program(options.front, "cloister-front");
   const char* const argv[] = {"cloister-front", "--check", nullptr};
   Spawn order{front.borrow(), argv[0], {}};
@@ -272,18 +278,6 @@ int check(const Options& options) {
   std::printf("cloisterd: %s\n", path.empty() ? "no configuration file, which is fine"
                                               : (path + ": no error").c_str());
   return EX_OK;
-}
-
-ReloadSocket::Outcome reload(ConfigSource& source, Monitor& monitor) {
-  Config fresh = source.again(monitor.config());
-  ReloadSocket::Outcome outcome{!fresh.wrong, "not reloaded: " + fresh.wrong.text()};
-  if (outcome.done) {
-    const std::string path = source.path();
-    outcome.text = "reloaded " + (path.empty() ? std::string("nothing") : path);
-    monitor.adopt(std::move(fresh));
-  }
-  std::fprintf(stderr, "cloisterd: %s\n", outcome.text.c_str());
-  return outcome;
 }
 
 void read_signals(boost::asio::posix::stream_descriptor& signals, Monitor& monitor,
@@ -311,10 +305,25 @@ int run(int argc, char** argv) {
   }
   prepare_process(options);
 
-  ConfigSource source = config_source(options);
-  Config config = source.first();
-  if (config.wrong)
-    std::fprintf(stderr, "cloisterd: serves nobody: %s\n", config.wrong.text().c_str());
+  boost::asio::io_context io(1);
+  ConfigSource source = config_source(io, options);
+  const auto tell_wrong = [](const Config& config) {
+    if (config.wrong)
+      std::fprintf(stderr, "cloisterd: serves nobody: %s\n", config.wrong.text().c_str());
+  };
+  std::optional<Monitor> monitor;
+  // Who runs one command waits for all of this. What is read without a file are
+  // subordinate ids alone, and everything else is made meanwhile.
+  const bool meanwhile = only && source.path().empty();
+  if (meanwhile)
+    source.first([&](Config read) {
+      tell_wrong(read);
+      read.spare_fronts = 1;
+      monitor->adopt(std::move(read));
+      monitor->serve_only(std::move(only));
+    });
+  Config config = meanwhile ? ConfigSource::of_no_file() : source.first();
+  tell_wrong(config);
   if (only) config.spare_fronts = 1;
 
   sigset_t heard;
@@ -323,7 +332,8 @@ int run(int argc, char** argv) {
   ::sigprocmask(SIG_BLOCK, &heard, nullptr);
 
   Programs programs{need_program(options.front, "cloister-front"),
-                    image_of(need_program(options.init, "cloister-init")),
+                    image_of(need_program(options.init, "cloister-init"), "cloister-init"),
+                    image_of(need_program("", "cloister-network"), "cloister-network"),
                     open_program(find_program("", "cloister-sweep"))};
   sys::UniqueFd records = only ? sys::UniqueFd() : record_directory(options.runtime);
   if (records) sweep_records(records);
@@ -331,21 +341,27 @@ int run(int argc, char** argv) {
   const plan::Mode mode = only           ? plan::Mode::private_
                           : options.user ? plan::Mode::user
                                          : plan::Mode::system;
-  boost::asio::io_context io(1);
-  Monitor monitor(io, std::move(config), mode, std::move(programs), std::move(records),
+  monitor.emplace(io, std::move(config), mode, std::move(programs), std::move(records),
                   options.journal);
   boost::asio::posix::stream_descriptor signals(io,
                                                 ::signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK));
-  const ReloadSocket::Reload reload_now = [&] { return reload(source, monitor); };
-  const std::function<void()> on_hangup = [&] { reload_now(); };
-  std::optional<ReloadSocket> reload_socket;
-  if (records_at >= 0) reload_socket.emplace(io, records_at, reload_now);
-  read_signals(signals, monitor, on_hangup);
   const bool bound = !only && !listener;
-  if (only)
-    monitor.serve_only(std::move(only));
-  else
-    monitor.listen(bound ? bind_socket(options) : std::move(listener));
+  Reloads reloads(source, monitor->config(), [&](Config fresh) {
+    // A user database that was silent at the start may have told of the group now.
+    if (bound && fresh.socket_group != monitor->config().socket_group &&
+        !give_to_group(options.socket, fresh.socket_group))
+      std::fprintf(stderr, "cloisterd: %s: %s\n", options.socket.c_str(), std::strerror(errno));
+    monitor->adopt(std::move(fresh));
+  });
+  const std::function<void()> on_hangup = [&] { reloads.ask([](const auto&) {}); };
+  std::optional<ReloadSocket> reload_socket;
+  if (records_at >= 0) reload_socket.emplace(io, records_at, reloads);
+  read_signals(signals, *monitor, on_hangup);
+  if (!only)
+    monitor->listen(bound ? bind_socket(options, monitor->config().socket_group)
+                          : std::move(listener));
+  else if (!meanwhile)
+    monitor->serve_only(std::move(only));
   io.run();
   if (bound) ::unlink(options.socket.c_str());
   return EX_OK;

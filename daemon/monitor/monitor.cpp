@@ -60,6 +60,7 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
             slots_,
             mode,
             programs_.init,
+            programs_.network,
             pasta_.program.borrow(),
             pasta_.why_not,
             leases_,
@@ -89,13 +90,13 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
   leases_.configure(config_.lease);
   if (leases_.has_ids() && shop_.landlock_abi < kLeasableAbi)
     std::fprintf(stderr, "cloisterd: no ids are leased: this kernel has no Landlock\n");
-  scratch_.remove_abandoned(own_ids(config_.subordinate));
   while (fronts_.replenish()) {
   }
   slots_.replenish();
 }
 
 void Monitor::listen(sys::UniqueFd listener) {
+  scratch_.remove_abandoned(own_ids(config_.subordinate));
   accept(std::make_shared<stream_descriptor>(io_, listener.take()));
 }
 
@@ -209,7 +210,7 @@ void Monitor::replenish_soon() {
 }
 
 void Monitor::serve_only(sys::UniqueFd connection) {
-  only_one_ = true;
+  scratch_.remove_abandoned(own_ids(config_.subordinate));
   admit(std::move(connection));
 }
 

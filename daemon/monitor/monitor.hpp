@@ -21,7 +21,7 @@ namespace cloister::monitor {
 
 struct Programs {
   sys::UniqueFd front;
-  Image init;
+  Image init, network;
   sys::UniqueFd sweep;  // may be empty: there are no scratch directories on disk
 };
 
@@ -76,7 +76,8 @@ class Monitor {
   Door door_;
   uint32_t connections_in_all_ = 0;
   boost::asio::steady_timer pause_, refill_;
-  bool only_one_ = false, ending_ = false, refill_armed_ = false;
+  const bool only_one_ = mode_ == plan::Mode::private_;  // connection
+  bool ending_ = false, refill_armed_ = false;
 };
 
 }  // namespace cloister::monitor

@@ -33,6 +33,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sys/powers.hpp"
 #include "sys/unique_fd.hpp"
 
 // Under AddressSanitizer: the leak check reads /proc, from which this program keeps itself.
@@ -52,16 +53,9 @@ constexpr int kGate = 0, kBase = 3;
 // Of root's powers those over files. In a user namespace, where a user's
 // service starts us, they reach no further than the ids that it maps.
 void drop_capabilities() {
-  __user_cap_header_struct head{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct sets[2]{};
-  if (::syscall(SYS_capget, &head, sets) < 0) fail("capget");
-  const uint32_t needed =
-      1u << CAP_CHOWN | 1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH | 1u << CAP_FOWNER;
-  sets[0].permitted &= needed;
-  sets[0].effective = sets[0].permitted;
-  sets[0].inheritable = sets[1].inheritable = 0;
-  sets[1].permitted = sets[1].effective = 0;
-  if (::syscall(SYS_capset, &head, sets) < 0) fail("capset");
+  constexpr uint64_t kNeeded = uint64_t{1} << CAP_CHOWN | uint64_t{1} << CAP_DAC_OVERRIDE |
+                               uint64_t{1} << CAP_DAC_READ_SEARCH | uint64_t{1} << CAP_FOWNER;
+  if (!sys::keep_only(kNeeded)) fail("capset");
 }
 
 // The kernel too keeps us in our directory, where it has Landlock: a fault of

@@ -1,5 +1,5 @@
-// Building a Plan: append strings and arrays, then `finish()` into one block.
-// Only the front and tests build Plans.
+// Building a Plan, or another flat block: append strings and arrays, then
+// `finish()` into one block. Only the front and tests build Plans.
 #pragma once
 
 #include <cstring>
@@ -13,15 +13,22 @@
 
 namespace cloister::plan {
 
-class Builder {
+// A block that begins with a `Head`, which has `bytes`.
+template <class Head>
+class BlockBuilder {
+  static_assert(sizeof(Head) % 8 == 0);
+
  public:
-  Builder();
+  Head& header() { return header_; }
+  Head* operator->() { return &header_; }
 
-  Header& header() { return header_; }
-  Header* operator->() { return &header_; }
-
-  Text text(std::string_view bytes);
-  Span<Text> texts(std::span<const std::string> list);
+  Text text(std::string_view bytes) {
+    if (bytes.empty()) return kEmpty;
+    const auto offset = static_cast<uint32_t>(sizeof(Head) + body_.size());
+    body_.append(bytes);
+    body_.push_back('\0');
+    return {offset, static_cast<uint32_t>(bytes.size())};
+  }
 
   template <class T>
   Span<T> span(std::span<const T> list) {
@@ -34,13 +41,34 @@ class Builder {
   }
 
   // The whole block. The builder is spent.
-  std::string finish();
+  std::string finish() {
+    header_.bytes = static_cast<uint32_t>(sizeof(Head) + body_.size());
+    std::string block(reinterpret_cast<const char*>(&header_), sizeof(Head));
+    block += body_;
+    return block;
+  }
+
+ protected:
+  static constexpr Text kEmpty{sizeof(Head), 0};
 
  private:
-  uint32_t append(const void* bytes, size_t size);
+  uint32_t append(const void* bytes, size_t size) {
+    if (size == 0) return 0;
+    body_.resize((body_.size() + 7) / 8 * 8);
+    const auto offset = static_cast<uint32_t>(sizeof(Head) + body_.size());
+    body_.append(static_cast<const char*>(bytes), size);
+    return offset;
+  }
 
-  Header header_{};
-  std::string body_;
+  Head header_{};
+  std::string body_ = std::string(8, '\0');  // begins with the empty string of every unset Text
+};
+
+class Builder : public BlockBuilder<Header> {
+ public:
+  Builder();
+
+  Span<Text> texts(std::span<const std::string> list);
 };
 
 }  // namespace cloister::plan

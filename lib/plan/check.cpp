@@ -1,19 +1,19 @@
 // Freestanding: init links this file too.
+#include "checker.hpp"
 #include "places.hpp"
 #include "view.hpp"
 
 namespace cloister::plan {
 namespace {
 
-class Checker {
+class PlanChecker : public Checker {
  public:
-  Checker(const void* block, uint32_t bytes) : plan_(block), bytes_(bytes) {}
-
-  Flaw flaw() const { return flaw_; }
+  PlanChecker(const void* block, uint32_t bytes)
+      : Checker(block, bytes, sizeof(Header)), plan_(block) {}
 
   // Every member of every structure, as schema.hpp says.
   void members(const void* of, const Struct& type) {
-    for (uint32_t i = 0; i < type.count && flaw_ == Flaw::none; ++i) member(of, type.members[i]);
+    for (uint32_t i = 0; i < type.count && flaw() == Flaw::none; ++i) member(of, type.members[i]);
   }
 
   // What two members are to each other.
@@ -22,11 +22,6 @@ class Checker {
   void descriptors_are_there() { span(Span<Descriptor>(plan_->descriptors), kMaxDescriptors); }
 
  private:
-  bool that(bool holds, Flaw otherwise) {
-    if (!holds && flaw_ == Flaw::none) flaw_ = otherwise;
-    return holds;
-  }
-
   void member(const void* of, const Member& member) {
     const auto* const at = static_cast<const uint8_t*>(of) + member.offset;
     switch (member.holds) {
@@ -48,34 +43,11 @@ class Checker {
     }
   }
 
-  // A zero Text is the empty string: byte 0 of a block is never NUL, so it
-  // must still point at one.
-  void text(Text text, uint64_t most) {
-    if (!that(text.length <= most, Flaw::count)) return;
-    const uint64_t end = uint64_t{text.offset} + text.length;
-    if (!that(text.offset >= sizeof(Header) && end < bytes_, Flaw::text)) return;
-    const auto* const bytes = reinterpret_cast<const uint8_t*>(&plan_.header());
-    for (uint64_t i = text.offset; i < end; ++i)
-      if (!that(bytes[i] != 0, Flaw::text)) return;
-    that(bytes[end] == 0, Flaw::text);
-  }
-
-  bool lies_in_block(uint32_t offset, uint32_t count, uint32_t size, uint64_t most) {
-    if (!that(count <= most, Flaw::count)) return false;
-    if (count == 0) return true;
-    const uint64_t end = offset + uint64_t{count} * size;
-    return that(offset % 8 == 0 && offset >= sizeof(Header) && end <= bytes_, Flaw::span);
-  }
-  template <class T>
-  bool span(Span<T> span, uint64_t most) {
-    return lies_in_block(span.offset, span.count, sizeof(T), most);
-  }
-
   void list(Text place, const Member& member) {
     const Struct& element = *member.element;
     if (!lies_in_block(place.offset, place.length, element.size, member.high)) return;
     const auto* at = reinterpret_cast<const uint8_t*>(&plan_.header()) + place.offset;
-    for (uint32_t i = 0; i < place.length && flaw_ == Flaw::none; ++i, at += element.size)
+    for (uint32_t i = 0; i < place.length && flaw() == Flaw::none; ++i, at += element.size)
       members(at, element);
   }
 
@@ -86,7 +58,7 @@ class Checker {
 
   template <class T, class Agrees>
   void each(Span<T> list, Agrees agrees) {
-    for (uint32_t i = 0; i < list.count && flaw_ == Flaw::none; ++i) agrees(plan_.at(list, i));
+    for (uint32_t i = 0; i < list.count && flaw() == Flaw::none; ++i) agrees(plan_.at(list, i));
   }
 
   void map_ends(Span<IdMap> map) {
@@ -98,11 +70,9 @@ class Checker {
   void mount_agrees(const Mount& mount);
 
   const View plan_;
-  const uint64_t bytes_;
-  Flaw flaw_ = Flaw::none;
 };
 
-void Checker::mount_agrees(const Mount& mount) {
+void PlanChecker::mount_agrees(const Mount& mount) {
   const MountTraits& traits = traits_of(mount.kind);
   that(!(mount.flags & kMountOnDisk) || mount.kind == MountKind::scratch, Flaw::range);
   if (!that(is_place(plan_.c_str(mount.at)), Flaw::text)) return;
@@ -115,7 +85,7 @@ void Checker::mount_agrees(const Mount& mount) {
   map_ends(mount.gid_map);
 }
 
-void Checker::agreements() {
+void PlanChecker::agreements() {
   const Header& h = plan_.header();
   that(h.argv.count > 0, Flaw::count);
   for (const NamespaceChoice& choice : h.namespaces)
@@ -147,7 +117,7 @@ Flaw check(const void* block, size_t bytes) noexcept {
   if (plan->magic != kMagic) return Flaw::magic;
   if (plan->version != kVersion) return Flaw::version;
   if (plan->bytes != bytes) return Flaw::size;
-  Checker is(block, plan->bytes);
+  PlanChecker is(block, plan->bytes);
   is.descriptors_are_there();  // before others name them
   is.members(block, schema::kHeader);
   if (is.flaw() == Flaw::none) is.agreements();

@@ -1,4 +1,5 @@
-// What the monitor and init say to each other.
+// What the monitor and init say to each other, and the monitor and
+// cloister-network, which is spoken to as an init is.
 //
 // One SOCK_SEQPACKET pair a job. Init waits for the Order, which may be long in
 // coming; after that init reports, the monitor commands. Init has its
@@ -25,12 +26,12 @@ inline constexpr int kFirstJoinFd =
     9;  // namespaces of other jobs, then v1 `tasks`
         // files, then JOB (daemon/monitor/host/scratch.hpp) with kScratch
 inline constexpr uint32_t kMaxTasksFds = 16;
-inline constexpr int kPastaFd = kPassedFd;  // kNetworkProcess: the program, instead of a front
+inline constexpr int kPastaFd = kPassedFd;  // of cloister-network: the program, instead of a front
 // With the Order come the plan and these, in that order: the kernel puts each
 // at the lowest number that is free, and those are the numbers above.
 inline constexpr uint32_t kMaxOrderFds = 1 + kNamespaces + kMaxTasksFds + 1;
 
-inline constexpr uint32_t kOrderVersion = 3;
+inline constexpr uint32_t kOrderVersion = 4;
 
 // What init runs as where the payload is uid 0. It is leased to nobody, and granted
 // by no rule.
@@ -56,9 +57,6 @@ inline constexpr uint32_t kCoverKernel = 1 << 16;
 // The caller or the payload may search each directory of the host: places of mounts
 // are looked up with init's own rights, and else with those of the two.
 inline constexpr uint32_t kSearchesAll = 1 << 17;
-// Not a job's init but its network process: it makes the network namespace,
-// connects it with pasta, and lasts as long as the job (daemon/init/network.cpp).
-inline constexpr uint32_t kNetworkProcess = 256;
 // No order yet: init makes ahead what most jobs ask for, and waits on. Only for
 // one that is root of the host's, in which a job's namespaces are to be.
 inline constexpr uint32_t kAhead = 2048;
@@ -98,7 +96,7 @@ struct Order {
   // And after those, with a mount that goes on acting for its client (an overlay):
   // the ids that the client may be, and what it may do with them; capabilities(7).
   uint32_t client_uid_lines, client_gid_lines;
-  // kNetworkProcess: the uid that shall own the user namespace which owns the
+  // Of cloister-network: the uid that shall own the user namespace which owns the
   // network. Nobody of the payload's: the owner has every power over it.
   uint32_t network_owner;
   uint64_t client_powers;

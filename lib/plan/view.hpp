@@ -7,19 +7,19 @@
 // not decided here.
 #pragma once
 
+#include "checker.hpp"
 #include "plan.hpp"
 
 namespace cloister::plan {
 
-// Why a block was refused; `none` means it was accepted.
-enum class Flaw : uint32_t { none, size, magic, version, span, text, count, range, descriptor };
-
-class View {
+// A block that begins with a `Head`.
+template <class Head>
+class BlockView {
  public:
-  explicit View(const void* block) : base_(static_cast<const uint8_t*>(block)) {}
+  explicit BlockView(const void* block) : base_(static_cast<const uint8_t*>(block)) {}
 
-  const Header& header() const { return *reinterpret_cast<const Header*>(base_); }
-  const Header* operator->() const { return &header(); }
+  const Head& header() const { return *reinterpret_cast<const Head*>(base_); }
+  const Head* operator->() const { return &header(); }
 
   // NUL-terminated; lives as long as the block.
   const char* c_str(Text text) const { return reinterpret_cast<const char*>(base_ + text.offset); }
@@ -36,6 +36,8 @@ class View {
  private:
   const uint8_t* base_;
 };
+
+using View = BlockView<Header>;
 
 // Whether the monitor judges a descriptor by facts before it is used. What
 // stays outside a box, and what only init opens through, was decided when the

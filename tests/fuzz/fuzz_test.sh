@@ -21,7 +21,7 @@ mkdir -p "$build/objects" "$corpus" "$build/findings"
 # Without the checks for null, which the address sanitizer sees too: less to
 # compile.
 flags="-std=c++20 -D_GNU_SOURCE -O1 -g1 -fno-strict-aliasing -fno-omit-frame-pointer
-  -I$source/lib/include -I$source/lib -I$source/daemon/monitor
+  -I$source/lib/include -I$source/lib -I$source/daemon/monitor -I$source/daemon/config
   -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize=null,vptr
   -fno-sanitize-recover=undefined"
 echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' \
@@ -37,14 +37,16 @@ sources="tests/fuzz/target.cpp tests/fuzz/framing.cpp tests/fuzz/text.cpp tests/
   lib/request/text.cpp lib/request/words.cpp lib/request/codec.cpp lib/request/rules.cpp
   lib/request/request.cpp lib/request/layers.cpp lib/request/combination.cpp
   lib/request/reader.cpp lib/request/seccomp.cpp lib/request/seccomp_groups.cpp
-  tests/fuzz/seccomp.cpp lib/plan/check.cpp lib/plan/builder.cpp lib/sys/names.cpp lib/sys/words.cpp lib/sys/root.cpp
-  $(cd "$source" && echo daemon/monitor/decide/authorise*.cpp daemon/monitor/config/config*.cpp)
+  tests/fuzz/seccomp.cpp lib/plan/check.cpp lib/plan/builder.cpp lib/plan/policy.cpp lib/sys/names.cpp lib/sys/words.cpp lib/sys/root.cpp
+  $(cd "$source" && echo daemon/monitor/decide/authorise*.cpp)
+  daemon/monitor/config/config.cpp
+  $(cd "$source" && find daemon/config -name '*.cpp' ! -name main.cpp | sort)
   daemon/monitor/decide/capabilities.cpp daemon/monitor/admit/label.cpp daemon/monitor/host/lease.cpp daemon/monitor/admit/peer.cpp
   daemon/monitor/decide/policy.cpp daemon/monitor/decide/subordinate.cpp daemon/monitor/decide/restraint.cpp
   daemon/monitor/decide/client_ids.cpp"
 # Two at a time: each takes 1 GiB at its worst. A header that is newer than an
 # object compiles it again, whether it is one of its own or not.
-newest=$(find "$source/lib" "$source/daemon/monitor" "$source/tests/fuzz" -name '*.[ch]pp' \
+newest=$(find "$source/lib" "$source/daemon/monitor" "$source/daemon/config" "$source/tests/fuzz" -name '*.[ch]pp' \
   -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d ' ' -f 2-)
 if [ ! "$build/target" -nt "$newest" ]; then
   # shellcheck disable=SC2086

@@ -1,18 +1,22 @@
-// cloisterd.json(5): what is accepted of it is in its bounds, and answers for
-// every caller.
+// cloisterd.json(5): what cloister-config accepts of it is a block that the monitor
+// accepts, is in its bounds, and answers for every caller. And such a block with
+// bytes of a stranger's in it: what the monitor accepts is in the bounds all the same.
 #include <unistd.h>
 
+#include <algorithm>
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "config/config.hpp"
+#include "config_files.hpp"
 #include "fuzz.hpp"
+#include "plan/policy.hpp"
 
 namespace cloister::fuzz {
 namespace {
 
-using monitor::Config;
 using monitor::Policy;
 using monitor::Rule;
 
@@ -37,12 +41,8 @@ void in_bounds(const Rule& rule) {
 }
 
 void answers(const Policy& policy) {
-  std::set<std::string> names = {policy.otherwise->name};
   in_bounds(*policy.otherwise);
-  for (const auto& rule : policy.rules) {
-    in_bounds(*rule);
-    require(names.insert(rule->name).second, "a name is one rule's");
-  }
+  for (const auto& rule : policy.rules) in_bounds(*rule);
   for (const uint32_t id : {0u, 1000u, UINT32_MAX}) {
     monitor::Peer peer;
     peer.uid = peer.gid = id;
@@ -55,23 +55,58 @@ void answers(const Policy& policy) {
   }
 }
 
+void names_differ(const Policy& policy) {
+  std::set<std::string> names = {policy.otherwise->name};
+  for (const auto& rule : policy.rules)
+    require(names.insert(rule->name).second, "a name is one rule's");
+}
+
+using Words = std::vector<uint64_t>;
+
+Words aligned(std::string_view block) {
+  Words words(block.size() / sizeof(uint64_t) + 1);
+  block.copy(reinterpret_cast<char*>(words.data()), block.size());
+  return words;
+}
+
+// A rule with everything, subordinate ids, and then offset and byte, again and again.
+void spoilt(Bytes input) {
+  config::Config said;
+  require(!config::parse_config(
+              R"({"rules": [{"name": "all", "users": [1, 2], "groups": [3],
+                  "allow": {"uids": ["1-9"], "gids": [4], "devices": ["/dev/null"]}}]})",
+              said),
+          "the block to spoil is sound");
+  said.subuids = said.subgids = {{1, 100000, 10}, {2, 200000, 10}};
+  std::string block = config::block_of(said, {});
+  for (size_t i = 0; i + 2 < input.size(); i += 3)
+    block[(input[i] | size_t{input[i + 1]} << 8) % block.size()] = static_cast<char>(input[i + 2]);
+  const Words words = aligned(block);
+  if (plan::check_policy(words.data(), block.size()) != plan::Flaw::none) return;
+  answers(monitor::config_of(plan::PolicyView(words.data())).policy);
+}
+
 }  // namespace
 
 void policy(Bytes input) {
   const std::string_view text(reinterpret_cast<const char*>(input.data()), input.size());
-  Config config;
-  config.connections = 7;
-  if (const auto wrong = monitor::parse_config(text, config)) {
+  spoilt(input);
+  config::Config said;
+  said.settings.connections = 7;
+  if (const auto wrong = config::parse_config(text, said)) {
     require(!wrong.text().empty(), "what is refused has a reason");
-    require(config.connections == 7 && config.policy.rules.empty(),
+    require(said.settings.connections == 7 && said.rules.empty(),
             "what is refused changes nothing");
     return;
   }
-  answers(config.policy);
-  Config again;
-  require(!monitor::parse_config(text, again) &&
-              again.policy.rules.size() == config.policy.rules.size(),
-          "what is accepted is accepted again");
+  const std::string block = config::block_of(said, {});
+  const Words words = aligned(block);
+  require(plan::check_policy(words.data(), block.size()) == plan::Flaw::none,
+          "what is accepted is a block that is accepted");
+  const monitor::Config read = monitor::config_of(plan::PolicyView(words.data()));
+  require(!read.wrong && read.policy.rules.size() == said.rules.size(), "and arrives whole");
+  names_differ(read.policy);
+  answers(read.policy);
 }
 
 }  // namespace cloister::fuzz

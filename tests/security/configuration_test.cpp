@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include <array>
+#include <fstream>
 
 #include "build_paths.hpp"
+#include "fuse.hpp"
 #include "ruled.hpp"
 
 namespace cloister::security_test {
@@ -189,6 +191,64 @@ TEST_CASE("U6: whoever asks for a reload and says or reads nothing delays nobody
   CHECK(reload(ruled).code == 0);
   // What is sent there arrives nowhere.
   CHECK(send(asking[0].get(), "x", 1, MSG_NOSIGNAL) < 0);
+}
+
+TEST_CASE("a cloister-config that fails, or says nothing, is a fault of the configuration") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  const std::string directory = world.directory_of(world.root());
+  REQUIRE(command({"cp", world.program("cloisterd"), directory}) == 0);
+  for (const char* name : {"cloister-network", "cloister-sweep"})
+    REQUIRE(command({"cp", world.program(name), directory}) == 0);
+  const auto told = [&](const char* program) {
+    REQUIRE(command({"cp", program, directory + "/cloister-config"}) == 0);
+    const Ran ran = run_cloisterd(world.root(), {"--check"}, directory + "/cloisterd");
+    CHECK(ran.code == kConfig);
+    return ran.said;
+  };
+  CHECK(told("/bin/false") == "cloisterd: cloister-config ended without an answer\n");
+  CHECK(told("/bin/true") == "cloisterd: cloister-config wrote an invalid policy block\n");
+}
+
+TEST_CASE("a group database that is silent fails a reload and a check, and holds up nothing else") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  if (access("/dev/fuse", R_OK | W_OK) != 0) SKIP("no /dev/fuse");
+  const std::string mounted = world.directory_of(world.root()) + "/silent";
+  check(mkdir(mounted.c_str(), 0755), "mkdir");
+  const PrivateMounts own;
+  SilentFiles files(mounted);
+  Ruled ruled(Json::object());
+  REQUIRE(mount(files.slow().c_str(), "/etc/group", nullptr, MS_BIND, nullptr) == 0);
+  ruled.write(rules({{{"name", "x"}, {"groups", {"root"}}}}).dump());
+  const std::string told = ruled.path() + ": was not read within 10 s: ";
+  const auto is_told = [&](const Ran& ran) {
+    return ran.said.find(told) != std::string::npos ? ran.code : 1;
+  };
+  const pid_t reloading = child([&] { return is_told(reload(ruled)); });
+  const pid_t checking = child([&] { return is_told(checked(ruled)); });
+  const auto readers = [&] {
+    int found = 0;
+    for (const pid_t pid : ruled.service().processes()) {
+      std::ifstream words("/proc/" + std::to_string(pid) + "/cmdline");  // gone: empty
+      std::string name;
+      std::getline(words, name, '\0');
+      found += name == "cloister-config";
+    }
+    return found;
+  };
+  CHECK(eventually([&] { return readers() == 1; }));
+  Client client = ruled.connect(world.alice());
+  CHECK(client.run(world.probe_request({"noop"})).error == "");
+  CHECK(readers() == 1);  // it was run while that one hung
+  CHECK(WEXITSTATUS(wait_for(reloading)) == kConfig);
+  CHECK(WEXITSTATUS(wait_for(checking)) == kConfig);
+  CHECK(planned(client, world.probe_request()).parameters["policy"] == "default");
+  CHECK(umount2("/etc/group", MNT_DETACH) == 0);
+  CHECK(reload(ruled).code == 0);
+  CHECK(planned(client, world.probe_request()).parameters["policy"] == "default");  // not alice's
+  files.abort();
+  CHECK(eventually([&] { return readers() == 0; }));  // killed before, and reaped
 }
 
 TEST_CASE("U6: cloisterd --check says what a start would find, and changes nothing") {

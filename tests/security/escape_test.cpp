@@ -33,8 +33,9 @@ TEST_CASE("before: escapes") {
 TEST_CASE("ESC-01 no program of the launcher's, nor the payload's own, is opened for writing") {
   NEEDS_ROOT();
   World& world = World::get();
-  const std::vector<std::string> names = {"cloisterd", "cloister-front", "cloister-init",
-                                          "cloister-sweep", "probe"};
+  const std::vector<std::string> names = {
+      "cloisterd",       "cloister-front", "cloister-init", "cloister-network",
+      "cloister-config", "cloister-sweep", "probe"};
   std::vector<std::string> before;
   for (const auto& name : names) before.push_back(read_file(world.program(name)));
   const std::vector<std::string> errors = {"EACCES", "EROFS", "ETXTBSY", "EPERM", "ENOENT"};

@@ -62,10 +62,10 @@ std::string Ruled::reload() {
   return news;
 }
 
-Ran run_cloisterd(const Who& who, const std::vector<std::string>& options) {
+Ran run_cloisterd(const Who& who, const std::vector<std::string>& options,
+                  const std::string& program) {
   const World& world = World::get();
-  std::vector<std::string> words = {world.program("cloisterd"), "--front",
-                                    world.program("cloister-front"), "--init",
+  std::vector<std::string> words = {program, "--front", world.program("cloister-front"), "--init",
                                     world.program("cloister-init")};
   words.insert(words.end(), options.begin(), options.end());
   const Fd log = log_file();

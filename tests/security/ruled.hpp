@@ -40,7 +40,8 @@ struct Ran {
   std::string said;  // on both standard output and standard error
 };
 // cloisterd, with the programs of this build, to its end.
-Ran run_cloisterd(const Who& who, const std::vector<std::string>& options);
+Ran run_cloisterd(const Who& who, const std::vector<std::string>& options,
+                  const std::string& program = World::get().program("cloisterd"));
 
 // What `cloisterd --check` says of this configuration; empty: nothing is wrong.
 std::string complaint_about(const std::string& text, mode_t mode = 0644, uid_t owner = 0);

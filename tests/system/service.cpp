@@ -243,10 +243,14 @@ World::World() {
   if (!mkdtemp(directory_.data())) fail("mkdtemp");
   check(chmod(directory_.c_str(), 0755), "chmod");
   fs::create_directory(directory_ + "/bin");
-  const std::map<std::string, std::string> programs = {
-      {"cloisterd", CLOISTERD},           {"cloister-front", CLOISTER_FRONT},
-      {"hostile-front", HOSTILE_FRONT},   {"cloister-init", CLOISTER_INIT},
-      {"cloister-sweep", CLOISTER_SWEEP}, {"probe", PROBE}};
+  const std::map<std::string, std::string> programs = {{"cloisterd", CLOISTERD},
+                                                       {"cloister-front", CLOISTER_FRONT},
+                                                       {"hostile-front", HOSTILE_FRONT},
+                                                       {"cloister-init", CLOISTER_INIT},
+                                                       {"cloister-network", CLOISTER_NETWORK},
+                                                       {"cloister-config", CLOISTER_CONFIG},
+                                                       {"cloister-sweep", CLOISTER_SWEEP},
+                                                       {"probe", PROBE}};
   for (const auto& [program, path] : programs) {
     fs::copy_file(path, directory_ + "/bin/" + program);
     fs::permissions(directory_ + "/bin/" + program, fs::perms{0755});

@@ -21,6 +21,7 @@ mkdir -p "$directory/bin/config"
 cp "$1" "$directory/bin/cloisterd"
 cp "$2" "$directory/bin/cloister-front"
 cp "$3" "$directory/bin/cloister-init"
+cp "$(dirname "$1")/cloister-network" "$(dirname "$1")/cloister-config" "$directory/bin/"
 cp -r "$4" "$directory/bin/config/profiles"
 "$directory/bin/cloisterd" --socket "$directory/socket" --runtime-dir "$directory/run" &
 service=$!

@@ -32,7 +32,9 @@ def check(name, good, seen=""):
 
 try:
     os.makedirs(directory + "/bin/config")
-    for program in sys.argv[1:4]:
+    beside = os.path.dirname(sys.argv[1])
+    for program in sys.argv[1:4] + [
+            beside + "/cloister-network", beside + "/cloister-config"]:
         shutil.copy(program, directory + "/bin")
     shutil.copytree(sys.argv[4], directory + "/bin/config/profiles")
     socket = directory + "/socket"

@@ -7,6 +7,7 @@
 #include "outcome.hpp"
 #include "plan/builder.hpp"
 #include "plan/refusal_text.hpp"
+#include "subordinate_lines.hpp"
 
 using namespace cloister;
 using namespace cloister::monitor;
@@ -44,12 +45,16 @@ struct Asking {
   }
   Asking& in_user_namespace() { return fresh(Namespace::user); }
   Asking& ranges(const std::string& uids, const std::string& gids) {
-    std::vector<std::string> complaints;
-    const auto nobody = [](const std::string&) { return std::optional<uid_t>(); };
-    subordinate.uids.read(uids, nobody, complaints);
-    subordinate.gids.read(gids, nobody, complaints);
-    REQUIRE(complaints.empty());
+    add(uids, subordinate.uids);
+    add(gids, subordinate.gids);
     return *this;
+  }
+  static void add(const std::string& text, SubordinateFile& to) {
+    const auto nobody = [](const std::string&) { return std::optional<uid_t>(); };
+    std::vector<std::string> complaints;
+    for (const auto& line : config::parse_subordinate(text, nobody, complaints))
+      to.add(line.owner, {line.first, line.count});
+    REQUIRE(complaints.empty());
   }
   plan::Mount& mount(MountKind kind, uint32_t flags = 0) {
     plan::Mount made{};

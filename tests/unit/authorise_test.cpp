@@ -244,10 +244,8 @@ TEST_CASE("namespaces: joined-with-own-ids, where others were judged for what is
                joins([](Judged& j) { j.fresh(Namespace::user); }));
     const auto with_maps = [](plan::IdMap uids, plan::IdMap gids) {
       return [=](Judged& j) {
-        std::vector<std::string> complaints;
-        const auto nobody = [](const std::string&) { return std::optional<uid_t>(); };
-        j.subordinate.uids.read("1000:100000:65536\n", nobody, complaints);
-        j.subordinate.gids.read("1000:100000:65536\n", nobody, complaints);
+        j.subordinate.uids.add(1000, {100000, 65536});
+        j.subordinate.gids.add(1000, {100000, 65536});
         j.fresh(Namespace::user).uid_map = {uids};
         j.gid_map = {gids};
         j.plan->identity = {0, 0, 0, 0, 0, 0, {}, 0, 0};

@@ -74,10 +74,9 @@ TEST_CASE("S1: what acts for a client is each id that the client may be, and no 
   is(
       "with subordinate ids",
       [](Judged& job) {
-        std::vector<std::string> complaints;
-        const auto nobody = [](const std::string&) { return std::optional<uid_t>(); };
-        job.subordinate.uids.read("1000:100000:65536\n1000:165536:10\n", nobody, complaints);
-        job.subordinate.gids.read("1000:200000:65536\n", nobody, complaints);
+        job.subordinate.uids.add(1000, {100000, 65536});
+        job.subordinate.uids.add(1000, {165536, 10});
+        job.subordinate.gids.add(1000, {200000, 65536});
         job.fresh(Namespace::user);
         job.plan->id_choices = plan::kSubordinateUids | plan::kSubordinateGids;
         job.groups.clear();

@@ -44,9 +44,10 @@ void pair(sys::UniqueFd& ours, sys::UniqueFd& theirs) {
   theirs.reset(ends[1]);
 }
 
-const char* init_program() {
-  const char* path = std::getenv("CLOISTER_INIT");
-  if (!path) throw std::runtime_error("CLOISTER_INIT does not name the program");
+// `name`: a variable of the environment, which meson.build sets.
+const char* program_of(const char* name) {
+  const char* path = std::getenv(name);
+  if (!path) throw std::runtime_error(std::string(name) + " does not name the program");
   return path;
 }
 
@@ -173,8 +174,9 @@ void Driver::start() {
   record_ = memory_file(std::string(plan::kRecordBytes, '\0'));
   const sys::UniqueFd null(
       static_cast<int>(checked(::open("/dev/null", O_RDWR | O_CLOEXEC), "null")));
-  const sys::UniqueFd program(
-      static_cast<int>(checked(::open(init_program(), O_PATH | O_CLOEXEC), "init")));
+  const sys::UniqueFd program(static_cast<int>(checked(
+      ::open(program_of(pasta < 0 ? "CLOISTER_INIT" : "CLOISTER_NETWORK"), O_PATH | O_CLOEXEC),
+      "the program")));
   order.join_count = static_cast<uint32_t>(joins.size()) - order.tasks_count;
   // Init maps the job's own user namespace itself; the monitor's maps are of its birth.
   if (plan->namespaces[static_cast<int>(plan::Namespace::user)].join == plan::Join::fresh &&

@@ -47,10 +47,10 @@ class Driver {
   uint64_t clone_flags = 0;                           // CLONE_NEWPID, CLONE_NEWUSER
   uid_t uid = 0;                                      // of init, before the clone
   int cgroup = -1, cgroup_kill = -1;
-  int pasta = -1;                                 // of a network process, which has no front
-  int announced_descriptors = -1;                 // how many are really sent; -1 = all
-  bool ahead = false;                             // a spare, that makes namespaces ahead
-  bool silent = false;                            // never answers a report
+  int pasta = -1;                  // of cloister-network, which is started instead and has no front
+  int announced_descriptors = -1;  // how many are really sent; -1 = all
+  bool ahead = false;              // a spare, that makes namespaces ahead
+  bool silent = false;             // never answers a report
   std::function<void()> before_exec;              // in init's process, e.g. a filter
   std::function<void(std::string&)> spoil;        // the finished block
   std::function<void(std::string&)> spoil_order;  // the message with the order

@@ -21,7 +21,6 @@ using plan::Step;
 namespace {
 
 void is_network_process(Driver& job, const char* pasta) {
-  job.order.flags |= plan::kNetworkProcess;
   job.plan->flags |= plan::kOutbound;
   job.fresh(Namespace::net);
   job.pasta = hold(::open(pasta, O_RDONLY | O_CLOEXEC));

@@ -1,10 +1,12 @@
-// subuid(5) and subgid(5) as the monitor reads them: what newuidmap(1) would
-// allow, and nothing from a line that makes no sense.
+// subuid(5) and subgid(5) as cloister-config reads them: what newuidmap(1) would
+// allow, and nothing from a line that makes no sense. And what the monitor finds
+// in the lines.
 #include <algorithm>
 #include <string>
 
 #include "decide/subordinate.hpp"
 #include "outcome.hpp"
+#include "subordinate_lines.hpp"
 
 using namespace cloister::monitor;
 
@@ -17,9 +19,16 @@ std::optional<uid_t> find(const std::string& name) {
 }
 
 struct Read {
-  SubordinateFile file;
   std::vector<std::string> complaints;
-  explicit Read(const std::string& text) { file.read(text, find, complaints); }
+  cloister::config::Lines lines;
+  SubordinateFile file;
+  explicit Read(const std::string& text)
+      : lines(cloister::config::parse_subordinate(text, find, complaints)) {
+    for (const auto& line : lines) file.add(line.owner, {line.first, line.count});
+  }
+  std::optional<uid_t> owner_within(uint32_t first, uint32_t count) const {
+    return cloister::config::owner_within(lines, first, count);
+  }
 };
 
 using Spans = std::vector<IdSpan>;
@@ -92,7 +101,7 @@ TEST_CASE("the last id that there is can be somebody's subordinate") {
 TEST_CASE("an owner that is no uid owns nothing") {
   const Read read("4294967295:100000:10\n18446744073709551616:100000:10\n");
   CHECK(read.file.of(4294967295).empty());
-  CHECK(!read.file.owner_within(0, 4294967295));
+  CHECK(!read.owner_within(0, 4294967295));
 }
 
 TEST_CASE("the same span by name and by number counts once, an overlap is refused") {
@@ -117,7 +126,7 @@ TEST_CASE("all ids of a span must be the owner's; spans that adjoin are one") {
 
 TEST_CASE("who has a part of a span is known") {
   const Read read("alice:100000:10\nbob:200000:10\n");
-  CHECK(read.file.owner_within(200009, 100) == uid_t{1001});
-  CHECK(read.file.owner_within(0, 100001) == uid_t{1000});
-  CHECK(!read.file.owner_within(100010, 99990));
+  CHECK(read.owner_within(200009, 100) == uid_t{1001});
+  CHECK(read.owner_within(0, 100001) == uid_t{1000});
+  CHECK(!read.owner_within(100010, 99990));
 }

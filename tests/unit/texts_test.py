@@ -14,7 +14,7 @@ import sys
 
 # Who speaks to users, and what of it speaks to nobody.
 SPEAKERS = ("client", "lib/client", "lib/request", "lib/resolve", "lib/varlink", "daemon/front",
-            "daemon/monitor", "daemon/sweep")
+            "daemon/monitor", "daemon/config", "daemon/sweep")
 SILENT = re.compile(r"seccomp_groups\.cpp$|schema_main\.cpp$")
 
 TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|R"\((.*?)\)"|"((?:[^"\\\n]|\\.)*)"|\'(?:[^\'\\]|\\.)+\'', re.S)

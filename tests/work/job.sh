@@ -32,7 +32,8 @@ userdel "$user" 2>/dev/null || true
 useradd --no-create-home --home-dir "$directory/home" --shell /bin/sh --user-group "$user"
 chmod 755 "$directory"
 mkdir -p "$directory/bin/config" "$directory/home"
-cp "$1" "$2" "$3" "$4" "$directory/bin"
+cp "$1" "$2" "$3" "$4" "$(dirname "$2")/cloister-network" \
+  "$(dirname "$2")/cloister-config" "$directory/bin"
 cp -r "$5" "$directory/bin/config/profiles"
 chown "$user:$user" "$directory/home"
 

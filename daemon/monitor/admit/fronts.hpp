@@ -14,13 +14,15 @@
 #include <set>
 #include <vector>
 
-#include "admit/misconfiguration.hpp"
 #include "admit/peer.hpp"
 #include "host/child_watch.hpp"
 #include "plan/messages.hpp"
+#include "plan/misconfiguration.hpp"
 #include "sys/rights.hpp"
 
 namespace cloister::monitor {
+
+using plan::Misconfiguration;
 
 class Fronts;
 

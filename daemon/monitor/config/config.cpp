@@ -1,143 +1,75 @@
 #include "config/config.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
-#include <algorithm>
-#include <cstring>
-#include <optional>
-#include <set>
-
-#include "config/config_values.hpp"
-#include "sys/root.hpp"
-#include "sys/unique_fd.hpp"
-
 namespace cloister::monitor {
 namespace {
 
-std::string read_file(const std::string& path, uid_t owner) {
-  const sys::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
-  if (!fd) wrong("", std::strerror(errno));
-  struct stat info {};
-  if (::fstat(fd.borrow(), &info) < 0) wrong("", std::strerror(errno));
-  if (!S_ISREG(info.st_mode)) wrong("", "is not a regular file");
-  if (!sys::is_roots(info.st_uid) && info.st_uid != owner)
-    wrong("", "is owned by uid " + std::to_string(info.st_uid) + ", must be owned by uid " +
-                  std::to_string(owner));
-  if (info.st_mode & (S_IWGRP | S_IWOTH)) wrong("", "is writable by others; chmod go-w it");
-  if (info.st_size > 1 << 20) wrong("", "is larger than 1 MiB");
-  std::string text(static_cast<size_t>(info.st_size), '\0');
-  if (::read(fd.borrow(), text.data(), text.size()) != info.st_size) wrong("", "cannot be read");
-  return text;
+template <class T>
+std::vector<T> list(const plan::PolicyView& said, plan::Span<T> span) {
+  if (span.count == 0) return {};
+  return {said.begin(span), said.begin(span) + span.count};
 }
 
-// nlohmann says where, and then the text that it found there, which is left out:
-// who may ask the service may not be allowed to read the file.
-[[noreturn]] void wrong_at(std::string_view text, const json::parse_error& error) {
-  const std::string_view before = text.substr(0, error.byte);
-  const auto lines = 1 + std::count(before.begin(), before.end(), '\n');
-  std::string reason = error.what();
-  if (const size_t at = reason.find("syntax error"); at != reason.npos) reason.erase(0, at);
-  reason.erase(std::min(reason.find("; last read"), reason.size()));
-  wrong("line " + std::to_string(lines), reason);
-}
-
-json parse(std::string_view text) {
-  // nlohmann keeps the last of two equal keys; we keep none.
-  std::vector<std::set<std::string>> seen;
-  std::optional<std::string> repeated;
-  const json::parser_callback_t callback = [&](int, json::parse_event_t event, json& value) {
-    if (event == json::parse_event_t::object_start) seen.emplace_back();
-    if (event == json::parse_event_t::object_end) seen.pop_back();
-    if (event == json::parse_event_t::key &&
-        !seen.back().insert(value.get_ref<std::string&>()).second)
-      repeated = value.get_ref<std::string&>();
-    return true;
-  };
-  try {
-    json tree = json::parse(text, callback, true, true);
-    if (repeated) wrong(*repeated, "duplicate key");
-    return tree;
-  } catch (const json::parse_error& error) {
-    wrong_at(text, error);
-  } catch (const json::exception& error) {
-    wrong("", error.what());
+std::shared_ptr<const Rule> rule_of(const plan::PolicyView& said, const plan::RuleRow& row) {
+  Rule rule;
+  const auto says = [&](uint32_t member) { return (row.said & member) != 0; };
+  rule.name = row.name;
+  if (says(plan::kSaysUsers)) rule.users = list(said, row.users);
+  if (says(plan::kSaysGroups)) rule.groups = list(said, row.groups);
+  rule.uids = list(said, row.uids);
+  rule.gids = list(said, row.gids);
+  rule.namespaces_joined = row.namespaces_joined;
+  rule.capabilities = row.capabilities;
+  rule.set_uid_files = row.set_uid_files != 0;
+  if (says(plan::kSaysRealTime)) rule.real_time = row.real_time != 0;
+  if (says(plan::kSaysNice)) rule.nice = row.nice;
+  for (uint32_t i = 0; i < plan::kRlimits; ++i)
+    if (row.rlimits_said >> i & 1) rule.rlimits[i] = row.rlimits[i];
+  if (says(plan::kSaysDevices)) {
+    rule.devices.emplace();
+    for (const plan::DeviceNode& node : list(said, row.devices))
+      rule.devices->push_back({node.block != 0, node.number});
   }
+  rule.namespaces_host = row.namespaces_host;
+  rule.networks = row.networks;
+  rule.unfiltered_seccomp = row.unfiltered_seccomp != 0;
+  rule.detach = row.detach != 0;
+  rule.required_namespaces = row.required_namespaces;
+  rule.require_no_new_privs = row.require_no_new_privs != 0;
+  rule.require_baseline = row.require_baseline != 0;
+  rule.quota = row.quota;
+  return std::make_shared<Rule>(std::move(rule));
 }
 
-std::string absolute(const std::string& member, const json& value) {
-  const auto* text = value.template get_ptr<const std::string*>();
-  if (!text || !text->starts_with('/') || text->find('\0') != std::string::npos)
-    wrong(member, "must be an absolute path");
-  return *text;
-}
-
-CgroupChoice cgroup(const std::string& member, const json& value) {
-  if (value == "auto") return CgroupChoice::automatic;
-  if (value == "v2") return CgroupChoice::v2;
-  if (value == "v1") return CgroupChoice::v1;
-  if (value == "none") return CgroupChoice::none;
-  wrong(member, "must be \"auto\", \"v2\", \"v1\" or \"none\"");
-}
-
-// As it is read: a rule takes from the common quota what it does not say.
-struct Settings {
-  Config config;
-  Quota quota;
-  json rules = json::array();
-};
-
-constexpr Member<Settings> kSettings[] = {
-    {"rules", [](auto&, auto& value, Settings& all) { all.rules = value; }},
-    {"quota", [](auto& at, auto& value, Settings& all) { all.quota = quota(at, value, {}); }},
-    {"max_connections",
-     [](auto& at, auto& value, Settings& all) { all.config.connections = count(at, value, 1); }},
-    {"max_verdicts_per_uid",
-     [](auto& at, auto& value, Settings& all) { all.config.kept_per_uid = count(at, value, 1); }},
-    {"keep_verdicts_s",
-     [](auto& at, auto& value, Settings& all) {
-       all.config.keep = std::chrono::seconds(whole(at, value, 1, 30 * 86400));
-     }},
-    {"spare_fronts",
-     [](auto& at, auto& value, Settings& all) {
-       all.config.spare_fronts = static_cast<uint32_t>(whole(at, value, 1, 64));
-     }},
-    {"allow_confined_callers",
-     [](auto& at, auto& value, Settings& all) { all.config.confined_callers = truth(at, value); }},
-    {"pasta", [](auto& at, auto& value, Settings& all) { all.config.pasta = absolute(at, value); }},
-    {"scratch",
-     [](auto& at, auto& value, Settings& all) { all.config.scratch = absolute(at, value); }},
-    {"lease", [](auto& at, auto& value, Settings& all) { all.config.lease = pool(at, value); }},
-    {"cgroup", [](auto& at, auto& value, Settings& all) { all.config.cgroup = cgroup(at, value); }},
-};
-
-Config config_of(std::string_view text) {
-  const json tree = parse(text);
-  if (!tree.is_object()) wrong("", "must hold one JSON object");
-  Settings settings;
-  read_members("", tree, kSettings, settings);
-  settings.config.policy = policy(settings.rules, settings.quota);
-  return std::move(settings.config);
+SubordinateFile file_of(const plan::PolicyView& said, plan::Span<plan::SubordinateLine> lines) {
+  SubordinateFile file;
+  for (uint32_t i = 0; i < lines.count; ++i) {
+    const plan::SubordinateLine& line = said.at(lines, i);
+    file.add(line.owner, {line.first, line.count});
+  }
+  return file;
 }
 
 }  // namespace
 
-Misconfiguration parse_config(std::string_view text, Config& config) {
-  try {
-    config = config_of(text);
-    return {};
-  } catch (const Wrong& problem) {
-    return {{}, problem.member, problem.what};
+Config config_of(const plan::PolicyView& said) {
+  Misconfiguration wrong{said.c_str(said->wrong_file), said.c_str(said->wrong_place),
+                         said.c_str(said->wrong_reason)};
+  if (wrong) {
+    Config config;
+    config.socket_group = said->settings.socket_group;
+    config.wrong = std::move(wrong);
+    return config;
   }
-}
-
-Misconfiguration read_config(const std::string& path, uid_t owner, Config& config) {
-  try {
-    config = config_of(read_file(path, owner));
-    return {};
-  } catch (const Wrong& problem) {
-    return {path, problem.member, problem.what};
-  }
+  Config config{said->settings};
+  if (said->pasta.length > 0) config.pasta = said.c_str(said->pasta);
+  config.scratch = said.c_str(said->scratch);
+  Rule otherwise;
+  otherwise.quota = said->quota;
+  config.policy.otherwise = std::make_shared<Rule>(std::move(otherwise));
+  for (uint32_t i = 0; i < said->rules.count; ++i)
+    config.policy.rules.push_back(rule_of(said, said.at(said->rules, i)));
+  config.subordinate = {file_of(said, said->subuids), file_of(said, said->subgids)};
+  return config;
 }
 
 }  // namespace cloister::monitor

@@ -1,9 +1,16 @@
 #include "config/config_source.hpp"
-#include "sys/root.hpp"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <boost/asio/post.hpp>
+#include <cerrno>
 #include <cstdlib>
+#include <optional>
+#include <utility>
+
+#include "config/config_program.hpp"
+#include "sys/root.hpp"
 
 namespace cloister::monitor {
 namespace {
@@ -36,6 +43,11 @@ Config with(Misconfiguration wrong) {
   return config;
 }
 
+bool says_something(const char* path) {
+  struct stat info {};
+  return ::stat(path, &info) == 0 ? info.st_size > 0 : errno != ENOENT;
+}
+
 }  // namespace
 
 std::string ConfigSource::path() const {
@@ -43,32 +55,50 @@ std::string ConfigSource::path() const {
   return standard_ && ::access(kStandard, F_OK) == 0 ? kStandard : "";
 }
 
-Config ConfigSource::read() const {
+void ConfigSource::read(std::function<void(Config)> done) {
   const std::string file = path();
-  Config config;
-  Misconfiguration wrong;
-  if (!file.empty()) wrong = read_config(file, ::geteuid(), config);
-  if (!wrong) wrong = read_subordinate(of_root_, config);
-  if (wrong.file.empty()) wrong.file = file;
-  if (wrong) return with(std::move(wrong));
-  if (config.scratch.empty()) config.scratch = scratch_path();
-  return config;
+  // A user's own service and private mode often have nothing to read, and who
+  // runs one command does not wait for a program that finds nothing.
+  if (!of_root_ && file.empty() && !says_something("/etc/subuid") && !says_something("/etc/subgid"))
+    return boost::asio::post(io_, [done = std::move(done)] { done(of_no_file()); });
+  read_config(io_, {program_.borrow(), of_root_, file},
+              [file, done = std::move(done)](Config config) {
+                if (config.wrong.file.empty()) config.wrong.file = file;
+                if (config.scratch.empty()) config.scratch = scratch_path();
+                done(std::move(config));
+              });
+}
+
+Config ConfigSource::of_no_file() { return with({}); }
+
+void ConfigSource::first(std::function<void(Config)> done) {
+  found_ = !path().empty();
+  read(std::move(done));
 }
 
 Config ConfigSource::first() {
-  found_ = !path().empty();
-  return read();
+  std::optional<Config> config;
+  first([&](Config read) { config = std::move(read); });
+  while (!config) io_.run_one();
+  io_.restart();
+  return std::move(*config);
 }
 
-Config ConfigSource::again(const Config& now) {
+void ConfigSource::again(const Config& now, std::function<void(Config)> done) {
   const std::string file = path();
-  if (file.empty() && found_) return with({kStandard, {}, "is not there any more"});
-  Config fresh = read();
-  if (fresh.wrong) return fresh;
-  if (const char* member = changed_for_good(now, fresh))
-    return with({file, member, "cannot change while the service runs; restart it"});
-  found_ = !file.empty();
-  return fresh;
+  if (file.empty() && found_)
+    return boost::asio::post(io_, [done = std::move(done)] {
+      done(with({kStandard, {}, "is not there any more"}));
+    });
+  read([this, &now, file, done = std::move(done)](Config fresh) {
+    if (!fresh.wrong) {
+      if (const char* member = changed_for_good(now, fresh))
+        fresh = with({file, member, "cannot change while the service runs; restart it"});
+      else
+        found_ = !file.empty();
+    }
+    done(std::move(fresh));
+  });
 }
 
 }  // namespace cloister::monitor

@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <memory>
+#include <utility>
 
 namespace cloister::monitor {
 namespace {
@@ -42,8 +44,34 @@ sys::UniqueFd listen_in(int directory) {
 
 }  // namespace
 
-ReloadSocket::ReloadSocket(boost::asio::io_context& io, int records, Reload reload)
-    : listener_(io), reload_(std::move(reload)) {
+void Reloads::ask(Told told) {
+  waiting_.push_back(std::move(told));
+  if (!reading_) read();
+}
+
+void Reloads::read() {
+  reading_ = true;
+  source_.again(now_, [this, asked = std::exchange(waiting_, {})](Config fresh) {
+    const Outcome outcome = settle(std::move(fresh));
+    for (const Told& told : asked) told(outcome);
+    reading_ = false;
+    if (!waiting_.empty()) read();
+  });
+}
+
+Reloads::Outcome Reloads::settle(Config fresh) {
+  Outcome outcome{!fresh.wrong, "not reloaded: " + fresh.wrong.text()};
+  if (outcome.done) {
+    const std::string path = source_.path();
+    outcome.text = "reloaded " + (path.empty() ? std::string("nothing") : path);
+    adopt_(std::move(fresh));
+  }
+  std::fprintf(stderr, "cloisterd: %s\n", outcome.text.c_str());
+  return outcome;
+}
+
+ReloadSocket::ReloadSocket(boost::asio::io_context& io, int records, Reloads& reloads)
+    : listener_(io), reloads_(reloads) {
   sys::UniqueFd socket = listen_in(records);
   if (!socket) return;
   listener_.assign(socket.take());
@@ -51,21 +79,22 @@ ReloadSocket::ReloadSocket(boost::asio::io_context& io, int records, Reload relo
 }
 
 void ReloadSocket::wait() {
-  listener_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                       [this](boost::system::error_code error) {
-                         if (error) return;
-                         const sys::UniqueFd asking(
-                             ::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC));
-                         if (asking) answer(asking);
-                         wait();
-                       });
+  listener_.async_wait(
+      boost::asio::posix::stream_descriptor::wait_read, [this](boost::system::error_code error) {
+        if (error) return;
+        sys::UniqueFd asking(::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC));
+        if (asking) answer(std::move(asking));
+        wait();
+      });
 }
 
-void ReloadSocket::answer(const sys::UniqueFd& asking) {
+void ReloadSocket::answer(sys::UniqueFd asking) {
   ::shutdown(asking.borrow(), SHUT_RD);  // nothing is read from it, nothing can wait there
-  const Outcome outcome = reload_();
-  const std::string message = (outcome.done ? kDone : kNot) + outcome.text.substr(0, kMostOfText);
-  (void)::send(asking.borrow(), message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  const auto socket = std::make_shared<sys::UniqueFd>(std::move(asking));
+  reloads_.ask([socket](const Reloads::Outcome& outcome) {
+    const std::string message = (outcome.done ? kDone : kNot) + outcome.text.substr(0, kMostOfText);
+    (void)::send(socket->borrow(), message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  });
 }
 
 int ask_to_reload(const std::string& runtime) {

@@ -1,7 +1,7 @@
 // Policy: root's word on who may have what, as numbers.
 //
-// config.cpp makes it from cloisterd.json(5), `authorise` and the job table
-// consult it; nothing here asks a database or opens a file. What a process
+// cloister-config makes the numbers of cloisterd.json(5), `authorise` and the job
+// table consult them; nothing here asks a database or opens a file. What a process
 // could do for itself needs no rule. A member of `allow` grants beyond that,
 // or sets a bound below it; `require` is what nobody whom the rule speaks of
 // goes below. What breaks a rule is refused by name, never lowered.
@@ -18,14 +18,11 @@
 
 #include "admit/peer.hpp"
 #include "plan/messages.hpp"
+#include "plan/policy.hpp"
 
 namespace cloister::monitor {
 
-struct IdRange {
-  uint32_t first;
-  uint32_t last;  // inclusive
-  bool holds(uint32_t low, uint32_t high) const { return first <= low && high <= last; }
-};
+using plan::IdRange;
 
 struct Device {
   bool block;
@@ -33,21 +30,11 @@ struct Device {
   bool operator==(const Device&) const = default;
 };
 
-// Of one user at a time. 0: no bound.
-struct Quota {
-  uint32_t jobs = 4096;  // running
-  uint32_t connections = 1024;
-  uint32_t spawns_per_s = 0;            // and as many at once, after a second of silence
-  uint64_t request_bytes = 128u << 20;  // of the requests of running and kept jobs
-  uint32_t fds_in_flight = 0;           // passed with jobs that have not started yet
-};
-
-enum class Network : uint32_t { none, outbound, host, count_ };
-
-constexpr uint32_t bit(plan::Namespace which) { return 1u << static_cast<uint32_t>(which); }
-constexpr uint32_t bit(Network which) { return 1u << static_cast<uint32_t>(which); }
-inline constexpr uint32_t kAllNamespaces = (1u << plan::kNamespaces) - 1;
-inline constexpr uint32_t kAllNetworks = bit(Network::count_) - 1;
+using plan::bit;
+using plan::kAllNamespaces;
+using plan::kAllNetworks;
+using plan::Network;
+using plan::Quota;
 
 class Rule {
  public:

@@ -17,12 +17,10 @@
 #include <vector>
 
 #include "plan/order.hpp"
+#include "plan/policy.hpp"
 #include "sys/unique_fd.hpp"
 
 namespace cloister::monitor {
-
-// Which of the trees is used, as the administrator says.
-enum class CgroupChoice { automatic, v2, v1, none };
 
 // The leaves of one job. All descriptors are CLOEXEC and owned here.
 struct Leaves {
@@ -38,6 +36,8 @@ struct Leaves {
   // What removes them when nothing of theirs is open any more.
   Leaves names() const;
 };
+
+using plan::CgroupChoice;
 
 class Cgroups {
  public:

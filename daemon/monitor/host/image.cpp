@@ -9,7 +9,7 @@
 
 namespace cloister::monitor {
 
-Image::Image(const sys::UniqueFd& file) {
+Image::Image(const sys::UniqueFd& file, const char* name) : name_(name) {
   struct stat info {};
   if (::fstat(file.borrow(), &info) < 0) return;
   std::string bytes(static_cast<size_t>(info.st_size), '\0');
@@ -18,8 +18,8 @@ Image::Image(const sys::UniqueFd& file) {
 
 Child Image::run(Spawn request) const {
   constexpr unsigned kFlags = MFD_CLOEXEC | MFD_ALLOW_SEALING, kExec = 16;  // MFD_EXEC, Linux 6.3
-  sys::UniqueFd copy(::memfd_create("cloister-init", kFlags | kExec));
-  if (!copy && errno == EINVAL) copy.reset(::memfd_create("cloister-init", kFlags));
+  sys::UniqueFd copy(::memfd_create(name_, kFlags | kExec));
+  if (!copy && errno == EINVAL) copy.reset(::memfd_create(name_, kFlags));
   if (!copy ||
       ::write(copy.borrow(), bytes_.data(), bytes_.size()) != static_cast<ssize_t>(bytes_.size()) ||
       ::fchmod(copy.borrow(), 0500) < 0 ||

@@ -1,4 +1,4 @@
-// Init's program, in memory, and the processes that run it.
+// Init's program, or cloister-network's, in memory, and the processes that run it.
 //
 // A payload's process runs it until its own exec, so at that exec /proc/self/exe
 // is init's program, also as the interpreter of a script; later /proc/PID/exe is,
@@ -15,8 +15,9 @@ namespace cloister::monitor {
 
 class Image {
  public:
-  // The bytes of this file. Empty, with errno, when it cannot be read.
-  explicit Image(const sys::UniqueFd& file);
+  // The bytes of this file. Empty, with errno, when it cannot be read. `name`: what
+  // the copies are called in /proc, a literal.
+  Image(const sys::UniqueFd& file, const char* name);
   explicit operator bool() const { return !bytes_.empty(); }
 
   // As spawn(); which program `request` runs is said here.
@@ -24,6 +25,7 @@ class Image {
 
  private:
   std::string bytes_;
+  const char* name_;
 };
 
 }  // namespace cloister::monitor

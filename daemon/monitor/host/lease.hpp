@@ -11,16 +11,12 @@
 #include <map>
 #include <memory>
 
+#include "plan/policy.hpp"
 #include "sys/unique_fd.hpp"
 
 namespace cloister::monitor {
 
-// `count` ids from `first` on, a multiple of `block`. The last block serves
-// single ids, those before it are leased whole. Nothing configured: count 0.
-struct Pool {
-  uint32_t first = 0, count = 0, block = 65536;
-  bool operator==(const Pool&) const = default;
-};
+using plan::Pool;
 
 struct Lease {
   const uint32_t first, count;

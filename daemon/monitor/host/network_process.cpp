@@ -1,10 +1,8 @@
 #include "host/network_process.hpp"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,17 +49,16 @@ Failure NetworkProcess::start(const Recipe& recipe) {
   request.cgroup = recipe.init_leaf;
   request.groups = recipe.groups;
   request.set_groups = recipe.set_groups;
-  Child child = recipe.init.run(request);
+  Child child = recipe.program.run(request);
   if (child.pid < 0) return failed();
   pid_ = child.pid;
 
   plan::Order order{};
   order.version = plan::kOrderVersion;
-  order.flags = plan::kNetworkProcess;
   order.mapped_uid = recipe.uid;
   order.mapped_gid = recipe.gid;
   order.network_owner = recipe.job->network_owner;
-  order.flags |= recipe.job->flags & (plan::kSetLoginUid | plan::kSetLabel);
+  order.flags = recipe.job->flags & (plan::kSetLoginUid | plan::kSetLabel);
   order.login_uid = recipe.job->login_uid;
   std::copy(std::begin(recipe.job->label), std::end(recipe.job->label), order.label);
   sys::Rights descriptors = {recipe.plan};
@@ -74,14 +71,12 @@ Failure NetworkProcess::start(const Recipe& recipe) {
   for (int tasks : recipe.tasks) descriptors.add(tasks);
   if (!sys::send_rights(ours.borrow(), &order, sizeof order, descriptors)) {
     const Failure failure = failed();
-    ::syscall(SYS_pidfd_send_signal, child.pidfd.borrow(), SIGKILL, nullptr, 0);
-    reap_now(pid_);
+    end_now(child);
     return failure;
   }
   control_.assign(ours.take());
-  end_.assign(child.pidfd.take());
+  end_.of_child(std::move(child), [self = shared_from_this()](const Reaped&) { self->ended(); });
   read_reports();
-  watch();
   return {};
 }
 
@@ -105,7 +100,7 @@ void NetworkProcess::on_report(const plan::Report& report) {
     write_id_maps(
         io_, {pid_, uid_, gid_, own, true},
         [self = shared_from_this()](const plan::Failure& failure) {
-          if (failure.error) return self->kill();
+          if (failure.error) return self->end_.kill();
           const plan::Command proceed{plan::CommandKind::proceed, 0, plan::Scope::main, 0};
           ::send(self->control_.native_handle(), &proceed, sizeof proceed,
                  MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -114,28 +109,18 @@ void NetworkProcess::on_report(const plan::Report& report) {
     // Our child, not reaped yet: the number is its own.
     sys::UniqueFd network(
         ::open(("/proc/" + std::to_string(pid_) + "/ns/net").c_str(), O_RDONLY | O_CLOEXEC));
-    if (!network) return kill();
+    if (!network) return end_.kill();
     up_(std::move(network));
   }
 }
 
-void NetworkProcess::watch() {
-  end_.async_wait(stream_descriptor::wait_read,
-                  [self = shared_from_this()](boost::system::error_code error) {
-                    if (error) return;
-                    if (!reap(self->pid_).ended) return self->watch();
-                    boost::system::error_code ignored;
-                    self->control_.close(ignored);
-                    self->end_.close(ignored);
-                    self->patience_.cancel();
-                    const OnGone gone = std::exchange(self->gone_, nullptr);
-                    self->up_ = nullptr;
-                    gone(self->why_it_ended());
-                  });
-}
-
-void NetworkProcess::kill() {
-  if (end_.is_open()) ::syscall(SYS_pidfd_send_signal, end_.native_handle(), SIGKILL, nullptr, 0);
+void NetworkProcess::ended() {
+  boost::system::error_code ignored;
+  control_.close(ignored);
+  patience_.cancel();
+  const OnGone gone = std::exchange(gone_, nullptr);
+  up_ = nullptr;
+  gone(why_it_ended());
 }
 
 void NetworkProcess::end() {
@@ -145,7 +130,7 @@ void NetworkProcess::end() {
   // Its own uid can stop it: then pasta dies of its parent's death.
   patience_.expires_after(std::chrono::seconds(1));
   patience_.async_wait([self = shared_from_this()](boost::system::error_code error) {
-    if (!error) self->kill();
+    if (!error) self->end_.kill();
   });
 }
 

@@ -1,5 +1,5 @@
 // NetworkProcess: the network process of one outbound job, and pasta below it
-// (daemon/init/network.cpp).
+// (daemon/network).
 //
 // Owned by its Job. It is not below the job's init: in the job's pid namespace
 // every payload could signal it, and each end of a job would have to tell it
@@ -15,6 +15,7 @@
 #include <span>
 
 #include "host/cgroup.hpp"
+#include "host/child_watch.hpp"
 #include "host/image.hpp"
 #include "host/spawn.hpp"
 #include "plan/messages.hpp"
@@ -25,7 +26,7 @@ class NetworkProcess : public std::enable_shared_from_this<NetworkProcess> {
  public:
   // All borrowed, for the call alone.
   struct Recipe {
-    const Image& init;
+    const Image& program;  // cloister-network
     int pasta, plan;
     int init_leaf = -1;                // where it lives, and
     std::span<const int> tasks{};      // the files by which pasta enters the payload's
@@ -48,12 +49,12 @@ class NetworkProcess : public std::enable_shared_from_this<NetworkProcess> {
  private:
   void read_reports();
   void on_report(const plan::Report& report);
-  void watch();
-  void kill();
+  void ended();
   plan::Failure why_it_ended() const;
 
   boost::asio::io_context& io_;
-  boost::asio::posix::stream_descriptor control_, end_;  // socket and pidfd
+  boost::asio::posix::stream_descriptor control_;
+  ChildWatch end_;
   boost::asio::steady_timer patience_;
   sys::UniqueFd record_;
   pid_t pid_ = 0;

@@ -36,6 +36,7 @@ struct Workshop {
   Slots& slots;
   plan::Mode mode;
   const Image& init;
+  const Image& network;   // cloister-network
   int pasta;              // borrowed; -1: there is none
   plan::Reason no_pasta;  // why
   Leases& leases;

@@ -35,7 +35,8 @@ plan::Failure Job::start_network(pid_t user_namespace_of) {
       [weak](const plan::Failure& why) {
         if (const auto self = weak.lock()) self->on_network_gone(why);
       });
-  NetworkProcess::Recipe recipe{.init = shop_.init, .pasta = shop_.pasta, .plan = plan_.borrow()};
+  NetworkProcess::Recipe recipe{
+      .program = shop_.network, .pasta = shop_.pasta, .plan = plan_.borrow()};
   recipe.uid = owner_.uid;
   recipe.gid = owner_.gid;
   recipe.groups = owner_.groups;

@@ -5,14 +5,17 @@
 #include <cerrno>
 #include <cstring>
 
-#include "config/config_values.hpp"
 #include "plan/namespaces.hpp"
 #include "sys/words.hpp"
+#include "values.hpp"
 
-namespace cloister::monitor {
+namespace cloister::config {
 namespace {
 
+using plan::IdRange;
 using plan::Namespace;
+using plan::Network;
+using plan::Quota;
 
 constexpr const char* kNetworks[] = {"none", "outbound", "host"};
 static_assert(std::size(kNetworks) == static_cast<size_t>(Network::count_));
@@ -39,12 +42,12 @@ int64_t word(const std::string& member, const json& value, std::span<const sys::
   wrong(member, "must be a name such as " + std::string(words[0].name));
 }
 
-Device device(const std::string& member, const json& value) {
+plan::DeviceNode device(const std::string& member, const json& value) {
   struct stat info {};
   if (::stat(text(member, value, "the path of a device").c_str(), &info) < 0)
     wrong(member, std::strerror(errno));
   if (!S_ISCHR(info.st_mode) && !S_ISBLK(info.st_mode)) wrong(member, "is not a device");
-  return {S_ISBLK(info.st_mode), info.st_rdev};
+  return {info.st_rdev, S_ISBLK(info.st_mode), 0};
 }
 
 uint64_t capability(const std::string& member, const json& value) {
@@ -56,15 +59,16 @@ void read_rlimits(const std::string& member, const json& value, Rule& rule) {
   for (const auto& [key, limit] : value.items()) {
     const std::string at = member + "." + key;
     const auto resource = static_cast<size_t>(word(at, key, sys::rlimits()));
-    rule.rlimits[resource] =
+    rule.row.rlimits_said |= 1u << resource;
+    rule.row.rlimits[resource] =
         limit == "unlimited" ? UINT64_MAX : static_cast<uint64_t>(whole(at, limit, 0, INT64_MAX));
   }
 }
 
 // Whoever is in a user namespace of another's is that other.
 void read_joined(const std::string& member, const json& value, Rule& rule) {
-  rule.namespaces_joined = bits(member, value, plan::kNamespaceWords);
-  if (rule.grants_join(Namespace::user))
+  rule.row.namespaces_joined = bits(member, value, plan::kNamespaceWords);
+  if (rule.row.namespaces_joined & plan::bit(Namespace::user))
     wrong(member, "user cannot be granted, see cloisterd.json(5)");
 }
 
@@ -76,36 +80,46 @@ constexpr Member<Rule> kAllow[] = {
     {"namespaces_joined", read_joined},
     {"namespaces_host",
      [](auto& at, auto& value, Rule& rule) {
-       rule.namespaces_host = bits(at, value, plan::kNamespaceWords);
+       rule.row.namespaces_host = bits(at, value, plan::kNamespaceWords);
      }},
     {"network",
-     [](auto& at, auto& value, Rule& rule) { rule.networks = bits(at, value, kNetworks); }},
+     [](auto& at, auto& value, Rule& rule) { rule.row.networks = bits(at, value, kNetworks); }},
     {"devices",
-     [](auto& at, auto& value, Rule& rule) { rule.devices = list<Device>(at, value, device); }},
+     [](auto& at, auto& value, Rule& rule) {
+       rule.devices = list<plan::DeviceNode>(at, value, device);
+       rule.row.said |= plan::kSaysDevices;
+     }},
     {"capabilities",
      [](auto& at, auto& value, Rule& rule) {
-       for (uint64_t bit : list<uint64_t>(at, value, capability)) rule.capabilities |= bit;
+       for (uint64_t bit : list<uint64_t>(at, value, capability)) rule.row.capabilities |= bit;
      }},
     {"set_uid_files",
-     [](auto& at, auto& value, Rule& rule) { rule.set_uid_files = truth(at, value); }},
-    {"real_time", [](auto& at, auto& value, Rule& rule) { rule.real_time = truth(at, value); }},
-    {"nice", [](auto& at, auto& value,
-                Rule& rule) { rule.nice = static_cast<int>(whole(at, value, -20, 19)); }},
+     [](auto& at, auto& value, Rule& rule) { rule.row.set_uid_files = truth(at, value); }},
+    {"real_time",
+     [](auto& at, auto& value, Rule& rule) {
+       rule.row.real_time = truth(at, value);
+       rule.row.said |= plan::kSaysRealTime;
+     }},
+    {"nice",
+     [](auto& at, auto& value, Rule& rule) {
+       rule.row.nice = static_cast<int32_t>(whole(at, value, -20, 19));
+       rule.row.said |= plan::kSaysNice;
+     }},
     {"rlimits", read_rlimits},
     {"unfiltered_seccomp",
-     [](auto& at, auto& value, Rule& rule) { rule.unfiltered_seccomp = truth(at, value); }},
-    {"detach", [](auto& at, auto& value, Rule& rule) { rule.detach = truth(at, value); }},
+     [](auto& at, auto& value, Rule& rule) { rule.row.unfiltered_seccomp = truth(at, value); }},
+    {"detach", [](auto& at, auto& value, Rule& rule) { rule.row.detach = truth(at, value); }},
 };
 
 constexpr Member<Rule> kRequire[] = {
     {"namespaces",
      [](auto& at, auto& value, Rule& rule) {
-       rule.required_namespaces = bits(at, value, plan::kNamespaceWords);
+       rule.row.required_namespaces = bits(at, value, plan::kNamespaceWords);
      }},
     {"no_new_privs",
-     [](auto& at, auto& value, Rule& rule) { rule.require_no_new_privs = truth(at, value); }},
+     [](auto& at, auto& value, Rule& rule) { rule.row.require_no_new_privs = truth(at, value); }},
     {"seccomp_baseline",
-     [](auto& at, auto& value, Rule& rule) { rule.require_baseline = truth(at, value); }},
+     [](auto& at, auto& value, Rule& rule) { rule.row.require_baseline = truth(at, value); }},
 };
 
 constexpr Member<Quota> kQuota[] = {
@@ -116,34 +130,45 @@ constexpr Member<Quota> kQuota[] = {
      [](auto& at, auto& value, Quota& quota) { quota.spawns_per_s = count(at, value, 0); }},
     {"request_bytes",
      [](auto& at, auto& value, Quota& quota) {
-       quota.request_bytes = static_cast<uint64_t>(whole(at, value, 0, int64_t{1} << 40));
+       quota.request_bytes =
+           static_cast<uint64_t>(whole(at, value, 0, static_cast<int64_t>(plan::kMaxQuotaBytes)));
      }},
     {"fds_in_flight",
      [](auto& at, auto& value, Quota& quota) { quota.fds_in_flight = count(at, value, 0); }},
 };
 
+// What holds where no rule does is called so.
+constexpr std::string_view kOfNoRule = "default";
+
 // Stands in records and refusals, "NAME/require.no_new_privs" among them.
 void read_name(const std::string& member, const json& value, Rule& rule) {
   constexpr const char kPlain[] =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
-  rule.name = text(member, value, "a string");
-  if (rule.name.empty() || rule.name.size() >= plan::kMaxRuleName ||
-      rule.name.find_first_not_of(kPlain) != std::string::npos)
+  const std::string& name = text(member, value, "a string");
+  if (name.empty() || name.size() >= plan::kMaxRuleName ||
+      name.find_first_not_of(kPlain) != std::string::npos)
     wrong(member, "must be 1 to " + std::to_string(plan::kMaxRuleName - 1) +
                       " letters, digits, '-', '_' and '.'");
-  if (rule.name == Rule().name)
-    wrong(member, "\"default\" is the rule that holds where no other does");
+  if (name == kOfNoRule) wrong(member, "\"default\" is the rule that holds where no other does");
+  name.copy(rule.row.name, sizeof rule.row.name - 1);
 }
 
 constexpr Member<Rule> kRule[] = {
     {"name", read_name},
     {"users",
-     [](auto& at, auto& value, Rule& rule) { rule.users = list<uint32_t>(at, value, user); }},
+     [](auto& at, auto& value, Rule& rule) {
+       rule.users = list<uint32_t>(at, value, user);
+       rule.row.said |= plan::kSaysUsers;
+     }},
     {"groups",
-     [](auto& at, auto& value, Rule& rule) { rule.groups = list<uint32_t>(at, value, group); }},
+     [](auto& at, auto& value, Rule& rule) {
+       rule.groups = list<uint32_t>(at, value, group);
+       rule.row.said |= plan::kSaysGroups;
+     }},
     {"allow", [](auto& at, auto& value, Rule& rule) { read_members(at, value, kAllow, rule); }},
     {"require", [](auto& at, auto& value, Rule& rule) { read_members(at, value, kRequire, rule); }},
-    {"quota", [](auto& at, auto& value, Rule& rule) { rule.quota = quota(at, value, rule.quota); }},
+    {"quota",
+     [](auto& at, auto& value, Rule& rule) { rule.row.quota = quota(at, value, rule.row.quota); }},
 };
 
 }  // namespace
@@ -153,24 +178,22 @@ Quota quota(const std::string& member, const json& value, Quota unless_said) {
   return unless_said;
 }
 
-Policy policy(const json& rules, const Quota& unless_said) {
-  if (!rules.is_array()) wrong("rules", "must be an array");
-  Policy policy;
-  Rule otherwise;
-  otherwise.quota = unless_said;
-  policy.otherwise = std::make_shared<Rule>(std::move(otherwise));
-  for (size_t i = 0; i < rules.size(); ++i) {
+std::vector<Rule> rules(const json& list, const Quota& unless_said) {
+  if (!list.is_array()) wrong("rules", "must be an array");
+  std::vector<Rule> rules;
+  for (size_t i = 0; i < list.size(); ++i) {
     const std::string member = "rules[" + std::to_string(i) + "]";
-    Rule rule;
-    rule.quota = unless_said;
-    read_members(member, rules[i], kRule, rule);
-    if (rule.name == Rule().name) wrong(member + ".name", "is missing");
-    for (const auto& other : policy.rules)
-      if (other->name == rule.name)
-        wrong(member + ".name", "\"" + rule.name + "\" is the name of another rule too");
-    policy.rules.push_back(std::make_shared<Rule>(std::move(rule)));
+    Rule rule{};
+    rule.row.quota = unless_said;
+    read_members(member, list[i], kRule, rule);
+    const std::string name = rule.row.name;
+    if (name.empty()) wrong(member + ".name", "is missing");
+    for (const Rule& other : rules)
+      if (name == other.row.name)
+        wrong(member + ".name", "\"" + name + "\" is the name of another rule too");
+    rules.push_back(std::move(rule));
   }
-  return policy;
+  return rules;
 }
 
-}  // namespace cloister::monitor
+}  // namespace cloister::config

@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace cloister::monitor {
+namespace cloister::plan {
 
 struct Misconfiguration {
   std::string file;    // empty: of no file
@@ -21,4 +21,4 @@ struct Misconfiguration {
   }
 };
 
-}  // namespace cloister::monitor
+}  // namespace cloister::plan

@@ -1,15 +1,15 @@
-#include "config/config_values.hpp"
+#include "values.hpp"
 
 #include <grp.h>
 #include <pwd.h>
 
 #include <charconv>
 
-namespace cloister::monitor {
+namespace cloister::config {
 namespace {
 
-constexpr uint32_t kHighestId = UINT32_MAX - 1;  // (uid_t)-1 means "unchanged" to the kernel
-constexpr uint32_t kMostOfAll = 1u << 20;
+using plan::IdRange;
+using plan::kHighestId;
 
 uint32_t id(const std::string& member, const json& value) {
   return static_cast<uint32_t>(whole(member, value, 0, kHighestId));
@@ -33,7 +33,7 @@ int64_t whole(const std::string& member, const json& value, int64_t low, int64_t
 }
 
 uint32_t count(const std::string& member, const json& value, uint32_t low) {
-  return static_cast<uint32_t>(whole(member, value, low, kMostOfAll));
+  return static_cast<uint32_t>(whole(member, value, low, plan::kMaxQuota));
 }
 
 bool truth(const std::string& member, const json& value) {
@@ -81,4 +81,4 @@ uint32_t group(const std::string& member, const json& value) {
   return entry->gr_gid;
 }
 
-}  // namespace cloister::monitor
+}  // namespace cloister::config

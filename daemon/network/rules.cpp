@@ -9,8 +9,9 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 
+#include "rules.hpp"
+
 #include "kernel.hpp"
-#include "verbs.hpp"
 
 namespace cloister::init {
 namespace {

@@ -1,11 +1,14 @@
-// The network process of an outbound job: cloister-init again, in another role.
+// cloister-network: makes the network of one outbound job and keeps it connected.
 //
 // It runs as the client, in the leaf of the job's init and outside the job's pid
 // namespace, where no signal of the payload's reaches it, and works as an init
 // whose payload is pasta(1), in the payload's leaf:
 //
-//   monitor -- cloister-init (here) in the network namespace, waiting
-//                   \-- pasta       in the host's network namespace
+//   monitor -- cloister-network (here) in the network namespace, waiting
+//                   \-- pasta          in the host's network namespace
+//
+// What it has in common with an init is init's own code (daemon/init/meson.build);
+// of what init alone does (mounts, ids and filters of a payload) there is nothing.
 //
 // Who owns a user namespace has every power in it from outside, whatever its
 // capabilities (user_namespaces(7)). So the network must not belong to one that
@@ -24,6 +27,7 @@
 #include <linux/wait.h>
 
 #include "kernel.hpp"
+#include "rules.hpp"
 #include "text.hpp"
 #include "verbs.hpp"
 
@@ -216,9 +220,13 @@ void await_pasta(Job& job, int filters) {
   }
 }
 
-}  // namespace
+Job the_job;
 
-void run_network(Job& job) {
+[[noreturn]] void run(Job& job) {
+  begin(job);
+  receive_order(job);
+  hold_proc(job);
+  read_plan(job);
   take_login_uid(job);
   own_user_namespace(job);
   try_ports(job);
@@ -242,5 +250,9 @@ void run_network(Job& job) {
   reap_until_ended(job);
   finish(job);
 }
+
+}  // namespace
+
+extern "C" [[noreturn]] void cloister_main() { run(the_job); }
 
 }  // namespace cloister::init

@@ -1,6 +1,5 @@
 // Values of cloisterd.json(5), each read strictly and refused by the name of
-// its member. For config.cpp and config_rules.cpp: at start and at reload, when
-// no client waits.
+// its member.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "decide/policy.hpp"
-#include "host/lease.hpp"
+#include "config_files.hpp"
 
-namespace cloister::monitor {
+namespace cloister::config {
 
 using nlohmann::json;
 
@@ -26,7 +24,7 @@ uint32_t count(const std::string& member, const json& value, uint32_t low);
 bool truth(const std::string& member, const json& value);
 // Of a name or path: without a NUL, which would end it early.
 const std::string& text(const std::string& member, const json& value, const char* what);
-IdRange range(const std::string& member, const json& value);
+plan::IdRange range(const std::string& member, const json& value);
 uint32_t user(const std::string& member, const json& value);
 uint32_t group(const std::string& member, const json& value);
 
@@ -64,11 +62,11 @@ void read_members(const std::string& member, const json& object, const Member<T>
   }
 }
 
-// config_ids.cpp
-Pool pool(const std::string& member, const json& value);
+// lease.cpp
+plan::Pool pool(const std::string& member, const json& value);
 
-// config_rules.cpp
-Quota quota(const std::string& member, const json& value, Quota unless_said);
-Policy policy(const json& rules, const Quota& unless_said);
+// rules.cpp
+plan::Quota quota(const std::string& member, const json& value, plan::Quota unless_said);
+std::vector<Rule> rules(const json& list, const plan::Quota& unless_said);
 
-}  // namespace cloister::monitor
+}  // namespace cloister::config
