@@ -274,6 +274,27 @@ json Bytes::schema() const {
              {"additionalProperties", false}}}}};
 }
 
+bool read_word(Reading& in, const Place& at, const json& value, std::span<const Word> words,
+               int64_t& out) {
+  const auto* text = text_of(value);
+  const auto meant = text ? value_of(words, *text) : std::nullopt;
+  if (!meant) return in.mismatch(at, "is not one of the words", list_of(words), value);
+  out = *meant;
+  return true;
+}
+
+json write_word(std::span<const Word> words, int64_t value) {
+  const char* const word = name_of(words, value);
+  if (!word) throw std::invalid_argument("a value that has no word");
+  return word;
+}
+
+json schema_of_words(std::span<const Word> words) {
+  json list = json::array();
+  for (const Word& word : words) list.push_back(word.name);
+  return {{"enum", std::move(list)}};
+}
+
 bool Named::read(Reading& in, const Place& at, const json& value, int32_t& out) const {
   if (const auto* text = text_of(value))
     if (const auto number = value_of(words(), *text)) {
@@ -290,11 +311,7 @@ json Named::write(const Place&, int32_t value) const {
   return value;
 }
 
-json Named::schema() const {
-  json list = json::array();
-  for (const Word& word : words()) list.push_back(word.name);
-  return {{"enum", list}};
-}
+json Named::schema() const { return schema_of_words(words()); }
 
 bool Mask::read(Reading& in, const Place& at, const json& value, uint32_t& out) const {
   const auto* names = value.get_ptr<const json::array_t*>();
@@ -321,11 +338,7 @@ json Mask::write(const Place&, uint32_t value) const {
   return list;
 }
 
-json Mask::schema() const {
-  json list = json::array();
-  for (const Word& word : words()) list.push_back(word.name);
-  return {{"type", "array"}, {"items", {{"enum", list}}}};
-}
+json Mask::schema() const { return {{"type", "array"}, {"items", schema_of_words(words())}}; }
 
 bool Signal::read(Reading& in, const Place& at, const json& value, int32_t& out) const {
   const char* const expected = "a signal such as \"SIGTERM\" or 15";
@@ -403,9 +416,8 @@ json CapabilitySet::write(const Place&, uint64_t value) const {
 }
 
 json CapabilitySet::schema() const {
-  json names = json::array();
-  for (const Word& word : capabilities()) names.push_back(word.name);
-  return {{"oneOf", {{{"const", "all"}}, {{"type", "array"}, {"items", {{"enum", names}}}}}}};
+  return {{"oneOf",
+           {{{"const", "all"}}, {{"type", "array"}, {"items", schema_of_words(capabilities())}}}}};
 }
 
 bool SystemCallFilter::read(Reading& in, const Place& at, const json& value, Document& out) const {
@@ -424,5 +436,45 @@ json SystemCallFilter::write(const Place&, const Document& value) const {
 }
 
 json SystemCallFilter::schema() const { return {{"type", {"string", "object"}}}; }
+
+const json::array_t* elements_of(Reading& in, const Place& at, const json& value, size_t least,
+                                 size_t most) {
+  const auto* elements = value.get_ptr<const json::array_t*>();
+  if (!elements) {
+    in.mismatch(at, "has the wrong type", "an array", value);
+  } else if (elements->size() < least || elements->size() > most) {
+    in.mismatch(at, "has the wrong length",
+                std::to_string(least) + " to " + std::to_string(most) + " elements", value);
+    return nullptr;
+  }
+  return elements;
+}
+
+json schema_of_list(json element, size_t least, size_t most) {
+  return {
+      {"type", "array"}, {"items", std::move(element)}, {"minItems", least}, {"maxItems", most}};
+}
+
+const json::object_t* members_of(Reading& in, const Place& at, const json& value, size_t most) {
+  const auto* members = value.get_ptr<const json::object_t*>();
+  if (!members) {
+    in.mismatch(at, "has the wrong type", "an object", value);
+  } else if (members->size() > most) {
+    in.refuse(at, "has too many members", "at most " + std::to_string(most),
+              std::to_string(members->size()));
+    return nullptr;
+  }
+  return members;
+}
+
+bool good_key(Reading& in, const Place& at, const std::string& key, KeyRule rule) {
+  const char* const expected = rule(key);
+  return !expected || in.refuse(Place(at, key), "has a bad key", expected, shown(key));
+}
+
+json schema_of_map(json element, size_t most) {
+  return {
+      {"type", "object"}, {"additionalProperties", std::move(element)}, {"maxProperties", most}};
+}
 
 }  // namespace cloister::request

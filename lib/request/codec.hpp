@@ -148,32 +148,27 @@ struct Bytes {
 
 // --- words ------------------------------------------------------------------
 
+bool read_word(Reading& in, const Place& at, const json& value, std::span<const Word> words,
+               int64_t& out);
+json write_word(std::span<const Word> words, int64_t value);
+json schema_of_words(std::span<const Word> words);
+
 // One of a closed list; `words` maps each to a value of E.
 template <class E, size_t N>
 struct Choice {
-  std::pair<const char*, E> words[N];
+  Word words[N]{};
 
-  std::string expected() const {
-    std::string list;
-    for (const auto& [word, value] : words) list += (list.empty() ? "" : ", ") + std::string(word);
-    return list;
+  constexpr explicit Choice(const std::pair<const char*, E> (&list)[N]) {
+    for (size_t i = 0; i < N; ++i) words[i] = {list[i].first, static_cast<int64_t>(list[i].second)};
   }
   bool read(Reading& in, const Place& at, const json& value, E& out) const {
-    if (const auto* text = value.get_ptr<const std::string*>())
-      for (const auto& [word, meant] : words)
-        if (*text == word) return out = meant, true;
-    return in.mismatch(at, "is not one of the words", expected(), value);
+    int64_t meant = 0;
+    if (!read_word(in, at, value, words, meant)) return false;
+    out = static_cast<E>(meant);
+    return true;
   }
-  json write(const Place&, E value) const {
-    for (const auto& [word, meant] : words)
-      if (meant == value) return word;
-    throw std::invalid_argument("a value that has no word");
-  }
-  json schema() const {
-    json list = json::array();
-    for (const auto& [word, value] : words) list.push_back(word);
-    return {{"enum", list}};
-  }
+  json write(const Place&, E value) const { return write_word(words, static_cast<int64_t>(value)); }
+  json schema() const { return schema_of_words(words); }
 };
 
 // A number that the kernel headers have a name for; `numbers` too if allowed.
@@ -235,6 +230,11 @@ struct SystemCallFilter {
 
 // --- collections --------------------------------------------------------------
 
+// The elements of an array with a good length; null, and refused, otherwise.
+const json::array_t* elements_of(Reading& in, const Place& at, const json& value, size_t least,
+                                 size_t most);
+json schema_of_list(json element, size_t least, size_t most);
+
 template <class C>
 struct List {
   C element;
@@ -243,12 +243,8 @@ struct List {
   static bool accepts(const json& value) { return value.is_array(); }
   template <class T>
   bool read(Reading& in, const Place& at, const json& value, std::vector<T>& out) const {
-    const auto* elements = value.get_ptr<const json::array_t*>();
-    if (!elements) return in.mismatch(at, "has the wrong type", "an array", value);
-    if (elements->size() < least || elements->size() > most)
-      return in.mismatch(at, "has the wrong length",
-                         std::to_string(least) + " to " + std::to_string(most) + " elements",
-                         value);
+    const auto* elements = elements_of(in, at, value, least, most);
+    if (!elements) return false;
     out.clear();
     out.reserve(elements->size());
     for (size_t i = 0; i < elements->size(); ++i) {
@@ -266,10 +262,7 @@ struct List {
     for (size_t i = 0; i < value.size(); ++i) list.push_back(element.write(Place(at, i), value[i]));
     return list;
   }
-  json schema() const {
-    return {
-        {"type", "array"}, {"items", element.schema()}, {"minItems", least}, {"maxItems", most}};
-  }
+  json schema() const { return schema_of_list(element.schema(), least, most); }
 };
 
 // Written out for clang before 17, which deduces no aggregates (P1816).
@@ -279,6 +272,11 @@ List(C, size_t, size_t) -> List<C>;
 // Rules for the keys of a Map: null if good, else what is expected.
 using KeyRule = const char* (*)(std::string_view key);
 
+// The members of an object that has not too many; null, and refused, otherwise.
+const json::object_t* members_of(Reading& in, const Place& at, const json& value, size_t most);
+bool good_key(Reading& in, const Place& at, const std::string& key, KeyRule rule);
+json schema_of_map(json element, size_t most);
+
 template <class C>
 struct Map {
   KeyRule rule;
@@ -287,17 +285,12 @@ struct Map {
 
   template <class T>
   bool read(Reading& in, const Place& at, const json& value, std::map<std::string, T>& out) const {
-    const auto* members = value.get_ptr<const json::object_t*>();
-    if (!members) return in.mismatch(at, "has the wrong type", "an object", value);
-    if (members->size() > most)
-      return in.refuse(at, "has too many members", "at most " + std::to_string(most),
-                       std::to_string(members->size()));
+    const auto* members = members_of(in, at, value, most);
+    if (!members) return false;
     out.clear();
     for (const auto& [key, item] : *members) {
-      if (const char* expected = rule(key))
-        return in.refuse(Place(at, key), "has a bad key", expected, shown(key));
-      if (item.is_null()) continue;
-      if (!element.read(in, Place(at, key), item, out[key])) return false;
+      if (!good_key(in, at, key, rule)) return false;
+      if (!item.is_null() && !element.read(in, Place(at, key), item, out[key])) return false;
     }
     return true;
   }
@@ -310,10 +303,7 @@ struct Map {
     }
     return object;
   }
-  json schema() const {
-    return {
-        {"type", "object"}, {"additionalProperties", element.schema()}, {"maxProperties", most}};
-  }
+  json schema() const { return schema_of_map(element.schema(), most); }
 };
 
 template <class C>
