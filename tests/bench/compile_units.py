@@ -44,6 +44,8 @@ def compiler_call(entry, scratch):
 
 
 def objects_of(build, programs):
+    programs = [os.path.relpath(os.path.abspath(name), os.path.abspath(build)) if os.path.isabs(name)
+                else name for name in programs]
     listed = subprocess.run(["ninja", "-C", build, "-t", "inputs", *programs],
                             check=True, capture_output=True, text=True)
     return {line.strip() for line in listed.stdout.splitlines()}
