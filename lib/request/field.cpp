@@ -1,5 +1,7 @@
 #include "field.hpp"
 
+#include <nlohmann/json.hpp>
+
 namespace cloister::request {
 
 // --- tables -----------------------------------------------------------------------
@@ -40,37 +42,34 @@ bool Table::read(Reading& in, const Place& at, const json& value, void* object) 
   return !rule || in.refuse(at, rule, "", "");
 }
 
-json Table::write(const Place& at, const void* object) const {
-  json members = json::object();
+void Table::write(const Place& at, const void* object, json& out) const {
+  out = json::object();
   for (const auto& [row] : rows_)
-    if (row.required || row.present(object))
-      members[row.name] = row.write(Place(at, row.name), object);
-  return members;
+    if (row.required || row.present(object)) row.write(Place(at, row.name), object, out[row.name]);
 }
 
-json Table::schema() const {
+void Table::schema(json& out) const {
   json properties = json::object(), required = json::array();
   for (const auto& [row] : rows_) {
-    json& property = properties[row.name] = row.schema();
+    json& property = properties[row.name];
+    row.schema(property);
     property["description"] = row.meaning;
     if (row.constant) property["default"] = json::parse(row.constant);
-    if (row.later) property["x-unsupported"] = row.later;
+    mark_later(property, row.later);
     if (row.required) required.push_back(row.name);
   }
-  json schema = {
+  out = {
       {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
-  if (!required.empty()) schema["required"] = std::move(required);
-  return schema;
+  if (!required.empty()) out["required"] = std::move(required);
 }
 
 // --- alternatives -----------------------------------------------------------------
 
-bool BarewordText::accepts(const json& value) const {
-  const auto* text = value.get_ptr<const std::string*>();
-  return text && *text == word;
-}
+bool BarewordText::accepts(const json& value) const { return is_word(value, word); }
 
-json BarewordText::schema() const { return {{"const", word}}; }
+void BarewordText::schema(json& out) const { out = {{"const", word}}; }
+
+void BarewordText::write_word(json& out) const { out = word; }
 
 bool Key::accepts(const json& value) const {
   const auto* members = value.get_ptr<const json::object_t*>();
@@ -89,17 +88,50 @@ const json* Key::only_value(Reading& in, const Place& at, const json& value) con
   return &members.find(key)->second;
 }
 
-json Key::holding(json value) const {
-  json object;
-  object[key] = std::move(value);
-  return object;
+json& Key::holding(json& out) const {
+  out = json::object();
+  return out[key];
 }
 
-json Key::schema_holding(json schema) const {
-  return {{"type", "object"},
-          {"properties", {{key, std::move(schema)}}},
-          {"required", {key}},
-          {"additionalProperties", false}};
+json& Key::schema_holding(json& out) const {
+  out = {{"type", "object"},
+         {"properties", {{key, nullptr}}},
+         {"required", {key}},
+         {"additionalProperties", false}};
+  return out["properties"][key];
+}
+
+bool InlineContent::accepts(const json& value) const {
+  const auto* members = value.get_ptr<const json::object_t*>();
+  return members && members->size() == 1 &&
+         (members->contains("text") || members->contains("base64"));
+}
+
+bool InlineContent::read(Reading& in, const Place& at, const json& value, Inline& out) const {
+  const auto& [key, content] = *value.get_ptr<const json::object_t*>()->begin();
+  const auto* text = content.get_ptr<const std::string*>();
+  if (!text) return in.mismatch(Place(at, key), "has the wrong type", "a string", content);
+  if (key == "text") {
+    out.bytes = *text;
+    return true;
+  }
+  return from_base64(*text, out.bytes) ||
+         in.mismatch(Place(at, key), "is not base64", "padded base64 (RFC 4648)", content);
+}
+
+void InlineContent::write(const Place&, const Inline& value, json& out) const {
+  const bool plain = is_utf8(value.bytes) && value.bytes.find('\0') == std::string::npos;
+  out = plain ? json{{"text", value.bytes}} : json{{"base64", to_base64(value.bytes)}};
+}
+
+void InlineContent::schema(json& out) const {
+  out = {{"type", "object"},
+         {"properties",
+          {{"text", {{"type", "string"}}},
+           {"base64", {{"type", "string"}, {"contentEncoding", "base64"}}}}},
+         {"minProperties", 1},
+         {"maxProperties", 1},
+         {"additionalProperties", false}};
 }
 
 bool refuse_alternatives(Reading& in, const Place& at, const json& value, std::string expected) {
@@ -113,9 +145,10 @@ void throw_not_allowed(const Place& at) {
   throw std::invalid_argument(at.path() + ": has a value that is not allowed here");
 }
 
-void add_alternative(json& schemas, json schema, const char* later) {
+json& add_alternative(json& schemas) { return schemas["oneOf"].emplace_back(nullptr); }
+
+void mark_later(json& schema, const char* later) {
   if (later) schema["x-unsupported"] = later;
-  schemas["oneOf"].push_back(std::move(schema));
 }
 
 }  // namespace cloister::request

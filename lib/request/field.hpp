@@ -1,111 +1,15 @@
-// Field: one row of the vocabulary. Table: the rows of one structure. Internal
-// to lib/request; the rows themselves are in the files table_*.cpp.
-//
-// What reads, writes and merges sees a row as Row, without its types, so that
-// each of these is compiled once and not for every structure.
+// Field: a Row with its types. OneOf and Object: the codecs that hold several.
+// Internal to lib/request; the rows themselves are in the files table_*.cpp.
 #pragma once
 
-#include <span>
+#include <stdexcept>
 #include <tuple>
 #include <variant>
 
 #include "codec.hpp"
+#include "row.hpp"
 
 namespace cloister::request {
-
-// How a field of a higher layer meets the same field of a lower one.
-enum class Merge {
-  replace,  // the higher value, if there is one
-  by_key,   // member by member, key by key
-  mounts,   // a std::vector<Mount>: appended; one with the same `at` takes the place of the lower
-  gather,   // a std::vector<std::string>: every element of both
-  own,      // says something about its own layer only
-};
-
-class Table;
-template <class S>
-const Table& table();  // each defined where its rows are, in table_*.cpp
-
-// What merging does with the keys of a member that is a map.
-struct Keys {
-  virtual std::vector<std::string_view> list(const void* map) const = 0;
-  virtual bool has(const void* map, std::string_view key) const = 0;
-  virtual void assign(void* to, const void* from, std::string_view key) const = 0;
-  virtual void erase(void* map, std::string_view key) const = 0;
-
- protected:
-  ~Keys() = default;
-};
-
-// What merging does with a member as a whole.
-struct Member {
-  virtual bool present(const void* member) const = 0;
-  virtual void assign(void* to, const void* from) const = 0;
-  virtual void clear(void* member) const = 0;
-  virtual const Keys* keys() const = 0;    // null: it is no map
-  virtual const Table* table() const = 0;  // null: it is no structure, or is there as a whole
-
- protected:
-  ~Member() = default;
-};
-
-// `object` is the structure that the row's table describes.
-struct Row {
-  const char* name;
-  const char* meaning;
-  Merge merge;
-  const char* constant;  // JSON of the value where no layer has one
-  bool required = false;
-  const char* later = nullptr;  // why it is not implemented yet; null: it is
-
-  constexpr Row(const char* name_, const char* meaning_, Merge merge_, const char* constant_)
-      : name(name_), meaning(meaning_), merge(merge_), constant(constant_) {}
-
-  virtual bool read(Reading& in, const Place& at, const json& value, void* object) const = 0;
-  // Of a member that is present or required.
-  virtual json write(const Place& at, const void* object) const = 0;
-  virtual json schema() const = 0;
-  virtual const char* rule_of_key(std::string_view key) const = 0;
-  // `later`, or why this value of a present member is not implemented yet.
-  virtual const char* later_of(const void* object) const = 0;
-
-  virtual void* member(void* object) const = 0;
-  virtual const Member& type() const = 0;
-  const void* member(const void* object) const { return member(const_cast<void*>(object)); }
-  bool present(const void* object) const { return type().present(member(object)); }
-
- protected:
-  ~Row() = default;
-};
-
-// A row in an array, whose rows live as long as the array itself: what a
-// reference in an aggregate is initialised with does.
-struct Line {
-  const Row& row;
-};
-
-// Null, or the rule that the members of `object` break together, in words.
-using Rule = const char* (*)(const void* object);
-
-class Table {
- public:
-  constexpr explicit Table(std::span<const Line> rows, Rule rule = nullptr)
-      : rows_(rows), rule_(rule) {}
-
-  std::span<const Line> rows() const { return rows_; }
-  const Row* find(std::string_view name) const;
-  bool any_present(const void* object) const;
-
-  bool read(Reading& in, const Place& at, const json& value, void* object) const;
-  json write(const Place& at, const void* object) const;
-  json schema() const;
-
- private:
-  std::string names() const;
-
-  std::span<const Line> rows_;
-  Rule rule_;
-};
 
 // A codec for a structure that has a table.
 template <class S>
@@ -113,8 +17,10 @@ struct Object {
   bool read(Reading& in, const Place& at, const json& value, S& out) const {
     return table<S>().read(in, at, value, &out);
   }
-  json write(const Place& at, const S& value) const { return table<S>().write(at, &value); }
-  json schema() const { return table<S>().schema(); }
+  void write(const Place& at, const S& value, json& out) const {
+    table<S>().write(at, &value, out);
+  }
+  void schema(json& out) const { table<S>().schema(out); }
 };
 
 // --- the types behind a row -------------------------------------------------------
@@ -209,14 +115,14 @@ struct Field final : Row {
     else
       return codec.read(in, at, value, out);
   }
-  json write(const Place& at, const void* object) const override {
+  void write(const Place& at, const void* object, json& out) const override {
     const M& value = static_cast<const S*>(object)->*pointer;
     if constexpr (kIsOptional<M>)
-      return codec.write(at, *value);
+      codec.write(at, *value, out);
     else
-      return codec.write(at, value);
+      codec.write(at, value, out);
   }
-  json schema() const override { return codec.schema(); }
+  void schema(json& out) const override { codec.schema(out); }
   const char* rule_of_key(std::string_view key) const override {
     if constexpr (IsMap<M>) return codec.rule(key);
     return nullptr;
@@ -240,14 +146,15 @@ struct BarewordText {
   const char* later = nullptr;  // as in Row
 
   bool accepts(const json& value) const;
-  json schema() const;
+  void schema(json& out) const;
+  void write_word(json& out) const;
   std::string expected() const { return '"' + std::string(word) + '"'; }
 };
 template <class T>
 struct Bareword : BarewordText {
   using Type = T;
   bool read(Reading&, const Place&, const json&, T&) const { return true; }
-  json write(const Place&, const T&) const { return word; }
+  void write(const Place&, const T&, json& out) const { write_word(out); }
 };
 
 // An alternative spelled as an object with one key, whatever its type.
@@ -258,8 +165,8 @@ struct Key {
   bool accepts(const json& value) const;
   // What the key holds; null, and refused, where there are other keys.
   const json* only_value(Reading& in, const Place& at, const json& value) const;
-  json holding(json value) const;
-  json schema_holding(json schema) const;
+  json& holding(json& out) const;         // where what it holds goes
+  json& schema_holding(json& out) const;  // and where the schema of that goes
   std::string expected() const { return "{\"" + std::string(key) + "\": ...}"; }
 };
 template <class T, class C>
@@ -271,15 +178,26 @@ struct Keyed : Key {
     const json* const item = only_value(in, at, value);
     return item && codec.read(in, Place(at, key), *item, out);
   }
-  json write(const Place& at, const T& value) const {
-    return holding(codec.write(Place(at, key), value));
+  void write(const Place& at, const T& value, json& out) const {
+    codec.write(Place(at, key), value, holding(out));
   }
-  json schema() const { return schema_holding(codec.schema()); }
+  void schema(json& out) const { codec.schema(schema_holding(out)); }
 };
 template <class T, class C>
 constexpr Keyed<T, C> keyed(const char* key, C codec, const char* later = nullptr) {
   return {{key, later}, codec};
 }
+
+// {"text": "..."}, or {"base64": "..."} for bytes that JSON cannot carry.
+struct InlineContent {
+  using Type = Inline;
+  const char* later = nullptr;
+  bool accepts(const json& value) const;
+  bool read(Reading& in, const Place& at, const json& value, Inline& out) const;
+  void write(const Place& at, const Inline& value, json& out) const;
+  void schema(json& out) const;
+  std::string expected() const { return "{\"text\": ...}, {\"base64\": ...}"; }
+};
 
 // An alternative that is a codec's value itself.
 template <class T, class C>
@@ -293,13 +211,13 @@ struct Plain {
     if constexpr (requires { C::accepts(value); })
       return C::accepts(value);
     else
-      return value.is_object();
+      return is_object(value);
   }
   bool read(Reading& in, const Place& at, const json& value, T& out) const {
     return codec.read(in, at, value, out);
   }
-  json write(const Place& at, const T& value) const { return codec.write(at, value); }
-  json schema() const { return codec.schema(); }
+  void write(const Place& at, const T& value, json& out) const { codec.write(at, value, out); }
+  void schema(json& out) const { codec.schema(out); }
   std::string expected() const { return what; }
 };
 template <class T, class C>
@@ -315,15 +233,18 @@ struct Through {
   bool read(Reading& in, const Place& at, const json& value, T& out) const {
     return codec.read(in, at, value, out.*member);
   }
-  json write(const Place& at, const T& value) const { return codec.write(at, value.*member); }
-  json schema() const { return codec.schema(); }
+  void write(const Place& at, const T& value, json& out) const {
+    codec.write(at, value.*member, out);
+  }
+  void schema(json& out) const { codec.schema(out); }
 };
 template <class T, class M, class C>
 Through(M T::*, C) -> Through<T, M, C>;
 
 bool refuse_alternatives(Reading& in, const Place& at, const json& value, std::string expected);
 [[noreturn]] void throw_not_allowed(const Place& at);
-void add_alternative(json& schemas, json schema, const char* later);
+json& add_alternative(json& schemas);  // where its schema goes
+void mark_later(json& schema, const char* later);
 
 // Into a std::variant; the first alternative that accepts the value reads it,
 // the first whose type the variant holds writes it.
@@ -347,18 +268,16 @@ struct OneOf {
     return refuse_alternatives(in, at, value, std::move(expected));
   }
   template <class V>
-  json write(const Place& at, const V& value) const {
-    json out;
+  void write(const Place& at, const V& value, json& out) const {
     bool found = false;
     each([&](const auto& one) {
       using T = typename std::remove_cvref_t<decltype(one)>::Type;
       if (const T* held = std::get_if<T>(&value); held && !found) {
         found = true;
-        out = one.write(at, *held);
+        one.write(at, *held, out);
       }
     });
     if (!found) throw_not_allowed(at);
-    return out;
   }
   template <class V>
   const char* later(const V& value) const {
@@ -369,10 +288,12 @@ struct OneOf {
     });
     return reason;
   }
-  json schema() const {
-    json schemas;
-    each([&](const auto& one) { add_alternative(schemas, one.schema(), one.later); });
-    return schemas;
+  void schema(json& out) const {
+    each([&](const auto& one) {
+      json& schema = add_alternative(out);
+      one.schema(schema);
+      mark_later(schema, one.later);
+    });
   }
 
  private:

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "table.hpp"
+#include "row.hpp"
+#include "words.hpp"
 
 namespace cloister::request {
 namespace {

@@ -1,5 +1,6 @@
 #include "cloister/request.hpp"
 
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "layers.hpp"
@@ -52,7 +53,7 @@ std::optional<Problem> read_constants(const Table& table, void* out) {
 Result<Request> read_layer(const json& document, Kind kind) {
   Reading in;
   Request request;
-  if (!Object<Request>{}.read(in, Place(), document, request)) return *std::move(in.problem);
+  if (!table<Request>().read(in, Place(), document, &request)) return *std::move(in.problem);
   if (kind == Kind::request && !request.env_pass.empty())
     return invalid("env_pass", "belongs in a profile", "no env_pass", "");
   if (kind == Kind::request && request.defaults)
@@ -79,10 +80,15 @@ const Request& constants() {
   return kConstants;
 }
 
-json to_document(const Request& request) { return Object<Request>{}.write(Place(), request); }
+json to_document(const Request& request) {
+  json document;
+  table<Request>().write(Place(), &request, document);
+  return document;
+}
 
 std::string schema() {
-  json schema = Object<Request>{}.schema();
+  json schema;
+  table<Request>().schema(schema);
   schema["$schema"] = "https://json-schema.org/draft/2020-12/schema";
   schema["title"] = "A request of io.cloister.Launcher";
   return schema.dump(2) + '\n';

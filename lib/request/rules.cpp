@@ -1,10 +1,11 @@
-// Rules of the table's rows that are more than a range: keys of maps, members
-// that go together, and the codecs that only one field has.
+#include "rules.hpp"
+
 #include <fcntl.h>
 #include <linux/securebits.h>
 #include <sched.h>
 
-#include "table.hpp"
+#include "plan/plan.hpp"
+#include "words.hpp"
 
 namespace cloister::request {
 
@@ -46,40 +47,6 @@ const char* secret_name_rule(std::string_view key) {
   return nullptr;
 }
 
-bool InlineContent::accepts(const json& value) const {
-  const auto* members = value.get_ptr<const json::object_t*>();
-  return members && members->size() == 1 &&
-         (members->contains("text") || members->contains("base64"));
-}
-
-bool InlineContent::read(Reading& in, const Place& at, const json& value, Inline& out) const {
-  const auto& [key, content] = *value.get_ptr<const json::object_t*>()->begin();
-  const auto* text = content.get_ptr<const std::string*>();
-  if (!text) return in.mismatch(Place(at, key), "has the wrong type", "a string", content);
-  if (key == "text") {
-    out.bytes = *text;
-    return true;
-  }
-  return from_base64(*text, out.bytes) ||
-         in.mismatch(Place(at, key), "is not base64", "padded base64 (RFC 4648)", content);
-}
-
-json InlineContent::write(const Place&, const Inline& value) const {
-  const bool plain = is_utf8(value.bytes) && value.bytes.find('\0') == std::string::npos;
-  if (plain) return {{"text", value.bytes}};
-  return {{"base64", to_base64(value.bytes)}};
-}
-
-json InlineContent::schema() const {
-  return {{"type", "object"},
-          {"properties",
-           {{"text", {{"type", "string"}}},
-            {"base64", {{"type", "string"}, {"contentEncoding", "base64"}}}}},
-          {"minProperties", 1},
-          {"maxProperties", 1},
-          {"additionalProperties", false}};
-}
-
 const char* broken(const OpenAction& action) {
   const bool both = action.flags && (*action.flags & O_ACCMODE) == O_ACCMODE;
   return both ? "O_WRONLY and O_RDWR exclude each other" : nullptr;
@@ -88,23 +55,6 @@ const char* broken(const OpenAction& action) {
 const char* broken(const CloseRangeAction& action) {
   return action.fd_low > action.fd_high ? "fd_low is above fd_high" : nullptr;
 }
-
-bool Policy::read(Reading& in, const Place& at, const json& value, int32_t& out) const {
-  const auto* name = value.get_ptr<const std::string*>();
-  if (name && *name == "SCHED_SPORADIC") {
-    // POSIX has it, Linux never had.
-    if (!in.problem)
-      in.problem = {Problem::Kind::unsupported, at.path(), "Linux has no SCHED_SPORADIC", "", ""};
-    return false;
-  }
-  return Named{policies, "a policy"}.read(in, at, value, out);
-}
-
-json Policy::write(const Place& at, int32_t value) const {
-  return Named{policies, "a policy"}.write(at, value);
-}
-
-json Policy::schema() const { return Named{policies, "a policy"}.schema(); }
 
 const char* broken(const Scheduler& scheduler) {
   const bool deadline = scheduler.policy == SCHED_DEADLINE;

@@ -14,6 +14,7 @@
 #include "cloister/request.hpp"
 #include "field.hpp"
 #include "plan/plan.hpp"
+#include "rules.hpp"
 
 namespace cloister::request {
 
@@ -39,56 +40,6 @@ inline constexpr auto kRequired = [](auto field) {
   return field;
 };
 
-// --- codecs that only one field has -------------------------------------------------
-
-struct Policy {
-  bool read(Reading& in, const Place& at, const json& value, int32_t& out) const;
-  json write(const Place& at, int32_t value) const;
-  json schema() const;
-};
-
-// {"text": "..."}, or {"base64": "..."} for bytes that JSON cannot carry.
-struct InlineContent {
-  using Type = Inline;
-  const char* later = nullptr;
-  bool accepts(const json& value) const;
-  bool read(Reading& in, const Place& at, const json& value, Inline& out) const;
-  json write(const Place& at, const Inline& value) const;
-  json schema() const;
-  std::string expected() const { return "{\"text\": ...}, {\"base64\": ...}"; }
-};
-
-// --- rules, in rules.cpp ------------------------------------------------------------
-
-const char* env_name_rule(std::string_view key);
-const char* tag_key_rule(std::string_view key);
-const char* rlimit_rule(std::string_view key);
-const char* sysctl_rule(std::string_view key);
-const char* secret_name_rule(std::string_view key);
-
-// Null, or the rule that the members break together.
-const char* broken(const OpenAction&);
-const char* broken(const CloseRangeAction&);
-const char* broken(const Scheduler&);
-const char* broken(const IoPriority&);
-const char* broken(const Ids&);
-const char* broken(const IdMapping&);
-const char* broken(const Tmpfs&);
-const char* broken(const Directory&);
-const char* broken(const Scratch&);
-const char* broken(const FileContent&);
-const char* broken(const Overlay&);
-const char* broken(const Mount&);
-const char* broken(const Capabilities&);
-const char* broken(const LandlockPath&);
-const char* broken(const Landlock&);
-const char* broken(const Rlimit&);
-
-template <class S>
-const char* broken_rule(const void* object) {
-  return broken(*static_cast<const S*>(object));
-}
-
 // --- what several tables have -------------------------------------------------------
 
 inline constexpr auto kPassed =
@@ -96,82 +47,5 @@ inline constexpr auto kPassed =
 inline constexpr OneOf kPathOrFd{plain<std::string>(kPath, "a path"), kPassed};
 inline constexpr OneOf kAbsoluteOrFd{plain<std::string>(kAbsolutePath, "an absolute path"),
                                      kPassed};
-
-// --- the structures that have a table -------------------------------------------------
-
-template <>
-const Table& table<Capture>();
-template <>
-const Table& table<OpenAction>();
-template <>
-const Table& table<Dup2Action>();
-template <>
-const Table& table<CloseAction>();
-template <>
-const Table& table<CloseRangeAction>();
-template <>
-const Table& table<ReceiveAction>();
-template <>
-const Table& table<ChdirAction>();
-template <>
-const Table& table<FchdirAction>();
-template <>
-const Table& table<TcsetpgrpAction>();
-template <>
-const Table& table<Terminal>();
-template <>
-const Table& table<Scheduler>();
-template <>
-const Table& table<IoPriority>();
-template <>
-const Table& table<Ids>();
-template <>
-const Table& table<Namespaces>();
-template <>
-const Table& table<IdMapping>();
-template <>
-const Table& table<TimeOffsets>();
-template <>
-const Table& table<Workspace>();
-template <>
-const Table& table<Empty>();
-template <>
-const Table& table<Tmpfs>();
-template <>
-const Table& table<Directory>();
-template <>
-const Table& table<Proc>();
-template <>
-const Table& table<Scratch>();
-template <>
-const Table& table<FileContent>();
-template <>
-const Table& table<MountIdMap>();
-template <>
-const Table& table<Overlay>();
-template <>
-const Table& table<Mount>();
-template <>
-const Table& table<PublishedPort>();
-template <>
-const Table& table<Outbound>();
-template <>
-const Table& table<Capabilities>();
-template <>
-const Table& table<LandlockPath>();
-template <>
-const Table& table<Landlock>();
-template <>
-const Table& table<Secret>();
-template <>
-const Table& table<Device>();
-template <>
-const Table& table<Rlimit>();
-template <>
-const Table& table<Limits>();
-template <>
-const Table& table<Lifetime>();
-template <>
-const Table& table<Request>();
 
 }  // namespace cloister::request

@@ -6,6 +6,28 @@ namespace {
 
 constexpr Choice<OnLimit, 2> kOnLimit{{{"kill", OnLimit::kill}, {"truncate", OnLimit::truncate}}};
 
+struct Policy {
+  bool read(Reading& in, const Place& at, const json& value, int32_t& out) const;
+  void write(const Place& at, int32_t value, json& out) const;
+  void schema(json& out) const;
+};
+
+bool Policy::read(Reading& in, const Place& at, const json& value, int32_t& out) const {
+  if (is_word(value, "SCHED_SPORADIC")) {
+    // POSIX has it, Linux never had.
+    if (!in.problem)
+      in.problem = {Problem::Kind::unsupported, at.path(), "Linux has no SCHED_SPORADIC", "", ""};
+    return false;
+  }
+  return Named{policies, "a policy"}.read(in, at, value, out);
+}
+
+void Policy::write(const Place& at, int32_t value, json& out) const {
+  Named{policies, "a policy"}.write(at, value, out);
+}
+
+void Policy::schema(json& out) const { Named{policies, "a policy"}.schema(out); }
+
 constexpr Choice<IoClass, 4> kIoClass{{{"none", IoClass::none},
                                        {"realtime", IoClass::realtime},
                                        {"best_effort", IoClass::best_effort},
