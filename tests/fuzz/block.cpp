@@ -7,10 +7,11 @@
 #include <cstring>
 #include <memory>
 
-#include "fuzz.hpp"
 #include "decide/authorise.hpp"
+#include "fuzz.hpp"
 #include "plan/builder.hpp"
 #include "plan/view.hpp"
+#include "varlink/envelope.hpp"
 #include "varlink/render.hpp"
 
 namespace cloister::fuzz {
