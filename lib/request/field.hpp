@@ -77,7 +77,11 @@ struct MemberOf final : Member {
   void assign(void* to, const void* from) const override {
     *static_cast<M*>(to) = *static_cast<const M*>(from);
   }
-  void clear(void* member) const override { *static_cast<M*>(member) = M{}; }
+  // Copied, because moving would be compiled for this alone.
+  void clear(void* member) const override {
+    const M blank{};
+    assign(member, &blank);
+  }
   const Keys* keys() const override {
     if constexpr (IsMap<M>) {
       static constexpr KeysOf<M> kKeys;
