@@ -38,15 +38,13 @@ class Members {
   // Null leaves `out` as it is.
   template <class T>
   Members& optional(const char* name, T& out) {
-    const auto at = object_.find(name);
-    if (at != object_.end() && !at->is_null()) varlink::read(*at, out, name, why_);
+    if (const Json* const item = varlink::found(object_, name))
+      varlink::read(*item, out, name, why_);
     return *this;
   }
   template <class T>
   Members& required(const char* name, T& out) {
-    const auto at = object_.find(name);
-    if ((at == object_.end() || at->is_null()) && why_.empty())
-      why_ = std::string(name) + " is missing";
+    if (!varlink::found(object_, name) && why_.empty()) why_ = std::string(name) + " is missing";
     return optional(name, out);
   }
   // Any JSON, as text.

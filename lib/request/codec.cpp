@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "seccomp.hpp"
 
@@ -16,6 +17,19 @@ bool parse_natural(std::string_view text, uint64_t& out) {
 }
 
 const std::string* text_of(const json& value) { return value.get_ptr<const std::string*>(); }
+
+json words_of(std::span<const Word> words) {
+  json list = json::array();
+  for (const Word& word : words) list.push_back(word.name);
+  return {{"enum", std::move(list)}};
+}
+
+template <class C>
+json schema_of(const C& codec) {
+  json schema;
+  codec.schema(schema);
+  return schema;
+}
 
 }  // namespace
 
@@ -50,7 +64,9 @@ std::string Integer::expected() const {
   return "an integer from " + std::to_string(low) + " to " + std::to_string(high);
 }
 
-json Integer::schema() const { return {{"type", "integer"}, {"minimum", low}, {"maximum", high}}; }
+void Integer::schema(json& out) const {
+  out = {{"type", "integer"}, {"minimum", low}, {"maximum", high}};
+}
 
 bool Integer::read_raw(Reading& in, const Place& at, const json& value, int64_t& negative,
                        uint64_t& natural) const {
@@ -71,12 +87,20 @@ bool Integer::read_raw(Reading& in, const Place& at, const json& value, int64_t&
   return in.mismatch(at, "is out of range", expected(), value);
 }
 
+void Integer::write_signed(int64_t value, json& out) { out = value; }
+
+void Integer::write_unsigned(uint64_t value, json& out) { out = value; }
+
 bool Boolean::read(Reading& in, const Place& at, const json& value, bool& out) const {
   const auto* boolean = value.get_ptr<const bool*>();
   if (!boolean) return in.mismatch(at, "has the wrong type", "true or false", value);
   out = *boolean;
   return true;
 }
+
+void Boolean::write(const Place&, bool value, json& out) const { out = value; }
+
+void Boolean::schema(json& out) const { out = {{"type", "boolean"}}; }
 
 bool Number::read(Reading& in, const Place& at, const json& value, double& out) const {
   if (const auto* natural = value.get_ptr<const uint64_t*>())
@@ -90,7 +114,11 @@ bool Number::read(Reading& in, const Place& at, const json& value, double& out) 
                      "a number from " + json(low).dump() + " to " + json(high).dump(), value);
 }
 
-json Number::schema() const { return {{"type", "number"}, {"minimum", low}, {"maximum", high}}; }
+void Number::write(const Place&, double value, json& out) const { out = value; }
+
+void Number::schema(json& out) const {
+  out = {{"type", "number"}, {"minimum", low}, {"maximum", high}};
+}
 
 bool Size::read(Reading& in, const Place& at, const json& value, uint64_t& out) const {
   const char* const expected = "bytes as an integer, or a string such as \"512M\" (K, M, G, T)";
@@ -112,10 +140,12 @@ bool Size::read(Reading& in, const Place& at, const json& value, uint64_t& out) 
   return true;
 }
 
-json Size::schema() const {
-  return {{"oneOf",
-           {{{"type", "integer"}, {"minimum", 0}},
-            {{"type", "string"}, {"pattern", "^(0|[1-9][0-9]*)[KMGT]?$"}}}}};
+void Size::write(const Place&, uint64_t value, json& out) const { out = value; }
+
+void Size::schema(json& out) const {
+  out = {{"oneOf",
+          {{{"type", "integer"}, {"minimum", 0}},
+           {{"type", "string"}, {"pattern", "^(0|[1-9][0-9]*)[KMGT]?$"}}}}};
 }
 
 bool LimitValue::read(Reading& in, const Place& at, const json& value, uint64_t& out) const {
@@ -126,15 +156,17 @@ bool LimitValue::read(Reading& in, const Place& at, const json& value, uint64_t&
   return Size{}.read(in, at, value, out);
 }
 
-json LimitValue::write(const Place&, uint64_t value) const {
-  if (value == kUnlimited) return "unlimited";
-  return value;
+void LimitValue::write(const Place&, uint64_t value, json& out) const {
+  if (value == kUnlimited) {
+    out = "unlimited";
+    return;
+  }
+  out = value;
 }
 
-json LimitValue::schema() const {
-  json schema = Size{}.schema();
-  schema["oneOf"].push_back({{"const", "unlimited"}});
-  return schema;
+void LimitValue::schema(json& out) const {
+  Size{}.schema(out);
+  out["oneOf"].push_back({{"const", "unlimited"}});
 }
 
 bool Duration::read(Reading& in, const Place& at, const json& value,
@@ -162,18 +194,20 @@ bool Duration::read(Reading& in, const Place& at, const json& value,
   return in.mismatch(at, "is not a time", expected, value);
 }
 
-json Duration::write(const Place&, std::chrono::milliseconds value) const {
+void Duration::write(const Place&, std::chrono::milliseconds value, json& out) const {
   const auto ms = value.count();
-  return ms % 1000 == 0 ? std::to_string(ms / 1000) + "s" : std::to_string(ms) + "ms";
+  out = ms % 1000 == 0 ? std::to_string(ms / 1000) + "s" : std::to_string(ms) + "ms";
 }
 
-json Duration::schema() const {
-  return {{"type", "string"}, {"pattern", "^(0|[1-9][0-9]*)(ms|s|m|h)$"}};
+void Duration::schema(json& out) const {
+  out = {{"type", "string"}, {"pattern", "^(0|[1-9][0-9]*)(ms|s|m|h)$"}};
 }
 
 bool Octal::read(Reading& in, const Place& at, const json& value, uint32_t& out) const {
   const auto* text = text_of(value);
-  std::string expected = "octal digits in a string, at most " + write(at, high).dump();
+  json most;
+  write(at, high, most);
+  std::string expected = "octal digits in a string, at most " + most.dump();
   if (!text || text->empty()) return in.mismatch(at, "is not an octal mode", expected, value);
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), out, 8);
   if (error != std::errc() || end != text->data() + text->size() || (*text)[0] == '-')
@@ -181,13 +215,13 @@ bool Octal::read(Reading& in, const Place& at, const json& value, uint32_t& out)
   return out <= high || in.mismatch(at, "is out of range", expected, value);
 }
 
-json Octal::write(const Place&, uint32_t value) const {
+void Octal::write(const Place&, uint32_t value, json& out) const {
   char digits[16];
   const auto end = std::to_chars(digits, digits + sizeof digits, value, 8).ptr;
-  return '0' + std::string(digits, end);
+  out = '0' + std::string(digits, end);
 }
 
-json Octal::schema() const { return {{"type", "string"}, {"pattern", "^[0-7]+$"}}; }
+void Octal::schema(json& out) const { out = {{"type", "string"}, {"pattern", "^[0-7]+$"}}; }
 
 bool Text::read(Reading& in, const Place& at, const json& value, std::string& out) const {
   const auto* text = text_of(value);
@@ -200,13 +234,13 @@ bool Text::read(Reading& in, const Place& at, const json& value, std::string& ou
   return true;
 }
 
-json Text::write(const Place& at, const std::string& value) const {
+void Text::write(const Place& at, const std::string& value, json& out) const {
   if (!is_utf8(value)) throw_not_utf8(at);
-  return value;
+  out = value;
 }
 
-json Text::schema() const {
-  return {{"type", "string"}, {"minLength", least}, {"maxLength", most}};
+void Text::schema(json& out) const {
+  out = {{"type", "string"}, {"minLength", least}, {"maxLength", most}};
 }
 
 bool SysctlValue::read(Reading& in, const Place& at, const json& value, std::string& out) const {
@@ -221,8 +255,10 @@ bool SysctlValue::read(Reading& in, const Place& at, const json& value, std::str
   return true;
 }
 
-json SysctlValue::schema() const {
-  return {{"oneOf", {Text{256}.schema(), {{"type", "integer"}, {"minimum", 0}}}}};
+void SysctlValue::write(const Place&, const std::string& value, json& out) const { out = value; }
+
+void SysctlValue::schema(json& out) const {
+  out = {{"oneOf", {schema_of(Text{256}), {{"type", "integer"}, {"minimum", 0}}}}};
 }
 
 bool Bytes::accepts(const json& value) {
@@ -257,22 +293,42 @@ bool Bytes::read(Reading& in, const Place& at, const json& value, std::string& o
   return true;
 }
 
-json Bytes::write(const Place&, const std::string& value) const {
-  if (is_utf8(value)) return value;
-  return {{"base64", to_base64(value)}};
+void Bytes::write(const Place&, const std::string& value, json& out) const {
+  if (is_utf8(value)) {
+    out = value;
+    return;
+  }
+  out = {{"base64", to_base64(value)}};
 }
 
-json Bytes::schema() const {
+void Bytes::schema(json& out) const {
   json text = {{"type", "string"}, {"maxLength", most}};
   if (form != Form::any) text["minLength"] = 1;
   if (form == Form::absolute) text["pattern"] = "^(/|~$|~/)";
-  return {{"oneOf",
-           {text,
-            {{"type", "object"},
-             {"properties", {{"base64", {{"type", "string"}, {"contentEncoding", "base64"}}}}},
-             {"required", {"base64"}},
-             {"additionalProperties", false}}}}};
+  out = {{"oneOf",
+          {text,
+           {{"type", "object"},
+            {"properties", {{"base64", {{"type", "string"}, {"contentEncoding", "base64"}}}}},
+            {"required", {"base64"}},
+            {"additionalProperties", false}}}}};
 }
+
+bool read_word(Reading& in, const Place& at, const json& value, std::span<const Word> words,
+               int64_t& out) {
+  const auto* text = text_of(value);
+  const auto meant = text ? value_of(words, *text) : std::nullopt;
+  if (!meant) return in.mismatch(at, "is not one of the words", list_of(words), value);
+  out = *meant;
+  return true;
+}
+
+void write_word(std::span<const Word> words, int64_t value, json& out) {
+  const char* const word = name_of(words, value);
+  if (!word) throw std::invalid_argument("a value that has no word");
+  out = word;
+}
+
+void schema_of_words(std::span<const Word> words, json& out) { out = words_of(words); }
 
 bool Named::read(Reading& in, const Place& at, const json& value, int32_t& out) const {
   if (const auto* text = text_of(value))
@@ -285,16 +341,15 @@ bool Named::read(Reading& in, const Place& at, const json& value, int32_t& out) 
   return in.mismatch(at, "is unknown", what + (": " + list_of(words())), value);
 }
 
-json Named::write(const Place&, int32_t value) const {
-  if (const char* name = name_of(words(), value)) return name;
-  return value;
+void Named::write(const Place&, int32_t value, json& out) const {
+  if (const char* name = name_of(words(), value)) {
+    out = name;
+    return;
+  }
+  out = value;
 }
 
-json Named::schema() const {
-  json list = json::array();
-  for (const Word& word : words()) list.push_back(word.name);
-  return {{"enum", list}};
-}
+void Named::schema(json& out) const { out = words_of(words()); }
 
 bool Mask::read(Reading& in, const Place& at, const json& value, uint32_t& out) const {
   const auto* names = value.get_ptr<const json::array_t*>();
@@ -310,7 +365,7 @@ bool Mask::read(Reading& in, const Place& at, const json& value, uint32_t& out) 
   return true;
 }
 
-json Mask::write(const Place&, uint32_t value) const {
+void Mask::write(const Place&, uint32_t value, json& out) const {
   json list = json::array();
   for (const Word& word : words()) {
     const auto bits = static_cast<uint32_t>(word.value);
@@ -318,14 +373,10 @@ json Mask::write(const Place&, uint32_t value) const {
     list.push_back(word.name);
     value &= ~bits;
   }
-  return list;
+  out = list;
 }
 
-json Mask::schema() const {
-  json list = json::array();
-  for (const Word& word : words()) list.push_back(word.name);
-  return {{"type", "array"}, {"items", {{"enum", list}}}};
-}
+void Mask::schema(json& out) const { out = {{"type", "array"}, {"items", words_of(words())}}; }
 
 bool Signal::read(Reading& in, const Place& at, const json& value, int32_t& out) const {
   const char* const expected = "a signal such as \"SIGTERM\" or 15";
@@ -340,12 +391,12 @@ bool Signal::read(Reading& in, const Place& at, const json& value, int32_t& out)
   return (out != 32 && out != 33) || in.mismatch(at, "is reserved", expected, value);
 }
 
-json Signal::write(const Place&, int32_t value) const { return sys::signal_name(value); }
+void Signal::write(const Place&, int32_t value, json& out) const { out = sys::signal_name(value); }
 
-json Signal::schema() const {
-  return {{"oneOf",
-           {{{"type", "string"}, {"pattern", "^SIG"}},
-            {{"type", "integer"}, {"minimum", 1}, {"maximum", 64}}}}};
+void Signal::schema(json& out) const {
+  out = {{"oneOf",
+          {{{"type", "string"}, {"pattern", "^SIG"}},
+           {{"type", "integer"}, {"minimum", 1}, {"maximum", 64}}}}};
 }
 
 bool UserOrGroup::read(Reading& in, const Place& at, const json& value, Id& out) const {
@@ -354,13 +405,17 @@ bool UserOrGroup::read(Reading& in, const Place& at, const json& value, Id& out)
   return Integer{0, UINT32_MAX - 1}.read(in, at, value, out.emplace<uint32_t>());
 }
 
-json UserOrGroup::write(const Place& at, const Id& value) const {
-  if (const auto* name = std::get_if<std::string>(&value)) return Text{256}.write(at, *name);
-  return std::get<uint32_t>(value);
+void UserOrGroup::write(const Place& at, const Id& value, json& out) const {
+  if (const auto* name = std::get_if<std::string>(&value)) {
+    Text{256}.write(at, *name, out);
+
+    return;
+  }
+  out = std::get<uint32_t>(value);
 }
 
-json UserOrGroup::schema() const {
-  return {{"oneOf", {Text{256}.schema(), Integer{0, UINT32_MAX - 1}.schema()}}};
+void UserOrGroup::schema(json& out) const {
+  out = {{"oneOf", {schema_of(Text{256}), schema_of(Integer{0, UINT32_MAX - 1})}}};
 }
 
 bool Base64::read(Reading& in, const Place& at, const json& value, std::string& out) const {
@@ -373,9 +428,11 @@ bool Base64::read(Reading& in, const Place& at, const json& value, std::string& 
   return true;
 }
 
-json Base64::write(const Place&, const std::string& value) const { return to_base64(value); }
+void Base64::write(const Place&, const std::string& value, json& out) const {
+  out = to_base64(value);
+}
 
-json Base64::schema() const { return {{"type", "string"}, {"contentEncoding", "base64"}}; }
+void Base64::schema(json& out) const { out = {{"type", "string"}, {"contentEncoding", "base64"}}; }
 
 bool CapabilitySet::read(Reading& in, const Place& at, const json& value, uint64_t& out) const {
   out = kAllCapabilities;
@@ -394,18 +451,19 @@ bool CapabilitySet::read(Reading& in, const Place& at, const json& value, uint64
   return true;
 }
 
-json CapabilitySet::write(const Place&, uint64_t value) const {
-  if (value == kAllCapabilities) return "all";
+void CapabilitySet::write(const Place&, uint64_t value, json& out) const {
+  if (value == kAllCapabilities) {
+    out = "all";
+    return;
+  }
   json list = json::array();
   for (const Word& word : capabilities())
     if (value >> word.value & 1) list.push_back(word.name);
-  return list;
+  out = list;
 }
 
-json CapabilitySet::schema() const {
-  json names = json::array();
-  for (const Word& word : capabilities()) names.push_back(word.name);
-  return {{"oneOf", {{{"const", "all"}}, {{"type", "array"}, {"items", {{"enum", names}}}}}}};
+void CapabilitySet::schema(json& out) const {
+  out = {{"oneOf", {{{"const", "all"}}, {{"type", "array"}, {"items", words_of(capabilities())}}}}};
 }
 
 bool SystemCallFilter::read(Reading& in, const Place& at, const json& value, Document& out) const {
@@ -417,12 +475,74 @@ bool SystemCallFilter::read(Reading& in, const Place& at, const json& value, Doc
   return true;
 }
 
-json SystemCallFilter::write(const Place&, const Document& value) const {
+void SystemCallFilter::write(const Place&, const Document& value, json& out) const {
   auto parsed = parse_text(value.json);
   if (!parsed) throw std::invalid_argument("a Document holds no JSON");
-  return std::move(*parsed);
+  out = std::move(*parsed);
 }
 
-json SystemCallFilter::schema() const { return {{"type", {"string", "object"}}}; }
+void SystemCallFilter::schema(json& out) const { out = {{"type", {"string", "object"}}}; }
+
+bool is_word(const json& value, std::string_view word) {
+  const auto* text = text_of(value);
+  return text && *text == word;
+}
+
+bool is_array(const json& value) { return value.is_array(); }
+
+bool is_object(const json& value) { return value.is_object(); }
+
+bool is_list(Reading& in, const Place& at, const json& value, size_t least, size_t most,
+             size_t& length) {
+  if (!value.is_array()) return in.mismatch(at, "has the wrong type", "an array", value);
+  length = value.size();
+  return (length >= least && length <= most) ||
+         in.mismatch(at, "has the wrong length",
+                     std::to_string(least) + " to " + std::to_string(most) + " elements", value);
+}
+
+const json* element_of(Reading& in, const Place& at, const json& list, size_t index) {
+  const json& element = list[index];
+  if (!element.is_null()) return &element;
+  in.refuse(at, "is null", "a value", "null");
+  return nullptr;
+}
+
+void make_list(json& out) { out = json::array(); }
+
+json& add_element(json& list) { return list.emplace_back(nullptr); }
+
+json& list_schema(json& out, size_t least, size_t most) {
+  out = {{"type", "array"}, {"minItems", least}, {"maxItems", most}};
+  return out["items"];
+}
+
+bool read_members(Reading& in, const Place& at, const json& value, KeyRule rule, size_t most,
+                  const std::function<bool(const Place&, const std::string&, const json&)>& read) {
+  const auto* members = value.get_ptr<const json::object_t*>();
+  if (!members) return in.mismatch(at, "has the wrong type", "an object", value);
+  if (members->size() > most)
+    return in.refuse(at, "has too many members", "at most " + std::to_string(most),
+                     std::to_string(members->size()));
+  for (const auto& [key, item] : *members) {
+    const Place here(at, key);
+    if (const char* expected = rule(key))
+      return in.refuse(here, "has a bad key", expected, shown(key));
+    if (!item.is_null() && !read(here, key, item)) return false;
+  }
+  return true;
+}
+
+void make_object(json& out) { out = json::object(); }
+
+json& add_member(const Place& at, json& object, const std::string& key) {
+  if (!is_utf8(key)) throw_not_utf8(at);
+  return object[key];
+}
+
+json& map_schema(json& out, size_t most) {
+  out = {{"type", "object"}, {"maxProperties", most}};
+  return out["additionalProperties"];
+}
 
 }  // namespace cloister::request

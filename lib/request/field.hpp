@@ -1,217 +1,207 @@
-// Field: one row of the vocabulary. OneOf and Object: the codecs that hold
-// several. Internal to lib/request; the rows themselves are in table.hpp.
+// Field: a Row with its types. OneOf and Object: the codecs that hold several.
+// Internal to lib/request; the rows themselves are in the files table_*.cpp.
 #pragma once
 
+#include <stdexcept>
 #include <tuple>
 #include <variant>
 
 #include "codec.hpp"
+#include "row.hpp"
 
 namespace cloister::request {
 
-// How a field of a higher layer meets the same field of a lower one.
-enum class Merge {
-  replace,  // the higher value, if there is one
-  by_key,   // member by member, key by key
-  mounts,   // appended; one with the same `at` takes the place of the lower one
-  gather,   // every element of both
-  own,      // says something about its own layer only
-};
-
-template <class S, class M, class C>
-struct Field {
-  const char* name;
-  M S::*member;
-  C codec;
-  const char* meaning;
-  Merge merge = Merge::replace;
-  const char* constant = nullptr;  // JSON of the value where no layer has one
-  bool required = false;
-  const char* later = nullptr;  // why there is no room for it yet; null: it works
-};
-template <class S, class M, class C, class... Rest>
-Field(const char*, M S::*, C, const char*, Rest...) -> Field<S, M, C>;
-
+// A codec for a structure that has a table.
 template <class S>
-struct Table;  // static constexpr auto fields = std::tuple{Field{...}, ...};
+struct Object {
+  bool read(Reading& in, const Place& at, const json& value, S& out) const {
+    return table<S>().read(in, at, value, &out);
+  }
+  void write(const Place& at, const S& value, json& out) const {
+    table<S>().write(at, &value, out);
+  }
+  void schema(json& out) const { table<S>().schema(out); }
+};
 
-template <class S, class Visit>
-constexpr void each_field(Visit&& visit) {
-  std::apply([&](const auto&... field) { (visit(field), ...); }, Table<S>::fields);
-}
-
-// --- presence -----------------------------------------------------------------
+// --- the types behind a row -------------------------------------------------------
 
 template <class M>
 inline constexpr bool kIsOptional = false;
 template <class T>
 inline constexpr bool kIsOptional<std::optional<T>> = true;
 
-template <class S>
-concept Tabled = requires {
-  Table<S>::fields;
+template <class M>
+concept IsMap = requires {
+  typename M::mapped_type;
+};
+
+// A structure whose members merge one by one, since it is there in any case.
+template <class M>
+concept IsStructure = std::is_class_v<M> && !kIsOptional<M> && !requires(M m) {
+  m.empty();
 };
 
 template <class M>
-bool present(const M& value) {
-  if constexpr (kIsOptional<M>) {
-    return value.has_value();
-  } else if constexpr (Tabled<M>) {
-    bool any = false;
-    each_field<M>([&](const auto& field) { any = any || present(value.*field.member); });
-    return any;
-  } else if constexpr (requires { value.empty(); }) {
-    return !value.empty();
-  } else {
-    return true;
+struct KeysOf final : Keys {
+  static M& map(void* map) { return *static_cast<M*>(map); }
+  static const M& map(const void* map) { return *static_cast<const M*>(map); }
+
+  std::vector<std::string_view> list(const void* from) const override {
+    std::vector<std::string_view> keys;
+    for (const auto& [key, value] : map(from)) keys.push_back(key);
+    return keys;
   }
-}
+  bool has(const void* in, std::string_view key) const override {
+    return map(in).contains(std::string(key));
+  }
+  void assign(void* to, const void* from, std::string_view key) const override {
+    const std::string name(key);
+    map(to).insert_or_assign(name, map(from).at(name));
+  }
+  void erase(void* from, std::string_view key) const override { map(from).erase(std::string(key)); }
+};
 
-// --- objects --------------------------------------------------------------------
-
-// Rules that span members; a Table may declare
-//   static const char* broken(const S&)   null, or the rule in words
-template <class S>
-const char* broken_rule_of(const S& value) {
-  if constexpr (requires { Table<S>::broken(value); }) return Table<S>::broken(value);
-  return nullptr;
-}
-
-// Codecs that hold alternatives without a room say so.
-template <class C, class T>
-const char* later_of(const C& codec, const T& value) {
-  if constexpr (requires { codec.later(value); }) return codec.later(value);
-  return nullptr;
-}
-
-template <class S>
-struct Object {
-  bool read(Reading& in, const Place& at, const json& value, S& out) const {
-    const auto* members = value.get_ptr<const json::object_t*>();
-    if (!members) return in.mismatch(at, "has the wrong type", "an object", value);
-    for (const auto& entry : *members) {
-      // Not a structured binding: clang before 16 captures none.
-      const auto& name = entry.first;
-      const auto& item = entry.second;
-      bool known = false, good = true;
-      each_field<S>([&](const auto& field) {
-        if (known || name != field.name) return;
-        known = true;
-        if (item.is_null()) return;
-        auto& member = out.*field.member;
-        const Place here(at, name);
-        if constexpr (kIsOptional<std::remove_reference_t<decltype(member)>>)
-          good = field.codec.read(in, here, item, member.emplace());
-        else
-          good = field.codec.read(in, here, item, member);
-      });
-      if (!known) return in.refuse(Place(at, name), "is unknown", names(), shown(name));
-      if (!good) return false;
+template <class M>
+struct MemberOf final : Member {
+  bool present(const void* member) const override {
+    const M& value = *static_cast<const M*>(member);
+    if constexpr (kIsOptional<M>)
+      return value.has_value();
+    else if constexpr (IsStructure<M>)
+      return request::table<M>().any_present(member);
+    else if constexpr (std::is_class_v<M>)
+      return !value.empty();
+    else
+      return true;
+  }
+  void assign(void* to, const void* from) const override {
+    *static_cast<M*>(to) = *static_cast<const M*>(from);
+  }
+  // Copied, because moving would be compiled for this alone.
+  void clear(void* member) const override {
+    const M blank{};
+    assign(member, &blank);
+  }
+  const Keys* keys() const override {
+    if constexpr (IsMap<M>) {
+      static constexpr KeysOf<M> kKeys;
+      return &kKeys;
     }
-    bool complete = true;
-    each_field<S>([&](const auto& field) {
-      const auto found = members->find(field.name);
-      if (complete && field.required && (found == members->end() || found->second.is_null()))
-        complete = in.refuse(Place(at, field.name), "is missing", field.meaning, "");
-    });
-    if (!complete) return false;
-    if (const char* rule = broken_rule_of(out)) return in.refuse(at, rule, "", "");
-    return true;
+    return nullptr;
+  }
+  const Table* table() const override {
+    if constexpr (IsStructure<M>) return &request::table<M>();
+    return nullptr;
+  }
+};
+template <class M>
+inline constexpr MemberOf<M> kMemberOf;
+
+template <class S, class M, class C>
+struct Field final : Row {
+  M S::*pointer;
+  C codec;
+
+  constexpr Field(const char* name_, M S::*pointer_, C codec_, const char* meaning_,
+                  Merge merge_ = Merge::replace, const char* constant_ = nullptr)
+      : Row(name_, meaning_, merge_, constant_), pointer(pointer_), codec(codec_) {
+    // Rows are constants: what throws here does not compile.
+    if (merge == Merge::mounts && !std::is_same_v<M, std::vector<Mount>>)
+      throw std::logic_error("merges like mounts and is something else");
+    if (merge == Merge::gather && !std::is_same_v<M, std::vector<std::string>>)
+      throw std::logic_error("gathers what is not a list of strings");
   }
 
-  json write(const Place& at, const S& value) const {
-    json object = json::object();
-    each_field<S>([&](const auto& field) {
-      const auto& member = value.*field.member;
-      if (!present(member) && !field.required) return;
-      const Place here(at, field.name);
-      if constexpr (kIsOptional<std::remove_cvref_t<decltype(member)>>)
-        object[field.name] = field.codec.write(here, *member);
-      else
-        object[field.name] = field.codec.write(here, member);
-    });
-    return object;
+  bool read(Reading& in, const Place& at, const json& value, void* object) const override {
+    M& out = static_cast<S*>(object)->*pointer;
+    if constexpr (kIsOptional<M>)
+      return codec.read(in, at, value, out.emplace());
+    else
+      return codec.read(in, at, value, out);
   }
-
-  json schema() const {
-    json properties = json::object(), required = json::array();
-    each_field<S>([&](const auto& field) {
-      json& property = properties[field.name] = field.codec.schema();
-      property["description"] = field.meaning;
-      if (field.constant) property["default"] = json::parse(field.constant);
-      if (field.later) property["x-unsupported"] = field.later;
-      if (field.required) required.push_back(field.name);
-    });
-    json schema = {
-        {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
-    if (!required.empty()) schema["required"] = std::move(required);
-    return schema;
+  void write(const Place& at, const void* object, json& out) const override {
+    const M& value = static_cast<const S*>(object)->*pointer;
+    if constexpr (kIsOptional<M>)
+      codec.write(at, *value, out);
+    else
+      codec.write(at, value, out);
   }
-
- private:
-  static std::string names() {
-    std::string list;
-    each_field<S>(
-        [&](const auto& field) { list += (list.empty() ? "" : ", ") + std::string(field.name); });
-    return "one of " + list;
+  void schema(json& out) const override { codec.schema(out); }
+  const char* rule_of_key(std::string_view key) const override {
+    if constexpr (IsMap<M>) return codec.rule(key);
+    return nullptr;
   }
+  const char* later_of(const void* object) const override {
+    if (later) return later;
+    if constexpr (kIsOptional<M> && requires(const M& m) { codec.later(*m); })
+      return codec.later(*(static_cast<const S*>(object)->*pointer));
+    return nullptr;
+  }
+  using Row::member;
+  void* member(void* object) const override { return &(static_cast<S*>(object)->*pointer); }
+  const Member& type() const override { return kMemberOf<M>; }
 };
 
 // --- one-of values ------------------------------------------------------------------
 
-// An alternative spelled as a bare word.
-template <class T>
-struct Bareword {
-  using Type = T;
+// An alternative spelled as a bare word, whatever its type.
+struct BarewordText {
   const char* word;
-  const char* no_room = nullptr;
+  const char* later = nullptr;  // as in Row
 
-  bool accepts(const json& value) const {
-    const auto* text = value.get_ptr<const std::string*>();
-    return text && *text == word;
-  }
-  bool read(Reading&, const Place&, const json&, T&) const { return true; }
-  json write(const Place&, const T&) const { return word; }
-  json schema() const { return {{"const", word}}; }
+  bool accepts(const json& value) const;
+  void schema(json& out) const;
+  void write_word(json& out) const;
   std::string expected() const { return '"' + std::string(word) + '"'; }
 };
-
-// An alternative spelled as an object with one key.
-template <class T, class C>
-struct Keyed {
+template <class T>
+struct Bareword : BarewordText {
   using Type = T;
-  const char* key;
-  C codec;
-  const char* no_room = nullptr;
+  bool read(Reading&, const Place&, const json&, T&) const { return true; }
+  void write(const Place&, const T&, json& out) const { write_word(out); }
+};
 
-  bool accepts(const json& value) const {
-    const auto* members = value.get_ptr<const json::object_t*>();
-    const auto found = members ? members->find(key) : json::object_t::const_iterator();
-    return members && found != members->end() && !found->second.is_null();
-  }
-  bool read(Reading& in, const Place& at, const json& value, T& out) const {
-    const auto& members = *value.get_ptr<const json::object_t*>();
-    for (const auto& [name, item] : members)
-      if (name != key && !item.is_null())
-        return in.refuse(Place(at, name), "is an unexpected key",
-                         "an object with one key, here \"" + std::string(key) + '"', shown(name));
-    return codec.read(in, Place(at, key), members.find(key)->second, out);
-  }
-  json write(const Place& at, const T& value) const {
-    return {{key, codec.write(Place(at, key), value)}};
-  }
-  json schema() const {
-    return {{"type", "object"},
-            {"properties", {{key, codec.schema()}}},
-            {"required", {key}},
-            {"additionalProperties", false}};
-  }
+// An alternative spelled as an object with one key, whatever its type.
+struct Key {
+  const char* key;
+  const char* later;
+
+  bool accepts(const json& value) const;
+  // What the key holds; null, and refused, where there are other keys.
+  const json* only_value(Reading& in, const Place& at, const json& value) const;
+  json& holding(json& out) const;         // where what it holds goes
+  json& schema_holding(json& out) const;  // and where the schema of that goes
   std::string expected() const { return "{\"" + std::string(key) + "\": ...}"; }
 };
 template <class T, class C>
-constexpr Keyed<T, C> keyed(const char* key, C codec, const char* no_room = nullptr) {
-  return {key, codec, no_room};
+struct Keyed : Key {
+  using Type = T;
+  C codec;
+
+  bool read(Reading& in, const Place& at, const json& value, T& out) const {
+    const json* const item = only_value(in, at, value);
+    return item && codec.read(in, Place(at, key), *item, out);
+  }
+  void write(const Place& at, const T& value, json& out) const {
+    codec.write(Place(at, key), value, holding(out));
+  }
+  void schema(json& out) const { codec.schema(schema_holding(out)); }
+};
+template <class T, class C>
+constexpr Keyed<T, C> keyed(const char* key, C codec, const char* later = nullptr) {
+  return {{key, later}, codec};
 }
+
+// {"text": "..."}, or {"base64": "..."} for bytes that JSON cannot carry.
+struct InlineContent {
+  using Type = Inline;
+  const char* later = nullptr;
+  bool accepts(const json& value) const;
+  bool read(Reading& in, const Place& at, const json& value, Inline& out) const;
+  void write(const Place& at, const Inline& value, json& out) const;
+  void schema(json& out) const;
+  std::string expected() const { return "{\"text\": ...}, {\"base64\": ...}"; }
+};
 
 // An alternative that is a codec's value itself.
 template <class T, class C>
@@ -219,19 +209,19 @@ struct Plain {
   using Type = T;
   C codec;
   const char* what;
-  const char* no_room = nullptr;
+  const char* later = nullptr;
 
   bool accepts(const json& value) const {
     if constexpr (requires { C::accepts(value); })
       return C::accepts(value);
     else
-      return value.is_object();
+      return is_object(value);
   }
   bool read(Reading& in, const Place& at, const json& value, T& out) const {
     return codec.read(in, at, value, out);
   }
-  json write(const Place& at, const T& value) const { return codec.write(at, value); }
-  json schema() const { return codec.schema(); }
+  void write(const Place& at, const T& value, json& out) const { codec.write(at, value, out); }
+  void schema(json& out) const { codec.schema(out); }
   std::string expected() const { return what; }
 };
 template <class T, class C>
@@ -247,11 +237,18 @@ struct Through {
   bool read(Reading& in, const Place& at, const json& value, T& out) const {
     return codec.read(in, at, value, out.*member);
   }
-  json write(const Place& at, const T& value) const { return codec.write(at, value.*member); }
-  json schema() const { return codec.schema(); }
+  void write(const Place& at, const T& value, json& out) const {
+    codec.write(at, value.*member, out);
+  }
+  void schema(json& out) const { codec.schema(out); }
 };
 template <class T, class M, class C>
 Through(M T::*, C) -> Through<T, M, C>;
+
+bool refuse_alternatives(Reading& in, const Place& at, const json& value, std::string expected);
+[[noreturn]] void throw_not_allowed(const Place& at);
+json& add_alternative(json& schemas);  // where its schema goes
+void mark_later(json& schema, const char* later);
 
 // Into a std::variant; the first alternative that accepts the value reads it,
 // the first whose type the variant holds writes it.
@@ -272,41 +269,35 @@ struct OneOf {
     if (accepted) return good;
     std::string expected;
     each([&](const auto& one) { expected += (expected.empty() ? "" : ", ") + one.expected(); });
-    if (const auto* members = value.get_ptr<const json::object_t*>(); members && !members->empty())
-      return in.refuse(Place(at, members->begin()->first), "is unknown", expected,
-                       shown(members->begin()->first));
-    return in.mismatch(at, "is not one of the alternatives", expected, value);
+    return refuse_alternatives(in, at, value, std::move(expected));
   }
   template <class V>
-  json write(const Place& at, const V& value) const {
-    json out;
+  void write(const Place& at, const V& value, json& out) const {
     bool found = false;
     each([&](const auto& one) {
       using T = typename std::remove_cvref_t<decltype(one)>::Type;
       if (const T* held = std::get_if<T>(&value); held && !found) {
         found = true;
-        out = one.write(at, *held);
+        one.write(at, *held, out);
       }
     });
-    if (!found) throw std::invalid_argument(at.path() + ": has a value that is not allowed here");
-    return out;
+    if (!found) throw_not_allowed(at);
   }
   template <class V>
   const char* later(const V& value) const {
     const char* reason = nullptr;
     each([&](const auto& one) {
       using T = typename std::remove_cvref_t<decltype(one)>::Type;
-      if (std::holds_alternative<T>(value)) reason = one.no_room;
+      if (std::holds_alternative<T>(value)) reason = one.later;
     });
     return reason;
   }
-  json schema() const {
-    json list = json::array();
+  void schema(json& out) const {
     each([&](const auto& one) {
-      list.push_back(one.schema());
-      if (one.no_room) list.back()["x-unsupported"] = one.no_room;
+      json& schema = add_alternative(out);
+      one.schema(schema);
+      mark_later(schema, one.later);
     });
-    return {{"oneOf", std::move(list)}};
   }
 
  private:

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "request_table.hpp"
+#include "row.hpp"
+#include "words.hpp"
 
 namespace cloister::request {
 namespace {
@@ -21,40 +22,44 @@ using Origins = std::map<std::string, std::string>;
 
 // --- taking away ----------------------------------------------------------------
 
-// Moves what is at `path` to `into`, or drops it. False if `path` names nothing
-// a request could have.
-template <class S>
-bool take_away(S& out, std::string_view path, S* into = nullptr) {
-  bool known = false;
+std::vector<Mount>& mounts_in(void* member) { return *static_cast<std::vector<Mount>*>(member); }
+
+// Moves the element that `key` names to `into`, or drops it, as below.
+bool take_element(const Row& row, void* member, std::string_view key, void* into) {
+  if (row.merge == Merge::mounts) {
+    std::erase_if(mounts_in(member), [&, at = normal_path(key)](const Mount& each) {
+      if (each.at == at && into) mounts_in(into).push_back(each);
+      return each.at == at;
+    });
+    return key.starts_with('/') || key.starts_with('~');
+  }
+  const Keys* const keys = row.type().keys();
+  if (!keys) return false;
+  if (into && keys->has(member, key)) keys->assign(into, member, key);
+  keys->erase(member, key);
+  return row.rule_of_key(key) == nullptr;
+}
+
+// Moves what is at `path` to `into`, or drops it if that is null. False if
+// `path` names nothing a request could have.
+bool take_away(const Table& table, void* out, std::string_view path, void* into) {
   const size_t dot = path.find('.');
-  const std::string_view first = path.substr(0, dot);
-  each_field<S>([&](const auto& field) {
-    if (first != field.name) return;
-    auto& member = out.*field.member;
-    using M = std::remove_reference_t<decltype(member)>;
-    M* const kept = into ? &(into->*field.member) : nullptr;
-    if (dot == std::string_view::npos) {
-      M taken = std::exchange(member, M{});
-      if (kept) *kept = std::move(taken);
-      known = true;
-      return;
-    }
-    const std::string_view rest = path.substr(dot + 1);
-    if constexpr (std::is_same_v<M, std::vector<Mount>>) {
-      std::erase_if(member, [&, at = normal_path(rest)](const Mount& each) {
-        if (each.at == at && kept) kept->push_back(each);
-        return each.at == at;
-      });
-      known = rest.starts_with('/') || rest.starts_with('~');
-    } else if constexpr (requires { typename M::mapped_type; }) {
-      auto taken = member.extract(std::string(rest));
-      if (taken && kept) kept->insert(std::move(taken));
-      known = field.codec.rule(rest) == nullptr;
-    } else if constexpr (Tabled<M>) {
-      known = take_away(member, rest, kept);
-    }
-  });
-  return known;
+  const Row* const row = table.find(path.substr(0, dot));
+  if (!row) return false;
+  void* const member = row->member(out);
+  void* const kept = into ? row->member(into) : nullptr;
+  if (dot == std::string_view::npos) {
+    if (kept) row->type().assign(kept, member);
+    row->type().clear(member);
+    return true;
+  }
+  const std::string_view rest = path.substr(dot + 1);
+  const Table* const below = row->type().table();
+  return below ? take_away(*below, member, rest, kept) : take_element(*row, member, rest, kept);
+}
+
+bool take_away(Request& request, std::string_view path, Request* into = nullptr) {
+  return take_away(table<Request>(), &request, path, into);
 }
 
 void forget_origins(Origins& origins, const std::string& path) {
@@ -63,7 +68,8 @@ void forget_origins(Origins& origins, const std::string& path) {
   });
 }
 
-// --- what has no room ---------------------------------------------------------------
+// --- what is not implemented yet, or lacks here
+// ---------------------------------------------------------------
 
 struct GivingUp {
   const std::vector<std::string>& allowed;
@@ -83,35 +89,29 @@ struct GivingUp {
   }
 };
 
-const char* no_room(const Mount& mount) {
+const char* later_of(const Mount& mount) {
   const char* reason = nullptr;
-  each_field<Mount>([&](const auto& field) {
-    if (field.later && present(mount.*field.member)) reason = field.later;
-  });
+  for (const auto& [row] : table<Mount>().rows())
+    if (row.later && row.present(&mount)) reason = row.later;
   return reason;
 }
 
-template <class S>
-void give_up_roomless(S& out, const std::string& above, GivingUp& doing) {
-  each_field<S>([&](const auto& field) {
-    auto& member = out.*field.member;
-    using M = std::remove_reference_t<decltype(member)>;
-    if (!present(member)) return;
-    const auto path = [&] { return below(above, field.name); };
-    if constexpr (Tabled<M>) {
-      give_up_roomless(member, path(), doing);
-    } else if constexpr (std::is_same_v<M, std::vector<Mount>>) {
-      std::erase_if(member, [&](const Mount& mount) {
-        const char* reason = no_room(mount);
-        return reason && doing.give_up(below(path(), normal_path(mount.at)), reason);
+void give_up_later(const Table& table, void* out, const std::string& above, GivingUp& doing) {
+  for (const auto& [row] : table.rows()) {
+    if (!row.present(out)) continue;
+    void* const member = row.member(out);
+    const std::string path = below(above, row.name);
+    if (const Table* const members = row.type().table()) {
+      give_up_later(*members, member, path, doing);
+    } else if (row.merge == Merge::mounts) {
+      std::erase_if(mounts_in(member), [&](const Mount& mount) {
+        const char* reason = later_of(mount);
+        return reason && doing.give_up(below(path, normal_path(mount.at)), reason);
       });
-    } else {
-      const char* reason = field.later;
-      if constexpr (kIsOptional<M>)
-        if (!reason) reason = later_of(field.codec, *member);
-      if (reason && doing.give_up(path(), reason)) member = M{};
+    } else if (const char* reason = row.later_of(out); reason && doing.give_up(path, reason)) {
+      row.type().clear(member);
     }
-  });
+  }
 }
 
 template <class T, class Choice>
@@ -153,36 +153,42 @@ void lay_mounts(std::vector<Mount>& lower, const std::vector<Mount>& higher,
   }
 }
 
-template <class S>
-void lay(S& base, const S& over, const std::string& above, const std::string& origin,
-         Origins& origins) {
-  each_field<S>([&](const auto& field) {
-    auto& lower = base.*field.member;
-    const auto& higher = over.*field.member;
-    using M = std::remove_reference_t<decltype(lower)>;
-    if (field.merge == Merge::own || !present(higher)) return;
-    const std::string path = below(above, field.name);
-    if constexpr (Tabled<M>) {
-      lay(lower, higher, path, origin, origins);
-    } else if constexpr (std::is_same_v<M, std::vector<Mount>>) {
-      lay_mounts(lower, higher, path, origin, origins);
-    } else if constexpr (requires { typename M::mapped_type; }) {
-      for (const auto& [key, value] : higher) {
-        lower.insert_or_assign(key, value);
-        origins[below(path, key)] = origin;
-      }
+void lay_keys(const Keys& keys, void* lower, const void* higher, const std::string& path,
+              const std::string& origin, Origins& origins) {
+  for (const std::string_view key : keys.list(higher)) {
+    keys.assign(lower, higher, key);
+    origins[below(path, key)] = origin;
+  }
+}
+
+void gather(void* lower, const void* higher) {
+  auto& all = *static_cast<std::vector<std::string>*>(lower);
+  const auto& more = *static_cast<const std::vector<std::string>*>(higher);
+  all.insert(all.end(), more.begin(), more.end());
+}
+
+void lay(const Table& table, void* base, const void* over, const std::string& above,
+         const std::string& origin, Origins& origins) {
+  for (const auto& [row] : table.rows()) {
+    if (row.merge == Merge::own || !row.present(over)) continue;
+    void* const lower = row.member(base);
+    const void* const higher = row.member(over);
+    const std::string path = below(above, row.name);
+    if (const Table* const members = row.type().table()) {
+      lay(*members, lower, higher, path, origin, origins);
+    } else if (row.merge == Merge::mounts) {
+      lay_mounts(mounts_in(lower), *static_cast<const std::vector<Mount>*>(higher), path, origin,
+                 origins);
+    } else if (const Keys* const keys = row.type().keys()) {
+      lay_keys(*keys, lower, higher, path, origin, origins);
     } else {
-      if constexpr (std::is_same_v<M, std::vector<std::string>>) {
-        if (field.merge == Merge::gather) {
-          lower.insert(lower.end(), higher.begin(), higher.end());
-          origins[path] = origin;
-          return;
-        }
-      }
-      lower = higher;
+      if (row.merge == Merge::gather)
+        gather(lower, higher);
+      else
+        row.type().assign(lower, higher);
       origins[path] = origin;
     }
-  });
+  }
 }
 
 void note_places(const Request& layer, size_t rank,
@@ -197,23 +203,25 @@ void note_places(const Request& layer, size_t rank,
 }
 
 // The layer below all others: it fills what they left absent.
-template <class S>
-void fill(S& out, const S& constant, const std::string& above, Origins& origins) {
-  each_field<S>([&](const auto& field) {
-    auto& member = out.*field.member;
-    const auto& value = constant.*field.member;
-    using M = std::remove_reference_t<decltype(member)>;
-    if constexpr (Tabled<M>) {
-      fill(member, value, below(above, field.name), origins);
-    } else if constexpr (requires { typename M::mapped_type; }) {
-      for (const auto& [key, each] : value)
-        if (member.try_emplace(key, each).second)
-          origins.emplace(below(below(above, field.name), key), kFromConstant);
-    } else if (present(value) && !present(member)) {
-      member = value;
-      origins.emplace(below(above, field.name), kFromConstant);
+void fill(const Table& table, void* out, const void* constants, const std::string& above,
+          Origins& origins) {
+  for (const auto& [row] : table.rows()) {
+    void* const member = row.member(out);
+    const void* const constant = row.member(constants);
+    const auto path = [&row = row, &above] { return below(above, row.name); };
+    if (const Table* const members = row.type().table()) {
+      fill(*members, member, constant, path(), origins);
+    } else if (const Keys* const keys = row.type().keys()) {
+      for (const std::string_view key : keys->list(constant)) {
+        if (keys->has(member, key)) continue;
+        keys->assign(member, constant, key);
+        origins.emplace(below(path(), key), kFromConstant);
+      }
+    } else if (row.present(constants) && !row.present(out)) {
+      row.type().assign(member, constant);
+      origins.emplace(path(), kFromConstant);
     }
-  });
+  }
 }
 
 bool is_new(const std::optional<NamespaceChoice>& choice) {
@@ -321,7 +329,7 @@ Result<Effective> merge(std::span<const Layer> layers, const Lacks& lacks) {
     }
     std::vector<std::string> given_up;
     GivingUp doing{allowed[i], given_up, std::nullopt};
-    give_up_roomless(layer, "", doing);
+    give_up_later(table<Request>(), &layer, "", doing);
     give_up_lacking(layer, lacks, doing);
     give_up_sysctls(layer, doing);
     if (doing.problem) return *std::move(doing.problem);
@@ -332,12 +340,12 @@ Result<Effective> merge(std::span<const Layer> layers, const Lacks& lacks) {
       return *std::move(problem);
     if (auto problem = settle_root(layer, effective.request, effective.origins))
       return *std::move(problem);
-    lay(effective.request, layer, "", layers[i].origin, effective.origins);
+    lay(table<Request>(), &effective.request, &layer, "", layers[i].origin, effective.origins);
     note_places(layer, i, effective.ranks);
   }
   for (const auto& [path, origin] : effective.degraded_from) effective.degraded.push_back(path);
 
-  fill(effective.request, constants(), "", effective.origins);
+  fill(table<Request>(), &effective.request, &constants(), "", effective.origins);
   if (auto problem = broken_combination(effective.request)) return *std::move(problem);
   return effective;
 }

@@ -1,6 +1,7 @@
 #include "reader.hpp"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "codec.hpp"
 

@@ -1,10 +1,11 @@
 #include "cloister/request.hpp"
 
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "layers.hpp"
-#include "request_table.hpp"
 #include "schema.hpp"
+#include "table.hpp"
 
 namespace cloister {
 namespace request {
@@ -33,26 +34,18 @@ std::optional<Problem> broken_element(const Request& request) {
   return std::nullopt;
 }
 
-template <class S>
-std::optional<Problem> read_constants(S& out) {
-  std::optional<Problem> problem;
-  each_field<S>([&](const auto& field) {
-    auto& member = out.*field.member;
-    using M = std::remove_reference_t<decltype(member)>;
-    if constexpr (Tabled<M>) {
-      if (!problem) problem = read_constants(member);
-    } else if (field.constant && !problem) {
-      auto value = parse_text(field.constant);
+std::optional<Problem> read_constants(const Table& table, void* out) {
+  for (const auto& [row] : table.rows()) {
+    if (const Table* const below = row.type().table()) {
+      if (auto problem = read_constants(*below, row.member(out))) return problem;
+    } else if (row.constant) {
+      const auto value = parse_text(row.constant);
+      if (!value) return value.error();
       Reading in;
-      bool good = value.has_value();
-      if constexpr (kIsOptional<M>)
-        good = good && field.codec.read(in, Place(Place(), field.name), *value, member.emplace());
-      else
-        good = good && field.codec.read(in, Place(Place(), field.name), *value, member);
-      if (!good) problem = in.problem ? in.problem : value.error();
+      if (!row.read(in, Place(Place(), row.name), *value, out)) return in.problem;
     }
-  });
-  return problem;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -60,7 +53,7 @@ std::optional<Problem> read_constants(S& out) {
 Result<Request> read_layer(const json& document, Kind kind) {
   Reading in;
   Request request;
-  if (!Object<Request>{}.read(in, Place(), document, request)) return *std::move(in.problem);
+  if (!table<Request>().read(in, Place(), document, &request)) return *std::move(in.problem);
   if (kind == Kind::request && !request.env_pass.empty())
     return invalid("env_pass", "belongs in a profile", "no env_pass", "");
   if (kind == Kind::request && request.defaults)
@@ -80,17 +73,22 @@ Result<Request> parse_profile(std::string_view text) {
 const Request& constants() {
   static const Request kConstants = [] {
     Request request;
-    if (const auto problem = read_constants(request))
+    if (const auto problem = read_constants(table<Request>(), &request))
       throw std::logic_error("constant of " + problem->field + ' ' + problem->reason);
     return request;
   }();
   return kConstants;
 }
 
-json to_document(const Request& request) { return Object<Request>{}.write(Place(), request); }
+json to_document(const Request& request) {
+  json document;
+  table<Request>().write(Place(), &request, document);
+  return document;
+}
 
 std::string schema() {
-  json schema = Object<Request>{}.schema();
+  json schema;
+  table<Request>().schema(schema);
   schema["$schema"] = "https://json-schema.org/draft/2020-12/schema";
   schema["title"] = "A request of io.cloister.Launcher";
   return schema.dump(2) + '\n';

@@ -1,10 +1,11 @@
-// Rules of the table's rows that are more than a range: keys of maps, members
-// that go together, and the codecs that only one field has.
+#include "rules.hpp"
+
 #include <fcntl.h>
 #include <linux/securebits.h>
 #include <sched.h>
 
-#include "request_table.hpp"
+#include "plan/plan.hpp"
+#include "words.hpp"
 
 namespace cloister::request {
 
@@ -46,67 +47,16 @@ const char* secret_name_rule(std::string_view key) {
   return nullptr;
 }
 
-bool InlineContent::accepts(const json& value) const {
-  const auto* members = value.get_ptr<const json::object_t*>();
-  return members && members->size() == 1 &&
-         (members->contains("text") || members->contains("base64"));
-}
-
-bool InlineContent::read(Reading& in, const Place& at, const json& value, Inline& out) const {
-  const auto& [key, content] = *value.get_ptr<const json::object_t*>()->begin();
-  const auto* text = content.get_ptr<const std::string*>();
-  if (!text) return in.mismatch(Place(at, key), "has the wrong type", "a string", content);
-  if (key == "text") {
-    out.bytes = *text;
-    return true;
-  }
-  return from_base64(*text, out.bytes) ||
-         in.mismatch(Place(at, key), "is not base64", "padded base64 (RFC 4648)", content);
-}
-
-json InlineContent::write(const Place&, const Inline& value) const {
-  const bool plain = is_utf8(value.bytes) && value.bytes.find('\0') == std::string::npos;
-  if (plain) return {{"text", value.bytes}};
-  return {{"base64", to_base64(value.bytes)}};
-}
-
-json InlineContent::schema() const {
-  return {{"type", "object"},
-          {"properties",
-           {{"text", {{"type", "string"}}},
-            {"base64", {{"type", "string"}, {"contentEncoding", "base64"}}}}},
-          {"minProperties", 1},
-          {"maxProperties", 1},
-          {"additionalProperties", false}};
-}
-
-const char* Table<OpenAction>::broken(const OpenAction& action) {
+const char* broken(const OpenAction& action) {
   const bool both = action.flags && (*action.flags & O_ACCMODE) == O_ACCMODE;
   return both ? "O_WRONLY and O_RDWR exclude each other" : nullptr;
 }
 
-const char* Table<CloseRangeAction>::broken(const CloseRangeAction& action) {
+const char* broken(const CloseRangeAction& action) {
   return action.fd_low > action.fd_high ? "fd_low is above fd_high" : nullptr;
 }
 
-bool Policy::read(Reading& in, const Place& at, const json& value, int32_t& out) const {
-  const auto* name = value.get_ptr<const std::string*>();
-  if (name && *name == "SCHED_SPORADIC") {
-    // POSIX has it, Linux never had.
-    if (!in.problem)
-      in.problem = {Problem::Kind::unsupported, at.path(), "Linux has no SCHED_SPORADIC", "", ""};
-    return false;
-  }
-  return Named{policies, "a policy"}.read(in, at, value, out);
-}
-
-json Policy::write(const Place& at, int32_t value) const {
-  return Named{policies, "a policy"}.write(at, value);
-}
-
-json Policy::schema() const { return Named{policies, "a policy"}.schema(); }
-
-const char* Table<Scheduler>::broken(const Scheduler& scheduler) {
+const char* broken(const Scheduler& scheduler) {
   const bool deadline = scheduler.policy == SCHED_DEADLINE;
   if (deadline && (!scheduler.runtime_ns || !scheduler.deadline_ns || !scheduler.period_ns))
     return "SCHED_DEADLINE needs runtime_ns, deadline_ns and period_ns";
@@ -123,47 +73,47 @@ const char* Table<Scheduler>::broken(const Scheduler& scheduler) {
   return nullptr;
 }
 
-const char* Table<IoPriority>::broken(const IoPriority& priority) {
+const char* broken(const IoPriority& priority) {
   const bool levels =
       priority.io_class == IoClass::realtime || priority.io_class == IoClass::best_effort;
   return !levels && priority.level.value_or(0) != 0 ? "only realtime and best_effort have levels"
                                                     : nullptr;
 }
 
-const char* Table<Ids>::broken(const Ids& ids) {
+const char* broken(const Ids& ids) {
   return ids.groups && ids.initgroups ? "groups and initgroups exclude each other" : nullptr;
 }
 
 // The last id must be below (uid_t)-1, on both sides.
-const char* Table<IdMapping>::broken(const IdMapping& line) {
+const char* broken(const IdMapping& line) {
   return line.inside > UINT32_MAX - line.count || line.outside > UINT32_MAX - line.count
              ? "reaches past the last id"
              : nullptr;
 }
 
 // Zero is how a Plan says "as usual".
-const char* Table<Tmpfs>::broken(const Tmpfs& tmpfs) {
+const char* broken(const Tmpfs& tmpfs) {
   return tmpfs.mode == 0u || tmpfs.size == 0u ? "a mode or size of zero would hold nothing"
                                               : nullptr;
 }
 
-const char* Table<Scratch>::broken(const Scratch& scratch) {
+const char* broken(const Scratch& scratch) {
   if (scratch.size == 0u) return "a size of zero would hold nothing";
   return scratch.on == ScratchPlace::disk && scratch.size ? "size belongs to memory" : nullptr;
 }
 
-const char* Table<FileContent>::broken(const FileContent& content) {
+const char* broken(const FileContent& content) {
   return content.text.has_value() + content.base64.has_value() + content.passed_fd.has_value() != 1
              ? "has not exactly one of text, base64 and passed_fd"
              : nullptr;
 }
 
-const char* Table<Overlay>::broken(const Overlay& overlay) {
+const char* broken(const Overlay& overlay) {
   return overlay.upper.has_value() != overlay.work.has_value() ? "upper and work go together"
                                                                : nullptr;
 }
 
-const char* Table<Capabilities>::broken(const Capabilities& sets) {
+const char* broken(const Capabilities& sets) {
   const uint64_t permitted = sets.permitted.value_or(0), inheritable = sets.inheritable.value_or(0);
   if (sets.effective.value_or(0) & ~permitted) return "effective has more than permitted";
   if (sets.ambient.value_or(0) & ~(permitted & inheritable))
@@ -173,21 +123,21 @@ const char* Table<Capabilities>::broken(const Capabilities& sets) {
   return nullptr;
 }
 
-const char* Table<LandlockPath>::broken(const LandlockPath& path) {
+const char* broken(const LandlockPath& path) {
   return path.access == 0 ? "an empty access allows nothing; leave the path out" : nullptr;
 }
 
-const char* Table<Landlock>::broken(const Landlock& landlock) {
+const char* broken(const Landlock& landlock) {
   const bool governs = landlock.paths || landlock.bind_tcp || landlock.connect_tcp ||
                        landlock.scopes.value_or(0) != 0;
   return governs ? nullptr : "governs nothing: say paths, bind_tcp, connect_tcp or scopes";
 }
 
-const char* Table<Directory>::broken(const Directory& directory) {
+const char* broken(const Directory& directory) {
   return directory.mode == 0u ? "a mode of zero lets nobody in" : nullptr;
 }
 
-const char* Table<Mount>::broken(const Mount& mount) {
+const char* broken(const Mount& mount) {
   const int kinds = mount.bind.has_value() + mount.tmpfs.has_value() + mount.proc.has_value() +
                     mount.cgroup_view.has_value() + mount.devpts.has_value() +
                     mount.mqueue.has_value() + mount.dev.has_value() + mount.symlink.has_value() +
@@ -206,7 +156,7 @@ const char* Table<Mount>::broken(const Mount& mount) {
   return nullptr;
 }
 
-const char* Table<Rlimit>::broken(const Rlimit& limit) {
+const char* broken(const Rlimit& limit) {
   return limit.soft > limit.hard ? "soft is above hard" : nullptr;
 }
 

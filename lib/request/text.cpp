@@ -156,6 +156,8 @@ std::string shown(const json& value) {
   return text;
 }
 
+std::string shown(const std::string& text) { return shown(json(text)); }
+
 bool is_utf8(std::string_view bytes) {
   const auto at = [&](size_t i) { return static_cast<unsigned char>(bytes[i]); };
   for (size_t i = 0; i < bytes.size();) {

@@ -34,6 +34,7 @@ Result<json> parse_text(std::string_view text, Comments comments = Comments::ref
 
 // One line that shows `value` in an error: its JSON, cut to a bounded length.
 std::string shown(const json& value);
+std::string shown(const std::string& text);
 
 bool is_utf8(std::string_view bytes);
 

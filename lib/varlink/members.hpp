@@ -176,6 +176,9 @@ void each_field(T& v, F&& f) {
 // The wire says null where a Failure has an empty string or errno 0.
 Json to_dom(const Failure& failure);
 
+// One member, out of line: there are a hundred.
+void put(Json& object, const char* name, Json value);
+
 template <class T>
 Json write(const T& value) {
   if constexpr (std::is_enum_v<T>) {
@@ -192,12 +195,25 @@ Json write(const T& value) {
     return value;
   } else {
     Json object = Json::object();
-    each_field(value, [&](const char* name, const auto& member) { object[name] = write(member); });
+    each_field(value,
+               [&](const char* name, const auto& member) { put(object, name, write(member)); });
     return object;
   }
 }
 
-// False, with `why` filled, if `value` is not of the type.
+// The member if it is there and not null; null otherwise.
+const Json* found(const Json& object, const char* name);
+std::string below(const std::string& path, const char* name);
+
+// False, with `why` filled, if `value` is not of the type. The large tables are
+// compiled once, in verdict_json.cpp.
+bool read(const Json& value, Verdict& out, const std::string& path, std::string& why);
+bool read(const Json& value, JobInfo& out, const std::string& path, std::string& why);
+bool read(const Json& value, Failure& out, const std::string& path, std::string& why);
+
+template <class T>
+bool read_members(const Json& value, T& out, const std::string& path, std::string& why);
+
 template <class T>
 bool read(const Json& value, T& out, const std::string& path, std::string& why) {
   const auto refuse = [&](const char* expected) {
@@ -239,16 +255,24 @@ bool read(const Json& value, T& out, const std::string& path, std::string& why) 
       if (!read(element, out.emplace_back(), path + "[]", why)) return false;
     return true;
   } else {
-    if (!value.is_object()) return refuse("an object");
-    bool good = true;
-    each_field(out, [&](const char* name, auto& member) {
-      const auto at = value.find(name);
-      // Absent is null; what is not optional then keeps its own empty value.
-      if (!good || at == value.end() || at->is_null()) return;
-      good = read(*at, member, path.empty() ? name : path + "." + name, why);
-    });
-    return good;
+    return read_members(value, out, path, why);
   }
+}
+
+// Absent is null; what is not optional then keeps its own empty value.
+template <class T>
+bool read_members(const Json& value, T& out, const std::string& path, std::string& why) {
+  if (!value.is_object()) {
+    if (why.empty()) why = path + " is not an object";
+    return false;
+  }
+  bool good = true;
+  each_field(out, [&](const char* name, auto& member) {
+    if (!good) return;
+    if (const Json* const item = found(value, name))
+      good = read(*item, member, below(path, name), why);
+  });
+  return good;
 }
 
 }  // namespace cloister::varlink

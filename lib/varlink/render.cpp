@@ -11,6 +11,7 @@
 #include "request/text.hpp"
 #include "sys/hex.hpp"
 #include "sys/names.hpp"
+#include "varlink/envelope.hpp"
 
 namespace cloister::varlink {
 namespace {

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,9 +14,11 @@
 #include "cloister/verdict.hpp"
 #include "plan/messages.hpp"
 #include "plan/view.hpp"
-#include "varlink/envelope.hpp"
 
 namespace cloister::varlink {
+
+using Json = nlohmann::json;
+struct Reply;  // envelope.hpp
 
 // "j-" and 32 hexadecimal digits.
 std::string job_name(const uint8_t (&job)[16]);

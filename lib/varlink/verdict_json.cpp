@@ -92,12 +92,33 @@ void from_string(std::string_view name, Cause& word) { find(kCauses, name, word)
 void from_string(std::string_view name, Fault& word) { find(kFaults, name, word); }
 void from_string(std::string_view name, JobPhase& word) { find(kPhases, name, word); }
 
+void put(Json& object, const char* name, Json value) { object[name] = std::move(value); }
+
+const Json* found(const Json& object, const char* name) {
+  const auto at = object.find(name);
+  return at == object.end() || at->is_null() ? nullptr : &*at;
+}
+
+std::string below(const std::string& path, const char* name) {
+  return path.empty() ? name : path + "." + name;
+}
+
+bool read(const Json& value, Verdict& out, const std::string& path, std::string& why) {
+  return read_members(value, out, path, why);
+}
+bool read(const Json& value, JobInfo& out, const std::string& path, std::string& why) {
+  return read_members(value, out, path, why);
+}
+bool read(const Json& value, Failure& out, const std::string& path, std::string& why) {
+  return read_members(value, out, path, why);
+}
+
 Json to_dom(const Verdict& verdict) { return write(verdict); }
 Json to_dom(const JobInfo& job) { return write(job); }
 
 Json to_dom(const Failure& failure) {
   Json dom = Json::object();
-  each_field(failure, [&](const char* name, const auto& member) { dom[name] = write(member); });
+  each_field(failure, [&](const char* name, const auto& member) { put(dom, name, write(member)); });
   for (const char* name : {"field", "errno_name", "hint"})
     if (dom[name] == "") dom[name] = nullptr;
   if (failure.error_number == 0) dom["errno"] = nullptr;

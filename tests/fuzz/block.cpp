@@ -11,6 +11,7 @@
 #include "fuzz.hpp"
 #include "plan/builder.hpp"
 #include "plan/view.hpp"
+#include "varlink/envelope.hpp"
 #include "varlink/render.hpp"
 
 namespace cloister::fuzz {

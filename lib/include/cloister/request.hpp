@@ -377,8 +377,8 @@ struct Lifetime {
 };
 enum class Defaults { constants, caller };
 
-// Members in the order of the field table (lib/request/table.hpp), which also
-// holds their meaning, range, constant and way of merging.
+// Members in the order of the field table (lib/request/table_request.cpp), which
+// also holds their meaning, range, constant and way of merging.
 struct Request {
   std::optional<std::string> profile, name, idempotency_key;
 
