@@ -109,7 +109,7 @@ struct Field final : Row {
     if (merge == Merge::mounts && !std::is_same_v<M, std::vector<Mount>>)
       throw std::logic_error("merges like mounts and is something else");
     if (merge == Merge::gather && !std::is_same_v<M, std::vector<std::string>>)
-      throw std::logic_error("gathers what is not a list of strings");
+      throw std::logic_error("gathers a member that is not a list of strings");
   }
 
   bool read(Reading& in, const Place& at, const json& value, void* object) const override {
