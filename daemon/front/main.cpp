@@ -130,11 +130,12 @@ int check_profiles() {
   return EX_CONFIG;
 }
 
-// To become a client, and what the front of a root client keeps. The profiles are
-// parsed with no more than that.
+// To become a client, what the front of a root client keeps, and CAP_KILL: whose end
+// is to end fronts of other users has to be allowed to signal them, PR_SET_PDEATHSIG.
+// The profiles are parsed with no more than that.
 bool keep_what_fronts_need() {
-  constexpr uint64_t kNeeded =
-      uint64_t{1} << CAP_SETUID | uint64_t{1} << CAP_SETGID | uint64_t{1} << CAP_DAC_READ_SEARCH;
+  constexpr uint64_t kNeeded = uint64_t{1} << CAP_SETUID | uint64_t{1} << CAP_SETGID |
+                               uint64_t{1} << CAP_DAC_READ_SEARCH | uint64_t{1} << CAP_KILL;
   return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && sys::keep_only(kNeeded);
 }
 

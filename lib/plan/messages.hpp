@@ -89,6 +89,7 @@ struct Refusal {
   Reason reason;
   uint32_t detail;
   Failure failure;
+  uint32_t reserved;
   uint64_t limit, requested;
   char field[64];
   char policy[kMaxRuleName];  // the rule of the configuration that spoke of this peer
