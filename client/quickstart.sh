@@ -74,9 +74,9 @@ code=0
     set -e
     [ "$(grep -c : /proc/net/dev)" = 1 ] || { echo "there is a network"; exit 1; }
     if (: >/usr/cloister-was-here) 2>/dev/null; then echo "the host is writable"; exit 1; fi
-    g++ -std=c++20 -D_GNU_SOURCE -Ilib -Ilib/include -Idaemon/monitor -Itests -o subordinate_test \
-      tests/unit/subordinate_test.cpp tests/outcome.cpp daemon/monitor/decide/subordinate.cpp
-    ./subordinate_test >log || { cat log; exit 1; }
+    g++ -std=c++20 -D_GNU_SOURCE -Ilib -Ilib/include -Idaemon/monitor -Itests -o cause_test \
+      tests/unit/cause_test.cpp tests/outcome.cpp daemon/monitor/life/cause.cpp
+    ./cause_test >log || { cat log; exit 1; }
     grep -E "^(ok|outcome)" log | sed "s/^/   /"' || code=$?
 
 say '4. its verdict, of build/verdict.json:'
