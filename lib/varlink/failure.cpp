@@ -57,27 +57,17 @@ Subject executable_subject(const plan::View* job) {
   return {named_by_argv ? "argv[0]" : "executable", quoted(*job, header.executable)};
 }
 
-// Devices, secrets and paths to cover are mounts of the Plan as well; in the
-// request they have fields of their own.
-const char* field_of_mount(plan::MountKind kind) {
-  switch (kind) {
-    case plan::MountKind::device: return "devices";
-    case plan::MountKind::secret: return "secrets";
-    case plan::MountKind::mask: return "masked_paths";
-    case plan::MountKind::lock: return "readonly_paths";
-    default: return "mounts";
-  }
-}
-
 Subject mount_subject(const plan::Failure& failure, const plan::View* job) {
   const char* field = plan::describe(failure.step).field;
   if (failure.index == plan::kNone) return {field, {}};
   if (job == nullptr || failure.index >= job->header().mounts.count)
     return {indexed(field, failure.index), {}};
   const auto& mount = job->at(job->header().mounts, failure.index);
-  Subject subject{field_of_mount(mount.kind), quoted(*job, mount.at)};
-  const bool list = mount.kind == plan::MountKind::mask || mount.kind == plan::MountKind::lock ||
-                    mount.kind == plan::MountKind::device;
+  // Devices, secrets and covers are mounts of the Plan as well; in the request they
+  // have fields of their own.
+  const plan::MountTraits& traits = plan::traits_of(mount.kind);
+  Subject subject{traits.field, quoted(*job, mount.at)};
+  const bool list = traits.origin == plan::Origin::cover || mount.kind == plan::MountKind::device;
   const std::string_view at(job->c_str(mount.at), mount.at.length);
   if (mount.kind == plan::MountKind::secret)
     subject.field += '.' + std::string(at.substr(at.rfind('/') + 1));
