@@ -68,6 +68,9 @@ class Builder : public BlockBuilder<Header> {
  public:
   Builder();
 
+  // A member of the header, of at most 8 bytes.
+  void set(const Member& member, uint64_t value);
+
   Span<Text> texts(std::span<const std::string> list);
 };
 

@@ -97,7 +97,7 @@ inline constexpr Member kHeaderMembers[] = {
     number(CLOISTER_AT(Header, bytes), sizeof(Header), kMaxBytes),
     flags(CLOISTER_AT(Header, flags), kAllFlags),  // kFlags, below
     one_of<Method>(CLOISTER_AT(Header, method)),
-    number(CLOISTER_AT(Header, umask), 0, 0777).of("umask"),
+    number(CLOISTER_AT(Header, umask), 0, 0777).same_as("umask", Step::umask),
 
     text(CLOISTER_AT(Header, profile), kMaxName).of("profile"),
     text(CLOISTER_AT(Header, name), kMaxName).of("name"),
@@ -119,18 +119,22 @@ inline constexpr Member kHeaderMembers[] = {
 
     anything(CLOISTER_AT(Header, signal_mask)).of("setsigmask"),
     anything(CLOISTER_AT(Header, signal_default)).initially(UINT64_MAX).of("setsigdef"),
-    number(CLOISTER_AT(Header, setpgroup), 0, INT32_MAX).of("setpgroup"),
+    number(CLOISTER_AT(Header, setpgroup), 0, INT32_MAX).same_as("setpgroup", Step::setpgroup),
     number(CLOISTER_AT(Header, controlling_fd), -1, kMaxFd).initially(UINT64_MAX).of("terminal"),
     number(CLOISTER_AT(Header, rows), 0, UINT16_MAX).of("terminal"),
     number(CLOISTER_AT(Header, columns), 0, UINT16_MAX).of("terminal"),
 
     block(CLOISTER_AT(Header, scheduler), kScheduler).of("scheduler"),
-    number(CLOISTER_AT(Header, nice), -20, 19).of("nice").by_authorise(),
+    number(CLOISTER_AT(Header, nice), -20, 19).same_as("nice", Step::nice).by_authorise(),
     number(CLOISTER_AT(Header, ioprio), 0, UINT16_MAX).of("ioprio").by_authorise(),
-    number(CLOISTER_AT(Header, oom_score_adj), -1000, 1000).of("oom_score_adj").by_authorise(),
+    number(CLOISTER_AT(Header, oom_score_adj), -1000, 1000)
+        .same_as("oom_score_adj", Step::oom_score_adj)
+        .by_authorise(),
     // The last one asks and sets nothing, personality(2).
-    number(CLOISTER_AT(Header, personality), 0, UINT32_MAX - 1).of("personality"),
-    number(CLOISTER_AT(Header, timer_slack_ns), 0, INT64_MAX).of("timer_slack_ns"),
+    number(CLOISTER_AT(Header, personality), 0, UINT32_MAX - 1)
+        .same_as("personality", Step::personality),
+    number(CLOISTER_AT(Header, timer_slack_ns), 0, INT64_MAX)
+        .same_as("timer_slack_ns", Step::timer_slack),
     anything(CLOISTER_AT(Header, affinity)).of("affinity"),
 
     block(CLOISTER_AT(Header, identity), kIdentity).of("identity"),
@@ -141,7 +145,9 @@ inline constexpr Member kHeaderMembers[] = {
     block(CLOISTER_AT(Header, namespaces), kNamespaceChoice, kNamespaces)
         .of("namespaces")
         .by_authorise(),
-    number(CLOISTER_AT(Header, unshare), 0, INT32_MAX).of("unshare").by_authorise(),
+    number(CLOISTER_AT(Header, unshare), 0, INT32_MAX)
+        .same_as("unshare", Step::unshare)
+        .by_authorise(),
     yes_or_no(CLOISTER_AT(Header, caller_cgroup)).of("cgroup"),
     flags(CLOISTER_AT(Header, id_choices), kAllIdChoices).of("identity").by_authorise(),
     reserved(CLOISTER_AT(Header, reserved0)),
@@ -224,5 +230,12 @@ constexpr bool each_flag_has_a_row() {
   return seen == kAllFlags;
 }
 static_assert(each_flag_has_a_row());
+
+// The field of the request that a step is about; "": it is about none.
+constexpr const char* field_of(Step step) {
+  for (const Member& member : schema::kHeaderMembers)
+    if (member.is_carried_over() && member.step == step) return member.field;
+  return describe(step).field;
+}
 
 }  // namespace cloister::plan

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "elements.hpp"
+#include "steps.hpp"
 
 namespace cloister::plan {
 
@@ -54,12 +55,21 @@ struct Member {
   bool needs_new = false;            // unless it is empty, `where` must be a new namespace:
   Namespace where = Namespace::mnt;  // it would be changed for all that are in it
   Judged judged = Judged::no;
+  Step step = Step::none;  // of same_as()
 
   constexpr Member of(const char* request_field) const {
     Member made = *this;
     made.field = request_field;
     return made;
   }
+  // The number that the field is, which lib/resolve carries over by this row and init
+  // applies in a step of its own.
+  constexpr Member same_as(const char* request_field, Step applied) const {
+    Member made = of(request_field);
+    made.step = applied;
+    return made;
+  }
+  constexpr bool is_carried_over() const { return step != Step::none; }
   constexpr Member initially(uint64_t value) const {
     Member made = *this;
     made.initial = value;

@@ -71,6 +71,7 @@ enum class Blame : uint32_t {
 };
 
 // X(enumerator, "name", stage, "request field", element, when, blame, "what it does")
+// The field of a step that applies one number is in the row of that number, plan.hpp.
 #define CLOISTER_STEPS(X) \
   X(none, "none", none, "", none, never, cloister, "an unknown step failed") \
   X(record, "record", monitor, "", none, always, kernel, "making the record of the job") \
@@ -86,7 +87,7 @@ enum class Blame : uint32_t {
   X(descriptors, "descriptors", init, "", none, descriptors, kernel, \
     "receiving the passed descriptors") \
   X(facts, "facts", init, "", none, descriptors, kernel, "examining the passed descriptors") \
-  X(loginuid, "loginuid", init, "", none, never, kernel, "taking on the caller's login uid") \
+  X(loginuid, "loginuid", init, "", none, never, kernel, "setting the login uid") \
   X(join, "setns", init, "namespaces", joined, joins, kernel, "joining a namespace") \
   X(sources, "open_tree", init, "mounts", mount, mounts, kernel, "opening a mount source") \
   X(scratch, "scratch", init, "mounts", mount, disk, kernel, "making a scratch directory on disk") \
@@ -138,23 +139,20 @@ enum class Blame : uint32_t {
     "placing the job in its cgroup") \
   X(cgroup_namespace, "unshare_cgroup", payload, "namespaces.cgroup", none, cgroup, kernel, \
     "making the cgroup namespace") \
-  X(unshare, "unshare", payload, "unshare", none, unshare, kernel, "unsharing what unshare names") \
+  X(unshare, "unshare", payload, "", none, unshare, kernel, "unsharing what unshare names") \
   X(setsid, "setsid", payload, "setsid", none, setsid, kernel, "making a session") \
-  X(setpgroup, "setpgid", payload, "setpgroup", none, always, kernel, "setting the process group") \
+  X(setpgroup, "setpgid", payload, "", none, always, kernel, "setting the process group") \
   X(controlling_terminal, "controlling_terminal", payload, "terminal", none, controlling_terminal, \
     kernel, "taking the controlling terminal") \
   X(affinity, "sched_setaffinity", payload, "affinity", none, always, kernel, \
     "setting the processor affinity") \
-  X(nice, "setpriority", payload, "nice", none, always, kernel, "setting the nice value") \
+  X(nice, "setpriority", payload, "", none, always, kernel, "setting the nice value") \
   X(scheduler, "sched_setattr", payload, "scheduler", none, always, kernel, \
     "setting the scheduling policy") \
   X(ioprio, "ioprio_set", payload, "ioprio", none, ioprio, kernel, "setting the I/O priority") \
-  X(oom_score_adj, "oom_score_adj", payload, "oom_score_adj", none, always, kernel, \
-    "setting oom_score_adj") \
-  X(personality, "personality", payload, "personality", none, always, kernel, \
-    "setting the personality") \
-  X(timer_slack, "timer_slack", payload, "timer_slack_ns", none, always, kernel, \
-    "setting the timer slack") \
+  X(oom_score_adj, "oom_score_adj", payload, "", none, always, kernel, "setting oom_score_adj") \
+  X(personality, "personality", payload, "", none, always, kernel, "setting the personality") \
+  X(timer_slack, "timer_slack", payload, "", none, always, kernel, "setting the timer slack") \
   X(keyring, "keyring", payload, "keyring", none, always, kernel, "making a session keyring") \
   X(lsm_label, "lsm_label", payload, "", none, never, kernel, \
     "taking on the caller's security label") \
@@ -169,7 +167,7 @@ enum class Blame : uint32_t {
   X(parent_death, "parent_death", payload, "", none, always, kernel, \
     "tying the payload's life to its init") \
   X(cwd, "chdir", payload, "cwd", cwd, always, kernel, "changing to the working directory") \
-  X(umask, "umask", payload, "umask", none, always, kernel, "setting the umask") \
+  X(umask, "umask", payload, "", none, always, kernel, "setting the umask") \
   X(file_action, "file_action", payload, "file_actions", action, actions, kernel, \
     "a file action failed") \
   X(pty, "pty", payload, "terminal", none, pty, kernel, "making the terminal") \
@@ -202,7 +200,7 @@ enum class Step : uint32_t {
 struct StepInfo {
   const char* name;
   Stage stage;
-  const char* field;
+  const char* field;  // field_of(), plan.hpp, has the others
   Element element;
   When when;
   Blame blame;

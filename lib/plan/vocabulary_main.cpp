@@ -5,6 +5,7 @@
 #include "endings.hpp"
 #include "hints.hpp"
 #include "namespaces.hpp"
+#include "plan.hpp"
 #include "refusals.hpp"
 #include "steps.hpp"
 
@@ -28,7 +29,7 @@ int main() {
   CLOISTER_MEMBERS(X)
 #undef X
 #define X(id, name, stage, field, element, when, blame, doing) \
-  row("step", name, #id, #stage, field, #when, #blame, doing);
+  row("step", name, #id, #stage, field_of(Step::id), #when, #blame, doing);
   CLOISTER_STEPS(X)
 #undef X
   for (const Hint& hint : kHints) row("hint", describe(hint.step).name, hint.text);

@@ -31,6 +31,11 @@ template <class T>
 inline constexpr bool kIsOptional<std::optional<T>> = true;
 
 template <class M>
+inline constexpr bool kIsNumber = false;
+template <class T>
+inline constexpr bool kIsNumber<std::optional<T>> = std::is_integral_v<T>;
+
+template <class M>
 concept IsMap = requires {
   typename M::mapped_type;
 };
@@ -59,6 +64,15 @@ struct KeysOf final : Keys {
     map(to).insert_or_assign(name, map(from).at(name));
   }
   void erase(void* from, std::string_view key) const override { map(from).erase(std::string(key)); }
+};
+
+template <class M>
+struct WholeNumberOf final : WholeNumber {
+  std::optional<uint64_t> value(const void* number) const override {
+    const M& value = *static_cast<const M*>(number);
+    if (!value) return std::nullopt;
+    return static_cast<uint64_t>(*value);
+  }
 };
 
 template <class M>
@@ -91,6 +105,13 @@ struct MemberOf final : Member {
   }
   const Table* table() const override {
     if constexpr (IsStructure<M>) return &request::table<M>();
+    return nullptr;
+  }
+  const WholeNumber* number() const override {
+    if constexpr (kIsNumber<M>) {
+      static constexpr WholeNumberOf<M> kNumber;
+      return &kNumber;
+    }
     return nullptr;
   }
 };

@@ -6,6 +6,7 @@
 
 #include <map>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,6 +26,10 @@ Result<Request> read_layer(const json& document, Kind kind);
 Result<Request> parse_profile(std::string_view text);
 
 json to_document(const Request& request);
+
+// Of a field that is a number or a boolean, with its sign in all 64 bits; none where it is
+// absent. Throws std::logic_error where there is no such field.
+std::optional<uint64_t> number_of(const Request& request, std::string_view field);
 
 // The constants of the field table, the lowest layer of every merge.
 const Request& constants();

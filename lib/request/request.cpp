@@ -86,6 +86,13 @@ json to_document(const Request& request) {
   return document;
 }
 
+std::optional<uint64_t> number_of(const Request& request, std::string_view field) {
+  const Row* const row = table<Request>().find(field);
+  const WholeNumber* const number = row ? row->type().number() : nullptr;
+  if (!number) throw std::logic_error("not a number of a request: " + std::string(field));
+  return number->value(row->member(&request));
+}
+
 std::string schema() {
   json schema;
   table<Request>().schema(schema);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -41,6 +42,15 @@ struct Keys {
   ~Keys() = default;
 };
 
+// What a Plan has of a member that is a number.
+struct WholeNumber {
+  // With its sign in all 64 bits; none where it is absent.
+  virtual std::optional<uint64_t> value(const void* number) const = 0;
+
+ protected:
+  ~WholeNumber() = default;
+};
+
 // What merging does with a member as a whole.
 struct Member {
   virtual bool present(const void* member) const = 0;
@@ -48,6 +58,7 @@ struct Member {
   virtual void clear(void* member) const = 0;
   virtual const Keys* keys() const = 0;    // null: it is no map
   virtual const Table* table() const = 0;  // null: it is no structure, or is there as a whole
+  virtual const WholeNumber* number() const = 0;  // null: it is no number
 
  protected:
   ~Member() = default;

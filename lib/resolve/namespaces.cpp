@@ -188,7 +188,6 @@ MaybeProblem resolve_namespaces(Draft& draft) {
   header.gid_map = lines(request.gid_map);
   if (is_subordinate(request.uid_map)) header.id_choices |= plan::kSubordinateUids;
   if (is_subordinate(request.gid_map)) header.id_choices |= plan::kSubordinateGids;
-  header.unshare = *request.unshare;
   header.hostname = draft.plan.text(request.hostname.value_or(""));
   header.domainname = draft.plan.text(request.domainname.value_or(""));
   if (request.time_offsets) {

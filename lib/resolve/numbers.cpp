@@ -65,6 +65,15 @@ MaybeProblem resolve_affinity(Draft& draft) {
   return std::nullopt;
 }
 
+// Those whose rows say that the Plan has them as the request does.
+void carry_over(Draft& draft) {
+  for (const plan::Member& member : plan::schema::kHeaderMembers) {
+    if (!member.is_carried_over()) continue;
+    if (const auto number = request::number_of(draft.request, member.field))
+      draft.plan.set(member, *number);
+  }
+}
+
 void resolve_scheduler(Draft& draft) {
   const Scheduler& wanted = *draft.request.scheduler;
   plan::Scheduler& out = draft.plan->scheduler;
@@ -109,16 +118,12 @@ void resolve_lifetime(Draft& draft) {
 MaybeProblem resolve_numbers(Draft& draft) {
   const Request& request = draft.request;
   plan::Header& header = draft.plan.header();
-  header.umask = *request.umask;
+  carry_over(draft);
   header.signal_mask = mask_of(*request.setsigmask);
   uint64_t ignored = 0;
   if (request.defaults == Defaults::caller)
     if (auto problem = read_ignored(draft.caller, ignored)) return problem;
   header.signal_default = ~ignored | mask_of(*request.setsigdef);
-  header.nice = *request.nice;
-  header.oom_score_adj = *request.oom_score_adj;
-  header.personality = *request.personality;
-  header.timer_slack_ns = *request.timer_slack_ns;
   header.caller_cgroup = *request.cgroup == CgroupPlace::caller;
   header.ioprio = static_cast<uint32_t>(request.ioprio->io_class) << kIoprioClassShift;
   if (request.ioprio->io_class == IoClass::realtime ||
@@ -129,10 +134,7 @@ MaybeProblem resolve_numbers(Draft& draft) {
   if (*request.set_uid_files) header.flags |= plan::kSetUidFiles;
   if (*request.setsid) header.flags |= plan::kSetsid;
   if (*request.resetids) header.flags |= plan::kResetIds;
-  if (request.setpgroup) {
-    header.flags |= plan::kSetpgroup;
-    header.setpgroup = *request.setpgroup;
-  }
+  if (request.setpgroup) header.flags |= plan::kSetpgroup;
   // posix_spawn(3) as oneself: root keeps what root has.
   if (request.defaults == Defaults::caller) header.flags |= plan::kKeepCapabilities;
   if (header.method == plan::Method::start) header.flags |= plan::kWantPidfd;

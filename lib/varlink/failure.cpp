@@ -58,7 +58,7 @@ Subject executable_subject(const plan::View* job) {
 }
 
 Subject mount_subject(const plan::Failure& failure, const plan::View* job) {
-  const char* field = plan::describe(failure.step).field;
+  const char* field = plan::field_of(failure.step);
   if (failure.index == plan::kNone) return {field, {}};
   if (job == nullptr || failure.index >= job->header().mounts.count)
     return {indexed(field, failure.index), {}};
@@ -86,7 +86,7 @@ Subject port_subject(const char* field, uint32_t index, const plan::View* job) {
 
 Subject subject_of(const plan::Failure& failure, const plan::View* job) {
   const plan::StepInfo step = plan::describe(failure.step);
-  const char* const field = step.field;
+  const char* const field = plan::field_of(failure.step);
   const uint32_t index = failure.index;
   switch (step.element) {
     case Element::none: return {field, {}};

@@ -11,6 +11,7 @@
 #include "outcome.hpp"
 #include "plan/builder.hpp"
 #include "plan/view.hpp"
+#include "request/layers.hpp"
 #include "request/schema.hpp"
 
 using namespace cloister;
@@ -208,6 +209,22 @@ TEST_CASE(
     CAPTURE(field);
     CHECK(reached.count(field) == 1);
   }
+}
+
+TEST_CASE("schema: what is carried over is a number of the request, with a step of its own") {
+  std::set<plan::Step> steps;
+  for (const Member& member : plan::schema::kHeaderMembers) {
+    if (!member.is_carried_over()) continue;
+    CAPTURE(std::string(member.name));
+    CHECK(member.size <= 8);
+    CHECK_NOTHROW(request::number_of(Request(), member.field));
+    CHECK(steps.insert(member.step).second);
+    CHECK(std::string(plan::describe(member.step).field) == "");
+    CHECK(std::string(plan::field_of(member.step)) == member.field);
+  }
+  CHECK(steps.size() >= 7);
+  CHECK_THROWS(request::number_of(Request(), "argv"));
+  CHECK_THROWS(request::number_of(Request(), "nobody"));
 }
 
 TEST_CASE("schema: a number of a request has the range that its member of the Plan has") {
