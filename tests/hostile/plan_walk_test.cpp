@@ -1,18 +1,21 @@
 // S9: what the monitor compares is what init applies. The front is hostile and
 // alters one member of an honest Plan at a time; each member that plan/schema.hpp
-// names has a row here, or the place where it is tried.
+// names has a row here, or the place where it is tried. A number that is carried over as
+// it is (same_as) has its row in tests/system/field_modes.json.
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <map>
 #include <set>
 
 #include "boxes.hpp"
+#include "build_paths.hpp"
 #include "hostile.hpp"
 
 namespace cloister::security_test {
@@ -40,15 +43,41 @@ Script flags(uint32_t also) { return Script().set(&Header::flags, plan::kNoNewPr
 
 // A value that the peer may have, and whether the payload's report shows it.
 struct Applied {
-  const char* member;  // of the Header
+  std::string member;  // of the Header
   Script script;
   std::function<bool(const Json& report)> shown;
 };
 
-std::function<bool(const Json&)> is(const char* pointer, Json value) {
+std::function<bool(const Json&)> is(const std::string& pointer, Json value) {
   return [=](const Json& report) {
     return report.value(Json::json_pointer(pointer), Json()) == value;
   };
+}
+
+// A number of field_modes.json, which an honest front would carry over: alice's job shows
+// it, or she is refused it.
+struct Carried {
+  const plan::Member& member;
+  Json row;
+
+  Script script() const {
+    const auto value = row["set"][member.field].get<uint64_t>();
+    return member.size == sizeof value
+               ? Script().set_at(member.offset, value)
+               : Script().set_at(member.offset, static_cast<uint32_t>(value));
+  }
+};
+
+std::vector<Carried> carried(const std::string& outcome) {
+  std::vector<Carried> found;
+  const Json rows = Json::parse(read_file(FIELD_MODES));
+  for (const plan::Member& member : plan::schema::kHeaderMembers) {
+    if (!member.is_carried_over() || !rows.contains(member.field)) continue;
+    const Json& row = rows[member.field];
+    if (row["user"] == outcome && row["set"][member.field].is_number_integer())
+      found.push_back({member, row});
+  }
+  return found;
 }
 
 ino_t host_namespace(const std::string& which) {
@@ -63,7 +92,7 @@ std::vector<Applied> applied(const World& world) {
   uint8_t first_processor[plan::kCpuBytes] = {1};
   const auto rlimit = plan::Rlimit{64, 64, 1, 0};
   const auto scheduler = plan::Scheduler{plan::kHasPolicy | plan::kHasParameters, SCHED_BATCH};
-  return {
+  std::vector<Applied> rows{
       {"flags", flags(plan::kSetsid), [](const Json& r) { return r["sid"] == r["pid"]; }},
       {"umask", Script().set(&Header::umask, 077u), is("/umask", 077)},
       {"executable",
@@ -96,14 +125,10 @@ std::vector<Applied> applied(const World& world) {
        [](const Json& r) { return r["pgid"] == r["pid"]; }},
       {"scheduler", Script().set(&Header::scheduler, scheduler),
        is("/scheduler/policy", SCHED_BATCH)},
-      {"nice", Script().set(&Header::nice, 7), is("/nice", 7)},
       {"ioprio", Script().set(&Header::ioprio, (2u << 13) | 7),
        is("/ioprio", {{"class", 2}, {"level", 7}})},
-      {"oom_score_adj", Script().set(&Header::oom_score_adj, 500), is("/oom_score_adj", 500)},
       {"personality", Script().set(&Header::personality, 0x0040000u),
        is("/personality", 0x0040000)},
-      {"timer_slack_ns", Script().set(&Header::timer_slack_ns, uint64_t{70'000}),
-       is("/timer_slack_ns", 70'000)},
       {"affinity", Script().set(&Header::affinity, first_processor),
        is("/affinity", Json::array({0}))},
       {"rlimits", Script().set_at(of_rlimit(RLIMIT_NOFILE), rlimit),
@@ -134,14 +159,25 @@ std::vector<Applied> applied(const World& world) {
        Script().list(&Header::seccomp, std::vector<plan::Instruction>{{0x06, 0, 0, 0x7fff0000}}),
        is("/seccomp", 2)},
   };
+  const auto has_row = [&](const std::string& member) {
+    return std::any_of(rows.begin(), rows.end(),
+                       [&](const Applied& row) { return row.member == member; });
+  };
+  for (const Carried& number : carried("works")) {
+    const std::string read = number.row["read"], report = "report:";
+    if (read.starts_with(report) && !has_row(number.member.name))
+      rows.push_back({number.member.name, number.script(),
+                      is(read.substr(report.size()), number.row["expect"])});
+  }
+  return rows;
 }
 
 // One past what the peer may have, and the answer.
 struct Refused {
-  const char* member;
+  std::string member;
   Script script;
-  const char* field;
-  const char* rule;
+  std::string field;
+  std::string rule;
 };
 
 std::vector<Refused> refused() {
@@ -164,7 +200,7 @@ std::vector<Refused> refused() {
   capable.bounding = 1;
   const std::vector<plan::IdMap> root{{0, 0, 1}};
   const std::vector<plan::Published> port{{{127, 0, 0, 1}, plan::kInet, 0, 80, 8080}};
-  return {
+  std::vector<Refused> rows{
       {"nice", Script().set(&Header::nice, -1), "nice", "not-below-own-nice"},
       {"ioprio", Script().set(&Header::ioprio, kRealtime), "ioprio",
        "real-time-needs-CAP_SYS_NICE"},
@@ -215,6 +251,9 @@ std::vector<Refused> refused() {
            .set(&Header::stop_timeout_ms, uint64_t{60'001}),
        "lifetime.stop_timeout", "tried/detach"},
   };
+  for (const Carried& number : carried("Denied"))
+    rows.push_back({number.member.name, number.script(), number.member.field, number.row["rule"]});
+  return rows;
 }
 
 // No row: what it does shows elsewhere.
@@ -279,14 +318,14 @@ TEST_CASE("S9: each member of a Plan is applied as it is, and refused one past w
   Client client = ruled.connect(world.alice());
   const Json request = with(modest(world), hard(4096));
   for (const Applied& row : applied(world)) {
-    CAPTURE(std::string(row.member));
+    CAPTURE(row.member);
     Outcome outcome = client.run(row.script.in(request));
     INFO(outcome.told());
     REQUIRE(outcome.error == "");
     CHECK(row.shown(outcome.report()));
   }
   for (const Refused& row : refused()) {
-    CAPTURE(std::string(row.member));
+    CAPTURE(row.member);
     Outcome outcome = client.run(row.script.in(request));
     INFO(outcome.told());
     CHECK((outcome.error == "Denied" || outcome.error == "InvalidRequest"));

@@ -10,6 +10,7 @@
 //   read     what is looked at: report:/POINTER, descriptor:N:/POINTER,
 //            verdict:/POINTER, stdout, or file:PATH
 //   expect   its value, or {"not": VALUE}, or {"has": TEXT}
+//   rule     what refuses it where it is Denied, cloister-refusals(7); any if absent
 //   root user rootless private: works | Unsupported | Denied | kept from caller |
 //            the errno of the step that the kernel refused
 #include <fcntl.h>
@@ -88,6 +89,7 @@ class Trial {
       const std::string reason = outcome.parameters["reason"];
       return reason.find("profile") != std::string::npos ? "kept from caller" : "InvalidRequest";
     }
+    if (outcome.error == "Denied") CHECK(row_.value("rule", rule_of(outcome)) == rule_of(outcome));
     if (!outcome.error.empty()) return outcome.error;
     if (outcome.verdict["ending"] == "not_started") {
       return outcome.verdict["failure"]["errno_name"].get<std::string>();
@@ -101,6 +103,10 @@ class Trial {
   const std::string& told() const { return told_; }
 
  private:
+  static std::string rule_of(const Outcome& outcome) {
+    return outcome.parameters.value("rule", "");
+  }
+
   static bool matches(const Json& seen, const Json& expected) {
     if (!expected.is_object()) return seen == expected;
     if (expected.contains("not")) return !seen.is_null() && seen != expected["not"];

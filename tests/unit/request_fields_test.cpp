@@ -122,6 +122,10 @@ Request everything() {
   return r;
 }
 
+bool is_number(const nlohmann::json& property) {
+  return property.contains("type") && property["type"] == "integer";
+}
+
 }  // namespace
 
 TEST_CASE("every field goes into JSON and comes back equal") {
@@ -131,11 +135,32 @@ TEST_CASE("every field goes into JSON and comes back equal") {
                   back.error().got);
   CHECK(*back == whole);
   CHECK(to_json(*back) == to_json(whole));
-  // Nothing in the table was left out above, but for the fields of profiles.
+  // Nothing in the table was left out above, but for the fields of profiles and what the
+  // next case tries.
   const auto schema = nlohmann::json::parse(request::schema());
   const auto document = nlohmann::json::parse(to_json(whole));
   for (const auto& [name, property] : schema["properties"].items())
-    if (name != "env_pass" && name != "defaults") CHECK_MESSAGE(document.contains(name), name);
+    if (name != "env_pass" && name != "defaults" && !is_number(property))
+      CHECK_MESSAGE(document.contains(name), name);
+}
+
+TEST_CASE("every number goes into JSON and comes back equal, at both ends of its range") {
+  int tried = 0;
+  const auto schema = nlohmann::json::parse(request::schema());
+  for (const auto& [name, property] : schema["properties"].items()) {
+    if (!is_number(property)) continue;
+    CAPTURE(name);
+    for (const char* const end : {"minimum", "maximum"}) {
+      const nlohmann::json asked = {{name, property.at(end)}};
+      const auto request = parse(asked.dump());
+      REQUIRE(request.has_value());
+      CHECK(nlohmann::json::parse(to_json(*request)) == asked);
+      CHECK(request::number_of(*request, name) == property.at(end).get<uint64_t>());
+    }
+    CHECK(!request::number_of(Request(), name));
+    ++tried;
+  }
+  CHECK(tried >= 4);
 }
 
 TEST_CASE("an empty request is an empty object") {
