@@ -61,7 +61,7 @@ Reply get_interface_description(const Json& parameters) {
     return invalid_parameter("interface");
   Reply reply;
   if (*interface == kLauncher) {
-    reply.parameters = {{"description", kLauncherDescription}};
+    reply.parameters = {{"description", launcher_description()}};
   } else if (*interface == kService) {
     reply.parameters = {{"description", kServiceDescription}};
   } else {

@@ -15,8 +15,8 @@ inline constexpr std::string_view kLauncher = "io.cloister.Launcher";
 
 // The version of this build and the interface descriptions, embedded at build time.
 extern const std::string_view kVersion;
-extern const std::string_view kLauncherDescription;
 extern const std::string_view kServiceDescription;
+std::string_view launcher_description();
 
 // X(name in the interface, enumerator): the front has an on_ENUMERATOR for each.
 #define CLOISTER_METHODS(X) \
