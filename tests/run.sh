@@ -69,7 +69,7 @@ boost=libboost-dev
 ! grep -q '^VERSION_ID="12"' /etc/os-release || boost=libboost1.81-dev
 install_missing g++ meson ninja-build pkg-config $boost nlohmann-json3-dev \
   libseccomp-dev libcli11-dev scdoc doctest-dev jq socat uidmap bubblewrap strace binutils procps passt \
-  iproute2
+  iproute2 patch
 if $all; then
   install_missing clang clang-format clang-tidy libclang-rt-dev python3
   # What works inside is shown with: tests/work.

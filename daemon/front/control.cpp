@@ -134,7 +134,7 @@ Task<std::optional<Answer>> Session::ask(plan::Ask ask, std::string id) {
   co_return std::nullopt;
 }
 
-Task<void> Session::wait(Pending pending) {
+Task<void> Session::on_wait(Pending pending) {
   Reader in(pending.call.parameters);
   plan::Ask ask = monitor_.make(plan::AskKind::wait);
   std::string id;
@@ -174,7 +174,7 @@ bool Session::fill_signal(const Json& parameters, plan::Ask& ask, std::optional<
   return !problem;
 }
 
-Task<void> Session::signal(Pending pending) {
+Task<void> Session::on_signal(Pending pending) {
   plan::Ask ask = monitor_.make(plan::AskKind::signal);
   std::optional<Problem> problem;
   std::string id;
@@ -184,7 +184,7 @@ Task<void> Session::signal(Pending pending) {
   if (answer) co_await reply(varlink::Reply());
 }
 
-Task<void> Session::stop(Pending pending) {
+Task<void> Session::on_stop(Pending pending) {
   Reader in(pending.call.parameters);
   plan::Ask ask = monitor_.make(plan::AskKind::stop);
   std::string id;
@@ -199,7 +199,7 @@ Task<void> Session::stop(Pending pending) {
   co_await reply(success("verdict", std::move(verdict)));
 }
 
-Task<void> Session::list(Pending pending) {
+Task<void> Session::on_list(Pending pending) {
   Reader in(pending.call.parameters);
   plan::Ask filter = monitor_.make(plan::AskKind::list);
   fill_tag(in, filter);
@@ -228,7 +228,7 @@ Task<void> Session::list(Pending pending) {
   co_await reply(success("jobs", std::move(jobs)));
 }
 
-Task<void> Session::inspect(Pending pending) {
+Task<void> Session::on_inspect(Pending pending) {
   Reader in(pending.call.parameters);
   plan::Ask ask = monitor_.make(plan::AskKind::inspect);
   std::string id;
@@ -241,7 +241,7 @@ Task<void> Session::inspect(Pending pending) {
   co_await reply(success(std::move(result)));
 }
 
-Task<void> Session::remove(Pending pending) {
+Task<void> Session::on_remove(Pending pending) {
   Reader in(pending.call.parameters);
   plan::Ask ask = monitor_.make(plan::AskKind::remove);
   std::string id;
@@ -251,7 +251,7 @@ Task<void> Session::remove(Pending pending) {
   if (answer) co_await reply(varlink::Reply());
 }
 
-Task<void> Session::describe(Pending pending) {
+Task<void> Session::on_describe(Pending pending) {
   Reader in(pending.call.parameters);
   if (const auto problem = in.finish()) co_return co_await reply(refuse(*problem));
   const auto answer = co_await Session::ask(monitor_.make(plan::AskKind::describe), "");

@@ -210,7 +210,7 @@ Task<std::optional<Session::Launched>> Session::launch(Pending& pending, plan::M
   co_return launched;
 }
 
-Task<void> Session::run_job(Pending pending) {
+Task<void> Session::on_run(Pending pending) {
   const bool stream = pending.call.more;
   auto launched = co_await launch(pending, plan::Method::run);
   if (!launched) co_return;
@@ -254,7 +254,7 @@ Task<void> Session::run_job(Pending pending) {
   }
 }
 
-Task<void> Session::start_job(Pending pending) {
+Task<void> Session::on_start(Pending pending) {
   // Hears of the start, too.
   pending.call.more = true;
   auto launched = co_await launch(pending, plan::Method::start);
@@ -285,6 +285,6 @@ Task<void> Session::start_job(Pending pending) {
   }
 }
 
-Task<void> Session::plan_job(Pending pending) { co_await launch(pending, plan::Method::plan_only); }
+Task<void> Session::on_plan(Pending pending) { co_await launch(pending, plan::Method::plan_only); }
 
 }  // namespace cloister::front

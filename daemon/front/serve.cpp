@@ -172,16 +172,10 @@ Task<void> Session::serve(Pending pending) {
   if (pending.call.oneway && *method != Method::signal)
     co_return;  // nothing may be replied, and a job that nobody hears of is not started
   switch (*method) {
-    case Method::run: co_return co_await run_job(std::move(pending));
-    case Method::start: co_return co_await start_job(std::move(pending));
-    case Method::plan: co_return co_await plan_job(std::move(pending));
-    case Method::wait: co_return co_await wait(std::move(pending));
-    case Method::signal: co_return co_await signal(std::move(pending));
-    case Method::stop: co_return co_await stop(std::move(pending));
-    case Method::list: co_return co_await list(std::move(pending));
-    case Method::inspect: co_return co_await inspect(std::move(pending));
-    case Method::remove: co_return co_await remove(std::move(pending));
-    case Method::describe: co_return co_await describe(std::move(pending));
+#define X(name, id) \
+  case Method::id: co_return co_await on_##id(std::move(pending));
+    CLOISTER_METHODS(X)
+#undef X
   }
 }
 

@@ -69,23 +69,18 @@ class Session {
   Parsed parse(std::string_view text, Pending& into);
   [[noreturn]] void leave();
 
-  // jobs.cpp: calls that launch
-  Task<void> run_job(Pending pending);
-  Task<void> start_job(Pending pending);
-  Task<void> plan_job(Pending pending);
+  // One for each method: in jobs.cpp those that launch, in control.cpp the others.
+#define X(name, id) Task<void> on_##id(Pending pending);
+  CLOISTER_METHODS(X)
+#undef X
+
+  // jobs.cpp
   // Parse, merge, resolve, ask the monitor, hand the descriptors to init.
   // Nothing: the reply that says why was sent.
   Task<std::optional<Launched>> launch(Pending& pending, plan::Method method);
   Task<bool> pass_descriptors(int channel, std::vector<sys::UniqueFd> descriptors);
 
-  // control.cpp: calls about jobs
-  Task<void> wait(Pending pending);
-  Task<void> signal(Pending pending);
-  Task<void> stop(Pending pending);
-  Task<void> list(Pending pending);
-  Task<void> inspect(Pending pending);
-  Task<void> remove(Pending pending);
-  Task<void> describe(Pending pending);
+  // control.cpp
   // Sends the Ask and returns its answer; a refusal was replied to already.
   Task<std::optional<Answer>> ask(plan::Ask ask, std::string id);
   bool fill_signal(const varlink::Json& parameters, plan::Ask& ask, std::optional<Problem>& problem,

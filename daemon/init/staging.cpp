@@ -17,12 +17,6 @@
 namespace cloister::init {
 namespace {
 
-// What it shows lies there.
-bool needs_staging(plan::MountKind kind) {
-  using plan::MountKind;
-  return kind == MountKind::overlay || kind == MountKind::file || kind == MountKind::mask;
-}
-
 constexpr int kGetSeals = 1034;                 // F_GET_SEALS
 constexpr int kContentSeals = 0x2 | 0x4 | 0x8;  // F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
 
@@ -32,7 +26,8 @@ void make_staging(Job& job) {
   const plan::Header& h = job.header();
   for (uint32_t i = 0; i < h.mounts.count; ++i) {
     // A mask that hides a part of the kernel's lies there, too.
-    if (!job.has(plan::kCoverKernel) && !needs_staging(job.plan().at(h.mounts, i).kind)) continue;
+    const plan::MountTraits& traits = plan::traits_of(job.plan().at(h.mounts, i).kind);
+    if (!job.has(plan::kCoverKernel) && traits.backing != plan::Backing::staging) continue;
     job.staging =
         must_fd(job, Step::mounts, Filesystem("tmpfs").octal("mode", 0700).mount(kQuiet), i);
     must(job, Step::mounts,

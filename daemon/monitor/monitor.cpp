@@ -218,9 +218,11 @@ void Monitor::serve_only(sys::UniqueFd connection) {
 
 void Monitor::on_ask(Front& front, const plan::Ask& ask) {
   using Verb = void (Jobs::*)(Front&, const plan::Ask&);
-  static constexpr Verb kVerbs[] = {&Jobs::submit, &Jobs::wait,    &Jobs::signal, &Jobs::stop,
-                                    &Jobs::list,   &Jobs::inspect, &Jobs::remove, &Jobs::describe};
-  static_assert(std::size(kVerbs) == static_cast<size_t>(plan::AskKind::count_));
+  static constexpr Verb kVerbs[] = {
+#define X(id) &Jobs::id,
+      CLOISTER_ASKS(X)
+#undef X
+  };
   const auto verb = static_cast<size_t>(ask.kind);
   // An honest front asks nothing else.
   if (verb >= std::size(kVerbs)) return front.kill();

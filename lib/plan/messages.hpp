@@ -26,16 +26,15 @@ inline constexpr int kTellFd = 4;  // SOCK_SEQPACKET, read only
 
 using JobId = uint8_t[16];
 
+// Verbs of the monitor's Jobs.
+#define CLOISTER_ASKS(X) \
+  X(submit) X(wait) X(signal) X(stop) X(list) X(inspect) X(remove) X(describe)
+
 enum class AskKind : uint32_t {
-  submit,
-  wait,
-  signal,
-  stop,
-  list,
-  inspect,
-  remove,
-  describe,
-  count_
+#define X(id) id,
+  CLOISTER_ASKS(X)
+#undef X
+      count_
 };
 
 enum class Select : uint32_t { id, tag, pgid, all, count_ };

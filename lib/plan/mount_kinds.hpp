@@ -35,38 +35,56 @@ enum class Writes : uint8_t {
   stay,      // they stay, but in an overlay without an upper layer
 };
 
-// X(kind, field of the request, step, origin, use of its descriptor, writes,
-//   flags it always has, flags it never has)
+// Whether a home directory that is missing is made in it.
+enum class HomeIn : uint8_t { never, made, if_writable };
+
+// On what the files that it shows lie.
+enum class Backing : uint8_t {
+  own,
+  staging,  // daemon/init/staging.cpp
+};
+
+// X(kind, field of the request, step, origin, use of its descriptor, writes, home in it,
+//   backing, flags it always has, flags it never has)
 // clang-format off
-#define CLOISTER_MOUNT_KINDS(X) \
+// Those of which `mounts` of a request has a member, by its name.
+#define CLOISTER_REQUEST_MOUNTS(X) \
   /* its descriptor, or source */ \
-  X(bind, "mounts", mounts, cloned, mount, stay, 0, 0) \
+  X(bind, "mounts", mounts, cloned, mount, stay, never, own, 0, 0) \
   /* size, inodes, mode */ \
-  X(tmpfs, "mounts", mounts, made, none, with_job, kMountQuiet, 0) \
-  X(proc, "mounts", mounts, made, none, with_job, kMountClosed, 0) \
+  X(tmpfs, "mounts", mounts, made, none, with_job, made, own, kMountQuiet, 0) \
+  X(proc, "mounts", mounts, made, none, with_job, never, own, kMountClosed, 0) \
   /* a tmpfs with null zero full random urandom tty ptmx pts shm */ \
-  X(dev, "mounts", mounts, made, none, with_job, kMountClosed, 0) \
+  X(dev, "mounts", mounts, made, none, with_job, never, own, kMountClosed, 0) \
   /* to `data` */ \
-  X(symlink, "mounts", mounts, entry, none, none, kMountQuiet, 0) \
-  X(dir, "mounts", mounts, entry, none, none, kMountQuiet, 0) \
+  X(symlink, "mounts", mounts, entry, none, none, never, own, kMountQuiet, 0) \
+  X(dir, "mounts", mounts, entry, none, none, never, own, kMountQuiet, 0) \
   /* the payload's own leaf */ \
-  X(cgroup_view, "mounts", mounts, cloned, none, none, kMountClosed | kMountReadOnly, 0) \
+  X(cgroup_view, "mounts", mounts, cloned, none, none, never, own, \
+    kMountClosed | kMountReadOnly, 0) \
   /* a directory of the payload's alone; on disk with kMountOnDisk */ \
-  X(scratch, "mounts", mounts, made, none, with_job, kMountQuiet, 0) \
-  X(devpts, "mounts", mounts, made, none, with_job, kMountNoSuid | kMountNoExec, 0) \
+  X(scratch, "mounts", mounts, made, none, with_job, made, own, kMountQuiet, 0) \
+  X(devpts, "mounts", mounts, made, none, with_job, never, own, \
+    kMountNoSuid | kMountNoExec, 0) \
   /* of the job's ipc namespace */ \
-  X(mqueue, "mounts", mounts, made, none, with_job, kMountClosed, 0) \
+  X(mqueue, "mounts", mounts, made, none, with_job, never, own, kMountClosed, 0) \
   /* a copy of what its descriptor holds */ \
-  X(file, "mounts", mounts, made, content, with_job, kMountQuiet, 0) \
-  /* the same, the payload's, 0400, on a tmpfs of this job */ \
-  X(secret, "secrets", secret, entry, content, none, kMountQuiet, 0) \
-  X(overlay, "mounts", mounts, made, none, stay, kMountQuiet, 0) \
+  X(file, "mounts", mounts, made, content, with_job, never, staging, kMountQuiet, 0) \
+  X(overlay, "mounts", mounts, made, none, stay, if_writable, staging, kMountQuiet, 0)
+
+// And those that have a field of their own.
+#define CLOISTER_MOUNT_KINDS(X) \
+  CLOISTER_REQUEST_MOUNTS(X) \
+  /* a copy of what its descriptor holds, the payload's, 0400, on a tmpfs of this job */ \
+  X(secret, "secrets", secret, entry, content, none, never, own, kMountQuiet, 0) \
   /* the node that its descriptor is */ \
-  X(device, "devices", device, cloned, device, with_job, kMountNoSuid | kMountNoExec, kMountNoDev) \
+  X(device, "devices", device, cloned, device, with_job, never, own, \
+    kMountNoSuid | kMountNoExec, kMountNoDev) \
   /* an empty file or directory */ \
-  X(mask, "masked_paths", mask, cover, none, none, kMountClosed | kMountReadOnly, 0) \
+  X(mask, "masked_paths", mask, cover, none, none, never, staging, \
+    kMountClosed | kMountReadOnly, 0) \
   /* what is there, read-only */ \
-  X(lock, "readonly_paths", lock, cover, none, none, kMountReadOnly, 0)
+  X(lock, "readonly_paths", lock, cover, none, none, never, own, kMountReadOnly, 0)
 // clang-format on
 
 enum class MountKind : uint32_t {
@@ -83,12 +101,15 @@ struct MountTraits {
   Origin origin;
   Use use;  // what its descriptor is for
   Writes writes;
+  HomeIn home_in;
+  Backing backing;
   uint32_t always, never;  // flags
 };
 
 inline constexpr MountTraits kMountTraits[] = {
-#define X(kind, field, step, origin, use, writes, always, never) \
-  {#kind, field, Step::step, Origin::origin, Use::use, Writes::writes, always, never},
+#define X(kind, field, step, origin, use, writes, home_in, backing, always, never) \
+  {#kind,          field,           Step::step,       Origin::origin, Use::use, \
+   Writes::writes, HomeIn::home_in, Backing::backing, always,         never},
     CLOISTER_MOUNT_KINDS(X)
 #undef X
 };

@@ -138,11 +138,10 @@ const char* broken(const Directory& directory) {
 }
 
 const char* broken(const Mount& mount) {
-  const int kinds = mount.bind.has_value() + mount.tmpfs.has_value() + mount.proc.has_value() +
-                    mount.cgroup_view.has_value() + mount.devpts.has_value() +
-                    mount.mqueue.has_value() + mount.dev.has_value() + mount.symlink.has_value() +
-                    mount.dir.has_value() + mount.scratch.has_value() + mount.file.has_value() +
-                    mount.overlay.has_value();
+  int kinds = 0;
+#define X(kind, ...) kinds += mount.kind.has_value();
+  CLOISTER_REQUEST_MOUNTS(X)
+#undef X
   if (kinds != 1)
     return "has not exactly one kind (bind, tmpfs, proc, dev, symlink, dir, scratch...)";
   if (!mount.bind && (mount.nosuid || mount.nodev || mount.recursive || mount.idmap))

@@ -57,9 +57,7 @@ class Home {
     if (place == "/") return true;
     const Placed* const mount = box_.mount_of(place);
     if (mount && mount->at == place)
-      return mount->mount.kind != plan::MountKind::tmpfs &&
-             mount->mount.kind != plan::MountKind::scratch &&
-             mount->mount.kind != plan::MountKind::bind;
+      return mount->mount.kind != plan::MountKind::bind && home_in(*mount) != plan::HomeIn::made;
     struct stat status {};
     return seen(place, status) && is_system(status);
   }
@@ -75,15 +73,19 @@ class Home {
     if (is_visible(place)) return true;
     const Placed* const mount = box_.mount_of(place);
     if (!mount) return true;
-    switch (mount->mount.kind) {
-      case plan::MountKind::tmpfs:
-      case plan::MountKind::scratch: return true;
-      case plan::MountKind::overlay: return (mount->mount.flags & plan::kMountReadOnly) == 0;
-      default: return false;
+    switch (home_in(*mount)) {
+      case plan::HomeIn::never: return false;
+      case plan::HomeIn::made: return true;
+      case plan::HomeIn::if_writable: return (mount->mount.flags & plan::kMountReadOnly) == 0;
     }
+    return false;
   }
 
  private:
+  static plan::HomeIn home_in(const Placed& placed) {
+    return plan::traits_of(placed.mount.kind).home_in;
+  }
+
   bool seen(const std::string& place, struct stat& status) const {
     for (const std::string& source : box_.sources_of(place))
       if (::stat(source.c_str(), &status) == 0) return true;

@@ -8,10 +8,9 @@ namespace {
 constexpr std::string_view kService = "org.varlink.service";
 
 constexpr std::pair<std::string_view, Method> kMethods[] = {
-    {"Run", Method::run},           {"Start", Method::start},   {"Wait", Method::wait},
-    {"Signal", Method::signal},     {"List", Method::list},     {"Inspect", Method::inspect},
-    {"Stop", Method::stop},         {"Remove", Method::remove}, {"Plan", Method::plan},
-    {"Describe", Method::describe},
+#define X(name, id) {#name, Method::id},
+    CLOISTER_METHODS(X)
+#undef X
 };
 
 // "a.b.C" is the method C of the interface a.b.
@@ -62,7 +61,7 @@ Reply get_interface_description(const Json& parameters) {
     return invalid_parameter("interface");
   Reply reply;
   if (*interface == kLauncher) {
-    reply.parameters = {{"description", kLauncherDescription}};
+    reply.parameters = {{"description", launcher_description()}};
   } else if (*interface == kService) {
     reply.parameters = {{"description", kServiceDescription}};
   } else {

@@ -15,10 +15,27 @@ inline constexpr std::string_view kLauncher = "io.cloister.Launcher";
 
 // The version of this build and the interface descriptions, embedded at build time.
 extern const std::string_view kVersion;
-extern const std::string_view kLauncherDescription;
 extern const std::string_view kServiceDescription;
+std::string_view launcher_description();
 
-enum class Method { run, start, wait, signal, list, inspect, stop, remove, plan, describe };
+// X(name in the interface, enumerator): the front has an on_ENUMERATOR for each.
+#define CLOISTER_METHODS(X) \
+  X(Run, run) \
+  X(Start, start) \
+  X(Plan, plan) \
+  X(Wait, wait) \
+  X(Signal, signal) \
+  X(Stop, stop) \
+  X(List, list) \
+  X(Inspect, inspect) \
+  X(Remove, remove) \
+  X(Describe, describe)
+
+enum class Method {
+#define X(name, id) id,
+  CLOISTER_METHODS(X)
+#undef X
+};
 
 // The launcher's method of that qualified name; none: give `answer()` the call.
 std::optional<Method> method_of(std::string_view qualified_name);

@@ -8,11 +8,7 @@
 namespace cloister::plan {
 
 // So that a failed check says which.
-doctest::String toString(Cause cause) {
-  static constexpr const char* kNames[] = {"payload",  "external", "canceled", "disconnected",
-                                           "shutdown", "cloister", "setup",    "seccomp"};
-  return kNames[static_cast<size_t>(cause)];
-}
+doctest::String toString(Cause cause) { return describe(cause).word; }
 
 }  // namespace cloister::plan
 

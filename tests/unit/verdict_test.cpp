@@ -95,7 +95,7 @@ plan::JobState not_started(plan::Step step, int error, uint32_t index = plan::kN
 
 // Every member that the interface description gives the type, in JSON.
 std::set<std::string> described_members(const char* type) {
-  const std::string text(varlink::kLauncherDescription);
+  const std::string text(varlink::launcher_description());
   const auto begin = text.find(std::string("\ntype ") + type + " (");
   REQUIRE(begin != std::string::npos);
   const auto end = text.find("\n)", begin);

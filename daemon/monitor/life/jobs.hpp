@@ -20,15 +20,11 @@ class Jobs {
   // `config` may become another one between two calls.
   Jobs(Workshop& shop, const Config& config, Quotas& quotas, Audit& audit);
 
-  // Authorises, launches and announces a job of `front`'s; answers the front.
-  void submit(Front& front, const plan::Ask& ask);
-  void wait(Front& front, const plan::Ask& ask);
-  void signal(Front& front, const plan::Ask& ask);
-  void stop(Front& front, const plan::Ask& ask);
-  void list(Front& front, const plan::Ask& ask);
-  void inspect(Front& front, const plan::Ask& ask);
-  void remove(Front& front, const plan::Ask& ask);
-  void describe(Front& front, const plan::Ask& ask);
+  // One for each kind of Ask; answers the front. `submit` authorises, launches and
+  // announces a job of the front's.
+#define X(id) void id(Front& front, const plan::Ask& ask);
+  CLOISTER_ASKS(X)
+#undef X
 
   // plan::kSubuids | ...
   uint32_t ids_of(uid_t uid) const { return monitor::ids_of(id_sources(), uid); }
