@@ -173,7 +173,7 @@ class Directories {
 };
 
 // What the one above lacks: a user namespace of its own with maps, also of mounts; an
-// overlay of each sort; an outbound network; filters; each kind of mount that there is.
+// overlay of each sort; an outbound network; filters; most kinds of mounts.
 void mapped(Driver& job, const Directories& host) {
   job.fresh(Namespace::user);
   job.uid_map = job.gid_map = {{0, Directories::kPayload, 1}, {5, 200000, 10}};
