@@ -1,4 +1,6 @@
 // Verdicts that are kept: how many of one user, and how long.
+#include <sys/resource.h>
+
 #include "jobs.hpp"
 #include "ruled.hpp"
 
@@ -44,6 +46,21 @@ TEST_CASE("max_verdicts_per_uid: the oldest of a user's verdicts goes, and never
   CHECK(is_kept(alice, running["id"]));
   CHECK(bob.call("Describe").parameters["jobs_kept"] == 2);
   discard(alice, running["id"]);
+}
+
+TEST_CASE("max_verdicts_per_uid: no user has more than an eighth of the monitor's descriptors") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  Ruled ruled(Json{{"max_verdicts_per_uid", 400}});
+  Client alice = ruled.connect(world.alice());
+  for (const auto& [descriptors, verdicts] : {std::pair{8000u, 400}, {3200u, 400}, {3199u, 399}}) {
+    CAPTURE(descriptors);
+    rlimit files{};
+    REQUIRE(::prlimit(ruled.service().pid(), RLIMIT_NOFILE, nullptr, &files) == 0);
+    files.rlim_cur = descriptors;
+    REQUIRE(::prlimit(ruled.service().pid(), RLIMIT_NOFILE, &files, nullptr) == 0);
+    CHECK(alice.call("Describe").parameters["jobs_kept_limit"] == verdicts);
+  }
 }
 
 TEST_CASE("keep_verdicts_s: a verdict goes when its time is over, and not before") {

@@ -43,6 +43,26 @@ TEST_CASE("List shows one's own jobs, by tag and by state") {
   }
 }
 
+// Page by page: all at once is more than the monitor has waiting for any front.
+TEST_CASE("List shows each of more jobs than fit into one answer of the monitor's") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  Client client = world.connect(Way::user);
+  discard_all(client);
+  constexpr size_t kJobs = 280;
+  Json ids = Json::array(), listed = Json::array();
+  for (size_t i = 0; i < kJobs; ++i)
+    ids.push_back(start(client, world.probe_request({"noop"}))["id"]);
+  const Reply reply = client.call("List");
+  REQUIRE(reply.error == "");
+  for (const Json& job : reply.parameters["jobs"]) listed.push_back(job["id"]);
+  CHECK(listed == ids);
+  for (const Json& id : ids) {
+    wait(client, id);
+    CHECK(client.call("Remove", {{"id", id}}).error == "");
+  }
+}
+
 TEST_CASE("Inspect gives the owner the request back, without the values of env") {
   NEEDS_ROOT();
   World& world = World::get();

@@ -181,6 +181,8 @@ TEST_CASE("SIGTERM ends the service in order: jobs are killed and waiters hear o
       CHECK(ended->parameters["verdict"]["cause"] == "shutdown");
       CHECK(ended->parameters["verdict"]["fault"] == "operator");
     }
+    // It gives 10 s to what does not end, and this job has ended.
+    CHECK(eventually([&] { return !alive(service.pid()); }, 9'000));
     const int status = service.stop();
     CHECK(WIFEXITED(status));
     CHECK(WEXITSTATUS(status) == 0);

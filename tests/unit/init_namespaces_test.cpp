@@ -4,6 +4,7 @@
 #include <linux/sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -230,6 +231,69 @@ TEST_CASE("a user namespace of the plan's own is mapped as asked, rootless and n
     CHECK(job.output() ==
           std::string("0\n ") + (rootless ? "0 65534 1" : "0 100000 1000") + "\n0\nhome\nlocked\n");
   }
+}
+
+TEST_CASE("a mount with maps shows ids as they say, and so does what is mounted in it") {
+  NEEDS_ROOT();
+  char path[] = "/var/tmp/cloister-mapped-XXXXXX";
+  REQUIRE(::mkdtemp(path));
+  const std::string top = std::string(path) + "/top", inside = top + "/inside",
+                    other = std::string(path) + "/other";
+  for (const std::string& each : {std::string(path), top, inside, other}) {
+    std::filesystem::create_directory(each);
+    REQUIRE(::chmod(each.c_str(), 0755) == 0);
+  }
+  REQUIRE(::chown(top.c_str(), 3, 4) == 0);
+  REQUIRE(::chown(other.c_str(), 3, 4) == 0);
+  REQUIRE(::mount(other.c_str(), inside.c_str(), nullptr, MS_BIND, nullptr) == 0);
+  Driver job;
+  job.fresh(Namespace::user);
+  job.uid_map = job.gid_map = {{0, 300000, 1}, {5, 200000, 20}};
+  job.host_tree();
+  plan::Mount& mount = job.bind(top, "/mnt", plan::kMountReadOnly | plan::kMountRecursive);
+  const std::vector<plan::IdMap> uids = {{5, 0, 10}}, gids = {{15, 0, 10}};
+  mount.uid_map = job.plan.span(uids);
+  mount.gid_map = job.plan.span(gids);
+  job.capture();
+  job.shell("stat -c '%u %g' /mnt /mnt/inside");
+  job.run();
+  ::umount2(inside.c_str(), MNT_DETACH);
+  std::filesystem::remove_all(path);
+  CHECK(job.output() == "8 19\n8 19\n");
+}
+
+TEST_CASE("a mount of the caller's is the payload's in the box, and shows as it is to the caller") {
+  NEEDS_ROOT();
+  constexpr uid_t kUid = 1001;
+  constexpr gid_t kGid = 2001;
+  for (const uid_t uid : {kUid, uid_t{3001}})
+    for (const gid_t gid : {kGid, gid_t{3001}}) {
+      CAPTURE(uid);
+      CAPTURE(gid);
+      char top[] = "/var/tmp/cloister-lent-XXXXXX";
+      REQUIRE(::mkdtemp(top));
+      const std::string other = std::string(top) + "/other";
+      REQUIRE(::chmod(top, 0755) == 0);
+      REQUIRE(::mkdir(other.c_str(), 0755) == 0);
+      REQUIRE(::chown(top, uid, gid) == 0);
+      REQUIRE(::chown(other.c_str(), 7, 8) == 0);
+      Driver job;
+      job.order.caller_uid = uid;
+      job.order.caller_gid = gid;
+      job.plan->identity = {kUid, kUid, kUid, kGid, kGid, kGid, {}, 0, 0};
+      job.host_tree();
+      job.bind(top, "/mnt", plan::kMountOwnerCaller);
+      job.capture();
+      job.shell("stat -c '%u %g' /mnt /mnt/other; mkdir /mnt/made");
+      job.run();
+      struct stat made {};
+      CHECK(::stat((std::string(top) + "/made").c_str(), &made) == 0);
+      std::filesystem::remove_all(top);
+      const bool caller = uid == kUid && gid == kGid;
+      CHECK(job.output() == (caller ? "1001 2001\n7 8\n" : "1001 2001\n65534 65534\n"));
+      CHECK(made.st_uid == uid);
+      CHECK(made.st_gid == gid);
+    }
 }
 
 TEST_CASE("a pid namespace inside a joined user namespace has init's child as pid 1") {

@@ -134,6 +134,12 @@ std::vector<Case> cases_of_payload() {
          job.act(Op::pty, 0);
          job.before_exec = answer(SCMP_SYS(ioctl), EIO, {SCMP_A1_64(SCMP_CMP_EQ, TIOCSPTLCK)});
        }},
+      {Step::pty, EIO, 0, "a terminal that does not become the controlling one",
+       [](Driver& job) {
+         job.plan->flags |= plan::kPty;
+         job.act(Op::pty, 0);
+         job.before_exec = answer(SCMP_SYS(ioctl), EIO, {SCMP_A1_64(SCMP_CMP_EQ, TIOCSCTTY)});
+       }},
       {Step::rlimit, EPERM, RLIMIT_NOFILE, "more descriptors than the kernel has",
        [](Driver& job) {
          job.plan->rlimits[RLIMIT_NOFILE] = {UINT64_MAX, UINT64_MAX, 1, 0};

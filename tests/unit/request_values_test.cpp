@@ -4,10 +4,29 @@
 #include "cloister/request.hpp"
 #include "plan/plan.hpp"
 #include "request/text.hpp"
+#include "request/words.hpp"
 #include "requests.hpp"
 
 using namespace cloister;
 using namespace cloister::test;
+
+TEST_CASE("the words for groups of Landlock's accesses are those of their members, and no others") {
+  const auto bit = [](std::string_view name) {
+    for (const auto& word : request::landlock_accesses())
+      if (word.name == name) return word.value;
+    FAIL("no such word");
+    return int64_t{0};
+  };
+  const auto all = [&](std::initializer_list<const char*> names) {
+    int64_t sum = 0;
+    for (const char* name : names) sum |= bit(std::string("LANDLOCK_ACCESS_FS_") + name);
+    return sum;
+  };
+  CHECK(bit("read") == all({"READ_FILE", "READ_DIR"}));
+  CHECK(bit("execute") == all({"EXECUTE"}));
+  CHECK(bit("write") == all({"WRITE_FILE", "REMOVE_DIR", "REMOVE_FILE", "MAKE_DIR", "MAKE_REG",
+                             "MAKE_SOCK", "MAKE_FIFO", "MAKE_SYM", "REFER", "TRUNCATE"}));
+}
 
 TEST_CASE("ids are exact or refused") {
   const auto ruid = [](std::string_view number) {
