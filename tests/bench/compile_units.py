@@ -4,7 +4,8 @@
 A unit is the CPU time of one reference file: it includes <nlohmann/json.hpp>
 alone and parses one text. The reference is compiled again whenever some time
 has passed, and each file is compared with the references before and after it:
-so the figures hold on any machine, busy or not.
+so the figures hold on any machine, busy or not. Precompiled headers are files
+like all others.
 
 Usage: compile_units.py BUILD PROGRAM... [--total N] [--file N]
 """
@@ -68,6 +69,9 @@ class Reference:
             file.write(REFERENCE)
         self.command = compiler_call(like, scratch)
         self.command[self.command.index(like["file"])] = source
+        if "-include" in self.command:  # a precompiled header
+            at = self.command.index("-include")
+            del self.command[at:at + 2]
         self.folder = like["directory"]
 
     def seconds(self):

@@ -1,0 +1,3 @@
+// For those who speak JSON to many at once.
+#include "asio.hpp"
+#include "json.hpp"
