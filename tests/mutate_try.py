@@ -26,9 +26,9 @@ QUIET = "".join(f'#pragma GCC diagnostic ignored "-W{each}"\n' for each in (
 
 # A broken init runs as root: it may kill all that it sees, mount over what it sees and
 # name the host. So each program runs where it sees only what it has started, which ends
-# with it. The shell is process 1 there and reaps what loses its parent.
+# with it. The shell is process 1 there, leads a session, and reaps what loses its parent.
 APART = ("unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
-         "--mount-proc", "--propagation", "private", "sh", "-c",
+         "--mount-proc", "--propagation", "private", "setsid", "sh", "-c",
          'mount --bind "$1" "$2" || exit; shift 2; "$@"; exit $?', "sh")
 LOCK = "/run/lock/cloister-tests"  # tests/system/service.cpp
 LONGEST = 300  # s, as tests/*/meson.build say: what may take longer is no quick judge
