@@ -1,4 +1,4 @@
-// Files that the command itself reads and writes, as its caller.
+// Files that the command itself reads and writes, with the rights of its caller.
 #pragma once
 
 #include <string>
@@ -8,16 +8,18 @@
 
 namespace cloister::command {
 
-// The whole of a file, "-" for stdin; more than 4 MiB is refused. Throws Trouble.
+// Returns the content of a file, or of stdin if `path` is "-". Throws Trouble, also if
+// there are more than 4 MiB.
 std::string read_file(const std::string& path);
 
 // open(2) with O_CLOEXEC and mode 0666. Throws Trouble that names `what`.
 UniqueFd open_file(const std::string& path, int flags, const char* what);
 
-// errno, 0 if all of it was written.
+// Returns 0 if all of it was written, else an errno.
 int write_all(int fd, std::string_view bytes);
 
-// To stdout; what cannot be written throws Trouble, so that a full disk is no success.
+// Writes to stdout. Throws Trouble if that fails, so that the command does not exit with
+// success when the disk is full.
 void print(std::string_view text);
 
 }  // namespace cloister::command

@@ -1,5 +1,5 @@
-// What an option's text is as JSON of a request. The library's reader judges
-// the result; these throw Trouble where a text cannot even be taken apart.
+// Converts the text of an option to JSON of a request. Throws Trouble if the text
+// cannot be split into its parts; the library's reader checks the values.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -10,7 +10,7 @@
 
 namespace cloister::command {
 
-// Bytes that JSON cannot carry go as base64.
+// A string, or {"base64": ...} if the text is not UTF-8.
 request::json bytes(std::string_view text);
 request::json number_or_text(std::string_view text);
 request::json cpus_of(std::string_view text);                          // 0-3,8

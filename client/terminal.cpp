@@ -42,7 +42,7 @@ void RawMode::resume() {
 
 Relay::Relay(UniqueFd master) : master_(std::move(master)), raw_(STDIN_FILENO) {
   ::fcntl(master_.borrow(), F_SETFL, O_RDWR | O_NONBLOCK);
-  // An early end by SIGPIPE would leave our terminal raw.
+  // Termination by SIGPIPE would leave our terminal raw.
   ::signal(SIGPIPE, SIG_IGN);
   stdin_open_ = ::fcntl(STDIN_FILENO, F_GETFD) >= 0;
   if (!stdin_open_) end_of_stdin();
@@ -80,8 +80,9 @@ void Relay::read_stdin() {
   end_of_stdin();
 }
 
-// A terminal has no end of file of its own: the line discipline makes one of the
-// VEOF character, and in the middle of a line only of the second (termios(3)).
+// A terminal has no end of file of its own: the line discipline makes one from the VEOF
+// character. In the middle of a line the first VEOF only passes on what the line has so
+// far, and the second makes the end of file (termios(3)).
 void Relay::end_of_stdin() {
   termios mode{};
   if (::tcgetattr(master_.borrow(), &mode) != 0 || (mode.c_lflag & ICANON) == 0) return;
@@ -91,7 +92,7 @@ void Relay::end_of_stdin() {
 void Relay::write_master() {
   const ssize_t written = ::write(master_.borrow(), to_job_.data(), to_job_.size());
   if (written > 0) to_job_.erase(0, static_cast<size_t>(written));
-  // Nobody is left to read it.
+  // Nobody is left to read the input.
   if (written < 0 && errno != EAGAIN && errno != EINTR) to_job_.clear();
 }
 
@@ -109,7 +110,8 @@ void Relay::write_stdout() {
   const ssize_t written = ::write(STDOUT_FILENO, to_us_.data(), most);
   if (written > 0) to_us_.erase(0, static_cast<size_t>(written));
   if (written < 0 && errno != EAGAIN && errno != EINTR) {
-    // Nobody watches any more: the job's terminal hangs up, which is SIGHUP for it.
+    // Nobody reads the output any more. Closing the master hangs the job's terminal up,
+    // and the job gets SIGHUP.
     to_us_.clear();
     master_open_ = false;
     master_.reset();

@@ -26,7 +26,7 @@ const Json* value_at(const Json& request, std::string_view path) {
     return nullptr;
   }
   if (!field->is_object()) return nullptr;
-  // A key may hold dots itself, as those of env and sysctls do.
+  // A key may itself contain dots, as in env and sysctls.
   if (const auto member = field->find(rest); member != field->end()) return &*member;
   return value_at(*field, rest);
 }

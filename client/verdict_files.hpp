@@ -1,4 +1,4 @@
-// --verdict-file and --verdict-fd: where the verdict goes as JSON.
+// --verdict-file and --verdict-fd: write the verdict as JSON.
 #pragma once
 
 #include <vector>
@@ -11,10 +11,11 @@ namespace cloister::command {
 
 class VerdictFiles {
  public:
-  // Opens them, before anything is launched. Throws Trouble.
+  // Opens the files. To be called before the job is launched, so that a file that cannot
+  // be opened prevents the launch. Throws Trouble.
   explicit VerdictFiles(const CommandLine& line);
 
-  // One line of JSON to each. Throws Trouble.
+  // Writes one line of JSON to each file. Throws Trouble.
   void write(const Verdict& verdict) const;
 
  private:

@@ -1,5 +1,5 @@
 // Writes the baseline filter (lib/plan/baseline.hpp) and those of restraint.cpp as
-// tables that init is compiled with. Run when the project is built, and never after.
+// tables that are compiled into init. Runs only while the project is built.
 #include <seccomp.h>
 
 #include <cerrno>
@@ -25,7 +25,7 @@ int failed(const char* what, int error) {
 int main() {
   scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
   if (!filter) return failed("seccomp_init", ENOMEM);
-  // An ABI that is not known here is one that the baseline could not look into.
+  // Refuse the calls of every other ABI: no rule of the baseline would match them.
   int error = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
   if (error == 0) error = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
   const uint32_t native = seccomp_arch_native();
@@ -34,7 +34,7 @@ int main() {
   if (error == 0 && native == SCMP_ARCH_AARCH64) error = seccomp_arch_add(filter, SCMP_ARCH_ARM);
   for (const char* name : plan::kBaselineRefused) {
     const int number = seccomp_syscall_resolve_name(name);
-    if (number == __NR_SCMP_ERROR) continue;  // older libraries: quotactl_fd
+    if (number == __NR_SCMP_ERROR) continue;  // unknown to older libraries: quotactl_fd
     if (error == 0) error = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), number, 0);
     if (error) return failed(name, -error);
   }

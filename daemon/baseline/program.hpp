@@ -1,4 +1,5 @@
-// What the generators of filters share: out of libseccomp, and into a header.
+// Shared by the generators of filters: takes a program from libseccomp and writes it
+// as C++.
 #pragma once
 
 #include <seccomp.h>
@@ -9,10 +10,11 @@
 
 namespace cloister::baseline {
 
-// 0 or an errno. The program of `filter`, which stays the caller's.
+// Stores the BPF program of `filter`, which the caller still has to release. Returns
+// 0 or an errno.
 int export_program(scmp_filter_ctx filter, std::vector<plan::Instruction>& program);
 
-// To stdout: an array of plan::Instruction with this name.
+// Writes the definition of an array of plan::Instruction with this name to stdout.
 void write_program(const char* name, const std::vector<plan::Instruction>& program);
 
 }  // namespace cloister::baseline

@@ -1,4 +1,5 @@
-// The filters of plan::Restraint: what a job must not leave behind.
+// The filters of plan::Restraint: they refuse the calls by which a job could leave set-uid
+// or set-gid programs, or keys, behind.
 #pragma once
 
 #include <vector>

@@ -1,10 +1,10 @@
-// openat2(2), also where there is none: a filter has it missing wherever a box
-// keeps set-uid files from its payload (daemon/baseline/restraint.cpp), and a box
-// of ours can be that payload.
+// openat2(2), and a replacement for when the call fails with ENOSYS. The filter that
+// keeps a job from making set-uid files (daemon/baseline/restraint.cpp) makes it fail
+// so, and the payload of such a job may be cloister itself.
 //
-// The walk opens one component after the other. The way that was walked is kept
-// as descriptors, so ".." goes back on it and nowhere else, whatever is renamed
-// meanwhile.
+// The replacement opens one component after the other and keeps a descriptor of each
+// directory on the way. ".." returns to the descriptor before, wherever that directory
+// has been moved meanwhile.
 #include <asm/errno.h>
 #include <asm/stat.h>
 #include <asm/statfs.h>
@@ -71,7 +71,7 @@ class Walk {
     return length(name_) == count && name_[0] == '.' && name_[count - 1] == '.';
   }
 
-  // Takes over `directory`.
+  // Takes ownership of `directory`. A negative errno is returned as it is.
   long enter(long directory) {
     if (directory < 0) return directory;
     if (depth_ == kDeepest) {
@@ -82,7 +82,8 @@ class Walk {
     return 0;
   }
 
-  // The next component, and what is behind it and its slashes.
+  // Sets name_ to the next component and rest_ to what follows it and its slashes. False
+  // if there is none.
   bool next() {
     while (*rest_ == '/') ++rest_;
     name_ = rest_;
@@ -107,7 +108,7 @@ class Walk {
     char target[PATH_MAX];
     struct statfs kind {};
     if (how_.resolve & RESOLVE_NO_SYMLINKS || ++links_ > 40) return -ELOOP;
-    // There a link may lead to what no path names.
+    // A magic link of /proc, symlink(7), may lead to a file that has no path.
     if (call(Call::fstatfs, link, &kind) < 0 || kind.f_type == kProcMagic) return -ELOOP;
     const long got = call(Call::readlinkat, link, "", target, sizeof target - 1);
     if (got < 0) return got;

@@ -2,7 +2,7 @@
 //
 // A Plan is one flat block: a fixed Header, then arrays and strings that the
 // header points at by offset. The front builds it (builder.hpp) in a memfd
-// that the monitor made, seals it, and names its size on a pipe. The monitor
+// that the monitor made, seals it, and writes its size to a pipe. The monitor
 // and init map the same sealed pages, so what was authorised is what runs.
 //
 // Nothing here allocates or needs a C library: init reads Plans too. Nobody
@@ -30,8 +30,8 @@ struct Header {
   uint32_t umask;
 
   Text profile, name, idempotency_key;
-  uint64_t request_digest;  // of the client's own JSON; told apart under one idempotency key
-  Text request_json;        // what Inspect shows its owner; env values are left out
+  uint64_t request_digest;  // of the client's JSON; one idempotency key goes with one digest
+  Text request_json;        // Inspect shows it to the owner; without the values of env
   Text degraded;            // JSON array of the best_effort fields that were given up
 
   Text executable;  // a path, or a name to search, inside the new root
@@ -84,7 +84,7 @@ struct Header {
   OnDisconnect on_disconnect;
   int32_t stop_signal;
   uint64_t stop_timeout_ms, setup_timeout_ms;
-  uint64_t parse_us, resolve_us;  // the front's own phases
+  uint64_t parse_us, resolve_us;  // what these phases of the front took
 };
 
 static_assert(sizeof(Header) % 8 == 0);
@@ -130,7 +130,7 @@ inline constexpr Member kHeaderMembers[] = {
     number(CLOISTER_AT(Header, oom_score_adj), -1000, 1000)
         .same_as("oom_score_adj", Step::oom_score_adj)
         .by_authorise(),
-    // The last one asks and sets nothing, personality(2).
+    // UINT32_MAX sets nothing: it asks for the current one, personality(2).
     number(CLOISTER_AT(Header, personality), 0, UINT32_MAX - 1)
         .same_as("personality", Step::personality),
     number(CLOISTER_AT(Header, timer_slack_ns), 0, INT64_MAX)
@@ -231,7 +231,7 @@ constexpr bool each_flag_has_a_row() {
 }
 static_assert(each_flag_has_a_row());
 
-// The field of the request that a step is about; "": it is about none.
+// The field of the request that a step applies; "": none.
 constexpr const char* field_of(Step step) {
   for (const Member& member : schema::kHeaderMembers)
     if (member.is_carried_over() && member.step == step) return member.field;

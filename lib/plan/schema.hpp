@@ -1,14 +1,14 @@
-// The schema of the Plan: one row for each member of each of its structures. Those of
-// the Header stand beside it, in plan.hpp.
+// The schema of the Plan: one row for each member of each of its structures. The rows
+// of the Header are beside it, in plan.hpp.
 //
-// What a member may hold stands here and nowhere else. check() walks the rows
-// (check.cpp), the Builder begins with their initial values, authorise() asks for
-// the namespaces that they need, the fuzz targets and the tests of hostile fronts
-// walk them too. A member without a row does not compile: the rows of a structure
-// have to cover each of its bytes.
+// The rows are the only place that says what a member may hold. check() (check.cpp)
+// walks them, the Builder takes its initial values from them, and authorise() requires
+// the namespaces that they need. The fuzz targets and the tests of hostile fronts walk
+// them too. A member without a row does not compile: the rows of a structure must cover
+// each of its bytes.
 //
-// What two members must be to each other, such as a soft limit to its hard one, is
-// no property of one of them and stands in check.cpp.
+// Relations between two members, such as a soft and a hard limit, are checked in
+// check.cpp.
 //
 // Freestanding: init reads this too.
 #pragma once
@@ -23,18 +23,18 @@ namespace cloister::plan {
 
 enum class Holds : uint8_t {
   number,      // from `low` to `high`; an enumerator is a number too
-  anything,    // each value has a meaning, or is the kernel's to refuse
-  flags,       // no bit that `high` has not
+  anything,    // every value is valid, or the kernel refuses it
+  flags,       // no bits but those of `high`
   text,        // of at most `high` bytes
-  list,        // of at most `high` elements, each an `element`
-  block,       // `count` structures, each an `element`
-  descriptor,  // the index of one of the Plan's for `use`, or kNone
+  list,        // of at most `high` structures `element`
+  block,       // `count` structures `element`
+  descriptor,  // index into Header::descriptors of one with this `use`, or kNone
   reserved,    // zero
 };
 
-// How much a value may gain whoever chose it.
+// Whether a value within its range can give the peer more than it has.
 enum class Judged : uint8_t {
-  no,         // nothing, within its range: any process has it by its own calls
+  no,         // no: any process can set such a value for itself
   authorise,  // authorise() compares it with what the peer may have
 };
 
@@ -50,20 +50,20 @@ struct Member {
   const Struct* element = nullptr;
   uint32_t count = 0;
   Use use = Use::none;
-  uint64_t initial = 0;              // what the Builder begins with; texts begin empty
-  const char* field = "";            // of the request, which has put it there; "": the front
-  bool needs_new = false;            // unless it is empty, `where` must be a new namespace:
-  Namespace where = Namespace::mnt;  // it would be changed for all that are in it
+  uint64_t initial = 0;              // the Builder's initial value; texts begin empty
+  const char* field = "";            // field of the request that sets it; "": the front does
+  bool needs_new = false;            // if it is not empty, `where` must be a new namespace,
+  Namespace where = Namespace::mnt;  // as it is changed for all processes in there
   Judged judged = Judged::no;
-  Step step = Step::none;  // of same_as()
+  Step step = Step::none;  // in which init applies it, same_as()
 
   constexpr Member of(const char* request_field) const {
     Member made = *this;
     made.field = request_field;
     return made;
   }
-  // The number that the field is, which lib/resolve carries over by this row and init
-  // applies in a step of its own.
+  // The member holds the same number as the field of the request. lib/resolve copies it
+  // by this row, and init applies it in a step of its own.
   constexpr Member same_as(const char* request_field, Step applied) const {
     Member made = of(request_field);
     made.step = applied;
@@ -158,7 +158,7 @@ constexpr Member reserved(Member at) {
   return at;
 }
 
-// Each begins where the one before it ends, and the last with the structure.
+// Each member begins where the one before it ends, and the last one ends with the structure.
 template <size_t N>
 constexpr bool covers(const Member (&members)[N], size_t size) {
   size_t end = 0;
@@ -185,7 +185,7 @@ inline constexpr uint64_t kMostId = UINT32_MAX - 1;
 
 // --- elements of lists -------------------------------------------------------------
 
-// A number or a text that is a whole element.
+// Elements that are one number or one text.
 inline constexpr Member kArgumentMembers[] = {
     text({"", 0, sizeof(Text), false}, kMaxArgumentBytes - 1)};
 CLOISTER_STRUCT(kArgument, Text, kArgumentMembers);
@@ -204,9 +204,9 @@ inline constexpr Member kActionMembers[] = {
     one_of<Op>(CLOISTER_AT(Action, op)),
     number(CLOISTER_AT(Action, fd), 0, kMaxFd),
     number(CLOISTER_AT(Action, new_fd), 0, kMaxFd),
-    anything(CLOISTER_AT(Action, flags)),  // of open(2)
+    anything(CLOISTER_AT(Action, flags)),  // of open(2); for dup2 see Op
     number(CLOISTER_AT(Action, mode), 0, 07777),
-    anything(CLOISTER_AT(Action, descriptor)),  // by `op`
+    anything(CLOISTER_AT(Action, descriptor)),  // checked by `op`, check.cpp
     text(CLOISTER_AT(Action, path), kMaxPath - 1),
     anything(CLOISTER_AT(Action, index)),
     reserved(CLOISTER_AT(Action, reserved)),
@@ -222,7 +222,7 @@ CLOISTER_STRUCT(kIdMap, IdMap, kIdMapMembers);
 
 inline constexpr Member kLayerMembers[] = {
     one_of<LayerRole>(CLOISTER_AT(Layer, role)),
-    anything(CLOISTER_AT(Layer, descriptor)),  // by `role`
+    anything(CLOISTER_AT(Layer, descriptor)),  // checked by `role`, check.cpp
     text(CLOISTER_AT(Layer, source), kMaxPath - 1),
 };
 CLOISTER_STRUCT(kLayer, Layer, kLayerMembers);
@@ -230,7 +230,7 @@ CLOISTER_STRUCT(kLayer, Layer, kLayerMembers);
 inline constexpr Member kMountMembers[] = {
     one_of<MountKind>(CLOISTER_AT(Mount, kind)),
     flags(CLOISTER_AT(Mount, flags), kMountAllFlags),
-    anything(CLOISTER_AT(Mount, descriptor)),  // by `kind`
+    anything(CLOISTER_AT(Mount, descriptor)),  // checked by `kind`, check.cpp
     number(CLOISTER_AT(Mount, mode), 0, 07777),
     anything(CLOISTER_AT(Mount, size)),
     anything(CLOISTER_AT(Mount, inodes)),
@@ -257,15 +257,15 @@ CLOISTER_STRUCT(kSysctl, Sysctl, kSysctlMembers);
 
 inline constexpr Member kPublishedMembers[] = {
     anything(CLOISTER_AT(Published, address)),
-    anything(CLOISTER_AT(Published, family)),  // one of two, check.cpp
+    anything(CLOISTER_AT(Published, family)),  // kInet or kInet6, check.cpp
     yes_or_no(CLOISTER_AT(Published, udp)),
     number(CLOISTER_AT(Published, port), 1, UINT16_MAX),
     number(CLOISTER_AT(Published, host_port), 1, UINT16_MAX),
 };
 CLOISTER_STRUCT(kPublished, Published, kPublishedMembers);
 
-// What the instructions mean, and whether they may follow each other so, the
-// kernel checks when it loads them, seccomp(2).
+// The kernel checks the instructions and their order when it loads the filter,
+// seccomp(2).
 inline constexpr Member kInstructionMembers[] = {
     anything(CLOISTER_AT(Instruction, code)),
     anything(CLOISTER_AT(Instruction, jump_true)),
@@ -285,7 +285,7 @@ CLOISTER_STRUCT(kLandlockPath, LandlockPath, kLandlockPathMembers);
 
 inline constexpr Member kNamespaceChoiceMembers[] = {
     one_of<Join>(CLOISTER_AT(NamespaceChoice, join)),
-    anything(CLOISTER_AT(NamespaceChoice, descriptor)),  // by `join`
+    anything(CLOISTER_AT(NamespaceChoice, descriptor)),  // checked by `join`, check.cpp
     anything(CLOISTER_AT(NamespaceChoice, job)),
 };
 CLOISTER_STRUCT(kNamespaceChoice, NamespaceChoice, kNamespaceChoiceMembers);
@@ -348,7 +348,7 @@ CLOISTER_STRUCT(kLandlock, Landlock, kLandlockMembers);
 
 // --- walking it ---------------------------------------------------------------------
 
-// The bits of a member of at most 8 bytes, a signed one with its sign.
+// The value of a member of at most 8 bytes, sign-extended if it is signed.
 inline uint64_t value_of(const Member& member, const void* of) {
   const auto* const at = static_cast<const uint8_t*>(of) + member.offset;
   uint64_t value = 0;
@@ -365,13 +365,13 @@ inline bool is_within(const Member& member, uint64_t value) {
   return value >= static_cast<uint64_t>(member.low) && value <= member.high;
 }
 
-// Text and Span begin alike: where it is, and how much.
+// Text and Span have the same layout: an offset, then a length or count.
 inline Text place_of(const Member& member, const void* of) {
   const auto* const at = static_cast<const uint8_t*>(of) + member.offset;
   return *reinterpret_cast<const Text*>(at);
 }
 
-// Whether nothing has been asked for by it: no element, no byte, zero.
+// Whether the member asks for nothing: it has no element or byte, or its initial value.
 inline bool is_empty(const Member& member, const void* of) {
   if (member.holds == Holds::text || member.holds == Holds::list)
     return place_of(member, of).length == 0;

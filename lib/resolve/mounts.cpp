@@ -1,4 +1,4 @@
-// mounts: each kind as init is to make it.
+// mounts: converts each mount of the request to one of the Plan, which init makes.
 #include "resolve/mounts.hpp"
 
 #include <algorithm>
@@ -40,7 +40,8 @@ MaybeProblem add_bind(MountList& mounts, const Mount& mount, const std::string& 
   return std::nullopt;
 }
 
-// A private place is not the system's any more.
+// Whether a mount at `at` would hide a directory of the system. A tmpfs of the request at
+// that place hides it already, on purpose.
 bool hides_the_system(const MountList& mounts, const std::string& at) {
   struct stat status {};
   if (::stat(at.c_str(), &status) != 0 || !is_system(status)) return false;
@@ -142,7 +143,7 @@ MaybeProblem resolve_mounts(Draft& draft) {
         if (auto problem = add_mount(mounts, mount)) return problem;
     return std::nullopt;
   };
-  // Where "~" is, is decided by all that is not below it.
+  // Which directory "~" is depends on all mounts that are not below it.
   if (auto problem = add_those(false)) return problem;
   for (const auto part : {add_devices, add_workspace, add_secrets, place_home})
     if (auto problem = part(mounts)) return problem;

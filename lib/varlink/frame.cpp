@@ -7,13 +7,14 @@
 namespace cloister::varlink {
 namespace {
 
-// Most messages fit the first; the rest keeps a 4 MiB message at few steps
-// without making a pipeline of tiny ones peek megabytes each.
+// The bytes of one peek. Most messages fit in kFirstRoom. The room grows with the
+// message, so that one of 4 MiB takes few steps. It starts small, so that a short
+// message does not copy megabytes of those that are queued behind it.
 constexpr size_t kFirstRoom = 4096;
 constexpr size_t kLargestRoom = 256u << 10;
 
-// Boost's category is never deleted through a pointer: its destructor is
-// protected, which the warning does not see.
+// The warning is wrong here: the destructor of error_category is protected, so no
+// category is deleted through a pointer to it.
 #pragma GCC diagnostic ignored "-Wnon-virtual-dtor"
 class FrameCategory final : public boost::system::error_category {
  public:
@@ -41,8 +42,8 @@ const boost::system::error_category& frame_category() noexcept {
 }
 
 std::span<char> FrameReader::room() {
-  // One byte past the limit, so that a NUL just behind a message of the
-  // greatest size is seen.
+  // One byte more than the limit, so that the NUL that ends a message of exactly
+  // kMaxMessageBytes is seen.
   const size_t most = kMaxMessageBytes + 1 - used_;
   const size_t size = std::min(std::clamp(used_, kFirstRoom, kLargestRoom), most);
   if (buffer_.size() < used_ + size) {
@@ -68,7 +69,7 @@ Result<bool> FrameReader::consumed(size_t count, std::vector<sys::UniqueFd> desc
     descriptors_ = std::move(descriptors);
   }
   used_ += count;
-  // Nothing behind a NUL is ever read, so one can only be last.
+  // A read never goes past a NUL, so a NUL can only be the last byte.
   return buffer_[used_ - 1] == '\0';
 }
 

@@ -1,6 +1,6 @@
-// Numbers become words: the monitor's JobState and the job's own Plan as the
-// Verdict, JobInfo and Failure that a client reads. Used by the front, which
-// holds both; nothing here is trusted by the monitor.
+// Makes the Verdict, JobInfo and Failure that a client reads from the numbers of the
+// monitor's JobState and of the job's Plan. Runs in the front, which has both; the
+// monitor does not trust the result.
 #pragma once
 
 #include <array>
@@ -27,16 +27,16 @@ std::optional<std::array<uint8_t, 16>> parse_job_name(std::string_view text);
 std::string_view mode_name(plan::Mode mode);
 std::string_view phase_name(plan::JobPhase phase);
 
-// Of an ended job. `job` is the block that the monitor gave with the event; it
-// must have passed plan::check().
+// `job` is the Plan that the monitor passed with the state; it must have passed
+// plan::check(). make_verdict() is for a job that has ended.
 Verdict make_verdict(const plan::JobState& state, plan::View job);
 JobInfo make_job_info(const plan::JobState& state, plan::View job);
 
-// With the plan: `field` names the element at fault ("file_actions[2]"), and
-// the message its path.
+// With `job`, `field` names the element at fault ("file_actions[2]") and the message
+// names its path.
 Failure make_failure(const plan::Failure& failure, const plan::View* job = nullptr);
 
-// The error of Start when the job did not start.
+// The error that Start returns when the job did not start.
 Reply launch_failed(const Failure& failure);
 
 Json to_dom(const Verdict& verdict);

@@ -5,15 +5,15 @@
 #
 # apply: each applies to the sources as they are, alone and after all others, and
 # touches no more files than CONTRIBUTING.md says.
-# build: all together are built, and the test cases that show them pass.
+# build: the sources build with all of them, and the test cases that cover them pass.
 #
 #   examples_test.sh apply|build SOURCES
 set -eu
 what=$1 sources=$(realpath "$2")
 
-# What there has to be, and how many files it may touch: of the programs, of the
-# tests, in all; -: as many as it likes. Below tests/ are those of tests;
-# CHANGELOG.md and docs/ do not count; all else is of the programs.
+# The patches that must exist, and how many files each may touch: of the programs, of
+# the tests, in all; -: no limit. Files below tests/ are of the tests, CHANGELOG.md and
+# docs/ do not count, all others are of the programs.
 limits='
 scalar     5  2 -
 authorised -  - 7
@@ -21,7 +21,8 @@ mount      5  - -
 cause      3  - -
 method     11 - -'
 examples=$(printf '%s\n' "$limits" | awk 'NF { print $1 }')
-# What shows a change that is a row of a table, and has no test case of its own.
+# The test cases that cover a change which only adds a row to a table and has no test
+# case of its own.
 walks='
 scalar     every step of init and of the payload has a case that fails there
 scalar     every field does in root'"'"'s service for a user what the table says
@@ -31,7 +32,8 @@ work=
 child=
 trap '[ -z "$work" ] || rm -rf "$work"' EXIT
 trap '[ -z "$child" ] || { kill "$child" && wait "$child"; } 2>/dev/null || true; exit 130' INT TERM
-# Where users of the tests can go, and what is there is no file of the tests' own.
+# The users of the tests must be able to enter it, and no test may take it for a file of
+# its own.
 work=$(mktemp -d /var/tmp/cloister-examples-XXXXXX)
 chmod 755 "$work"
 
@@ -54,7 +56,7 @@ finished() {
   [ "$failed" = 0 ]
   exit
 }
-# In the background, so that we can be ended meanwhile.
+# Runs a command in the background, so that a signal can end us meanwhile.
 wait_for() {
   "$@" &
   child=$!
@@ -75,7 +77,7 @@ apply() { patch -p1 --fuzz=0 --force --silent --no-backup-if-mismatch -d "$1" <"
 
 # within LIMIT COUNT
 within() { [ "$1" = - ] || [ "$2" -le "$1" ]; }
-# few_enough EXAMPLE: says how many there are.
+# few_enough EXAMPLE: prints its files, and fails if they are more than its limits.
 few_enough() {
   files=$(files_of "$1" | grep -vE '^(CHANGELOG\.md|docs/)' || true)
   in_tests=$(printf '%s\n' "$files" | grep -c '^tests/' || true)
@@ -124,20 +126,20 @@ copy_to "$tree"
 for example in $examples; do expect "$example.patch applies" apply "$tree" "$example"; done
 [ "$failed" = 0 ] || finished
 
-# Those of run.sh: a cache of the compiler then knows most of the objects.
+# The options of run.sh, so that a compiler cache has most of the objects.
 options=$(sed -n 's/^  configure build //p' "$sources/tests/run.sh")
 # shellcheck disable=SC2086 # a list of words
 expect 'all examples together configure' wait_for meson setup "$build" "$tree" $options
 meson introspect "$build" --targets >"$work/targets"
 meson introspect "$build" --tests >"$work/tests"
 
-# The test programs that a changed file is compiled into.
+# The test programs that are compiled from a changed file.
 for example in $examples; do files_of "$example"; done |
   sed -n "s|^tests/.*\.cpp$|$tree/&|p" | sort -u |
   jq -R . | jq -rs --slurpfile targets "$work/targets" '. as $files | $targets[0][]
     | select(.type == "executable" and (.filename[0] | contains("/build/tests/")))
     | select([.target_sources[].sources[]?] | any(IN($files[]))) | .filename[0]' >"$work/programs"
-# What they run, too.
+# And the programs that these run.
 jq -r --rawfile programs "$work/programs" --slurpfile targets "$work/targets" '
   [.[] | select(.cmd[0] | IN($programs | split("\n")[] | select(. != ""))) | .depends[]] as $ids
   | $targets[0][] | select(.type == "executable" and (.id | IN($ids[]))) | .filename[0]' \

@@ -15,14 +15,14 @@ using std::chrono::milliseconds;
 
 namespace {
 
-constexpr int kShare = 4;             // of the time that passes, one in so many
-constexpr milliseconds kMost{250};    // of an account: that of a second
-constexpr milliseconds kDebt{1000};   // what one can owe
-constexpr milliseconds kGather{50};   // how long refused ones wait for others
-constexpr size_t kMostRefused = 512;  // of one user, then they are told at once
+constexpr int kShare = 4;             // an account gains 1/kShare of the time that passes
+constexpr milliseconds kMost{250};    // the most an account can hold, gained in a second
+constexpr milliseconds kDebt{1000};   // how far an account can be overdrawn
+constexpr milliseconds kGather{50};   // how long refused connections are collected
+constexpr size_t kMostRefused = 512;  // so many of one user are told at once
 
-// Whether descriptors wait in its queue, whose closing is for others. They are told of
-// where nothing was made to receive them, recv(2): MSG_CTRUNC. None is taken out.
+// Whether descriptors are in the connection's queue, which a front has to close. A peek
+// without a control buffer takes none out and reports them as MSG_CTRUNC, recv(2).
 bool holds_descriptors(int connection) {
   static char text[64 * 1024];
   int bytes = 0;
@@ -32,12 +32,12 @@ bool holds_descriptors(int connection) {
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  // Less than all of it is what a descriptor ends, or more than is worth a look.
+  // A short peek was ended by descriptors, or more is queued than `text` can hold.
   return ::recvmsg(connection, &message, MSG_PEEK | MSG_DONTWAIT) != bytes ||
          (message.msg_flags & MSG_CTRUNC);
 }
 
-// Nobody is there to be told anything, and closing it closes nothing else.
+// The peer has gone, and to close the connection closes no descriptors in its queue.
 bool is_over(const sys::UniqueFd& connection) {
   pollfd end{connection.borrow(), 0, 0};
   return ::poll(&end, 1, 0) > 0 && (end.revents & POLLHUP) &&
@@ -55,7 +55,7 @@ struct Door::Silent {
 Door::Door(boost::asio::io_context& io, bool metered, Handlers handlers)
     : io_(io), metered_(metered), handlers_(std::move(handlers)), turn_(io) {}
 
-// Nobody else reads here, so what there is to read is there still.
+// Nobody else reads from the connection, so whatever was sent is still there.
 bool Door::gone_without_a_word(int connection) {
   char byte;
   return ::recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
@@ -118,10 +118,10 @@ void Door::fill(Line& line, Clock::time_point now) {
   line.filled = now;
 }
 
-// When the next of this line has its turn.
+// When this line can have its next turn.
 Door::Clock::time_point Door::due(const Line& line, Clock::time_point now) const {
-  // Whatever the account says, since they are not to pile up here; their user's
-  // next connections wait the longer for it.
+  // At once, whatever is in the account, so that they do not pile up here. The account
+  // pays for it: the user's next connections wait longer.
   if (line.refused.size() >= kMostRefused) return now;
   const Clock::time_point wanted = line.ready.empty() ? line.refuse_at : now;
   if (!line.metered || line.account.count() > 0) return wanted;
@@ -133,14 +133,14 @@ void Door::arm(Clock::time_point at) {
   armed_ = true;
   turn_.expires_at(at);
   turn_.async_wait([this](boost::system::error_code error) {
-    if (error) return;  // put forward
+    if (error) return;  // cancelled: expires_at() has set an earlier time
     armed_ = false;
     turn();
   });
 }
 
-// One front, for the next user in turn who may have one; then what else waits in
-// the event loop has its turn too.
+// Makes one front, for the next user in turn whose account allows it. No more than one,
+// so that other events of the loop do not wait long.
 void Door::turn() {
   const Clock::time_point start = Clock::now();
   auto next = lines_.end();
@@ -151,7 +151,7 @@ void Door::turn() {
       continue;
     }
     const bool may = line->second.waits() && due(line->second, start) <= start;
-    // The first behind the last, or else the first of all.
+    // The lowest uid above last_, else the lowest of all.
     if (may && (next == lines_.end() || (next->first <= last_ && line->first > last_))) next = line;
     ++line;
   }
@@ -164,7 +164,7 @@ void Door::turn() {
     } else {
       Guest guest = std::move(line.ready.front());
       line.ready.pop_front();
-      // It may have hung up while it waited.
+      // The peer may have hung up while the connection waited.
       if (gone_without_a_word(guest.connection.borrow()))
         handlers_.left(guest.peer.uid);
       else

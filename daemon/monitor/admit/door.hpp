@@ -1,17 +1,18 @@
 // Door: connections that have no front yet.
 //
-// A front costs a process, and who connects pays nothing. So one is given only
-// to who has said something and to one user after the other, and each user has
-// an account of time: what making fronts for its connections has cost us is
-// taken from it, and it fills up at a quarter of the time that passes. Nobody's
-// connections take more than that of us; those beyond wait.
+// A front costs us a process; to connect costs the peer nothing. So a connection gets
+// a front only when its peer has sent something, and users take turns. Each user has
+// a time budget (Line::account): the time that we spend on fronts for the user's
+// connections is taken from it, and it fills up again at a quarter of the time that
+// passes. So no user takes more than a quarter of our time; further connections wait.
 //
-// - Who says nothing costs a descriptor.
-// - Who hangs up without a word is closed here. Nothing is in its queue that we
-//   would close with it, and nothing can come any more.
-// - Who is refused is told so by a front that tells all who come within a moment.
-//   It also closes them: descriptors that wait in a queue may be slow to close.
-//   Without any, and with nobody left to be told, we close it ourselves.
+// - A peer that sends nothing costs a descriptor.
+// - If a peer hangs up without having sent anything, we close the connection: no
+//   descriptors are in its queue, and none can arrive.
+// - Refused connections of a user are collected for a moment. Then one front tells all
+//   of these peers, and closes the connections: to close descriptors that are still in
+//   a queue may take long. If there are none, and the peer has gone, we close the
+//   connection ourselves.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -33,18 +34,20 @@ class Door {
   using Clock = std::chrono::steady_clock;
 
   struct Handlers {
-    // Gives the connection to a front; returns what making one costs.
+    // Gives the connection to a front. Returns the time that this cost.
     std::function<Clock::duration(sys::UniqueFd, Peer)> serve;
-    // Has a front tell all of these the same.
+    // Has one front tell all of these peers the same refusal. Returns the time too.
     std::function<Clock::duration(std::vector<sys::UniqueFd>, Peer, const plan::Refusal&)> refuse;
-    // One has gone that never had a front.
+    // A connection of this user has been closed that never had a front.
     std::function<void(uid_t)> left;
   };
 
-  // `metered`: users but root are held to their share; else there is only one.
+  // `metered`: users other than root are limited to their accounts. False in a service
+  // that has only one user.
   Door(boost::asio::io_context& io, bool metered, Handlers handlers);
 
-  // True when the peer has hung up and nothing is to be read: to be closed.
+  // True if the peer has hung up and there is nothing to read, so that the connection can
+  // be closed.
   static bool gone_without_a_word(int connection);
 
   void enter(sys::UniqueFd connection, Peer peer);
@@ -61,7 +64,7 @@ class Door {
     std::vector<sys::UniqueFd> refused;
     Peer refused_peer;
     plan::Refusal refusal{};
-    Clock::time_point refuse_at{};  // when those are told at the latest
+    Clock::time_point refuse_at{};  // the refused are told by then at the latest
     Clock::duration account;
     Clock::time_point filled;
     bool metered;
@@ -82,7 +85,7 @@ class Door {
   const bool metered_;
   Handlers handlers_;
   std::map<uid_t, Line> lines_;
-  uid_t last_ = 0;  // whose turn it was
+  uid_t last_ = 0;  // the user who had the last turn
   boost::asio::steady_timer turn_;
   bool armed_ = false;
 };

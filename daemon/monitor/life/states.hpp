@@ -1,15 +1,15 @@
-// The life of a job: its states, what can happen in each, and what of it must be
-// gone before a state is entered. Nothing here asks the kernel.
+// The life of a job: its states, the events of each, and which parts of the job must
+// be gone before a state is entered. Nothing here makes a system call.
 //
 //   preparing ─▶ running ◀─▶ stopped
 //       └───────────┴───────────┴──▶ finishing ─▶ ended ─▶ gone
 //                                        └──────▶ held ──┘
 //
-// Two states have no rows, because nothing can enter them yet. `frozen` will stand
-// beside `stopped` when a request can freeze the payload's cgroup. And a job whose
-// monitor is gone has none: it dies with it, and the next service removes its
-// record unread. A service that takes such jobs over enters them in `running` or
-// `finishing`, as their records say.
+// Two states are missing, because nothing can enter them yet. `frozen` will be added
+// beside `stopped` when a request can freeze the payload's cgroup. There is none for a
+// job whose monitor has died: the job dies too, and the next service removes its record
+// unread. A service that takes such jobs over would enter them in `running` or
+// `finishing`, according to their records.
 #pragma once
 
 #include <cstddef>
@@ -20,13 +20,13 @@
 namespace cloister::monitor {
 
 enum class State : uint8_t {
-  preparing,  // init has its Order; the payload has not reached its exec
+  preparing,  // init has its Order; the payload has not executed its program yet
   running,
-  stopped,    // the payload, by a signal or a tracer
-  finishing,  // nothing of it runs any more; what it had of the host's is given back
-  ended,      // the end has been told; its init is reaped and its cgroup removed
-  held,       // the same, but the kernel keeps its init: that is told without it
-  gone,       // nothing is left but what is kept of it (kept.hpp)
+  stopped,    // the payload is stopped, by a signal or a tracer
+  finishing,  // nothing of it runs any more; its parts of the host are given back
+  ended,      // its end has been told; next, init is reaped and the cgroup removed
+  held,       // the same, but init was killed and the kernel does not let it be reaped
+  gone,       // nothing is left but its Kept (kept.hpp)
   count_
 };
 
@@ -41,8 +41,8 @@ enum class Event : uint8_t {
   init_ended,
   network_ended,
   // what the monitor does
-  init_given_up,     // it was killed and cannot be reaped
-  payload_given_up,  // its init has ended, it was killed and does not die
+  init_given_up,     // init was killed and cannot be reaped
+  payload_given_up,  // init has ended; the payload was killed and does not die
   scratch_removed,
   told,
   told_without_init,
@@ -70,19 +70,21 @@ struct Row {
 
 inline constexpr Row kRows[] = {
     {State::preparing, Event::started, State::running},
-    // The payload's process was stopped before its exec, and the launch failed.
+    // The payload's process was stopped before its exec. Init reports that only when the
+    // launch has failed.
     {State::preparing, Event::stopped, State::preparing},
     {State::preparing, Event::continued, State::preparing},
     {State::preparing, Event::record_whole, State::finishing},
-    // Init has a moment to say how.
+    // Init gets a moment to report how it ended.
     {State::preparing, Event::payload_ended, State::preparing},
     {State::preparing, Event::init_ended, State::finishing},
-    // The job is killed for it, which shows in what follows.
+    // The job is killed because of it; the next events report that.
     {State::preparing, Event::network_ended, State::preparing},
     {State::preparing, Event::init_given_up, State::finishing},
 
     {State::running, Event::stopped, State::stopped},
-    // Stopped and continued between two looks of init's.
+    // Stopped and continued between two calls of waitid(2) by init, which shows only the
+    // last change.
     {State::running, Event::continued, State::running},
     {State::running, Event::record_whole, State::finishing},
     {State::running, Event::payload_ended, State::running},
@@ -90,7 +92,7 @@ inline constexpr Row kRows[] = {
     {State::running, Event::network_ended, State::running},
     {State::running, Event::init_given_up, State::finishing},
 
-    // Continued and stopped between two looks of init's.
+    // Likewise, continued and stopped.
     {State::stopped, Event::stopped, State::stopped},
     {State::stopped, Event::continued, State::running},
     {State::stopped, Event::record_whole, State::finishing},
@@ -99,7 +101,7 @@ inline constexpr Row kRows[] = {
     {State::stopped, Event::network_ended, State::stopped},
     {State::stopped, Event::init_given_up, State::finishing},
 
-    // What init said before it ended is read after its end was seen.
+    // Reports that init sent before it ended may be read after its end was seen.
     {State::finishing, Event::started, State::finishing},
     {State::finishing, Event::stopped, State::finishing},
     {State::finishing, Event::continued, State::finishing},
@@ -119,7 +121,7 @@ inline constexpr Row kRows[] = {
     {State::held, Event::all_gone, State::gone},
 };
 
-// Nothing: this cannot happen, and that it did is a defect.
+// std::nullopt if the event cannot happen in this state: if it did, that is a defect.
 constexpr std::optional<State> next(State in, Event event) {
   for (const Row& row : kRows)
     if (row.in == in && row.event == event) return row.next;
@@ -131,38 +133,38 @@ constexpr bool is_alive(State state) { return state < State::finishing; }
 // Its end has not been told.
 constexpr bool is_running(State state) { return state <= State::finishing; }
 
-// What a job has of the host, in the order in which it is given back.
+// The parts of the host that a job has, in the order in which they are given back.
 enum class Part : uint8_t { payload, network, scratch, init, orphans, leaves, count_ };
 
 struct MustGo {
   const char* name;
-  State before;  // it is gone when this state is entered; of ended and held, either
+  State before;  // must be gone when this state is entered; `ended` stands for `held` too
 };
 inline constexpr MustGo kParts[] = {
     {"payload", State::ended},            // no verdict while it runs
     {"network process", State::ended},    // its ports are free again
-    {"scratch directory", State::ended},  // and its disk
+    {"scratch directory", State::ended},  // its disk space is free again
     {"init", State::gone},                // reaped
     {"orphans", State::gone},             // of an init or network process that was killed
-    {"cgroup", State::gone},              // its leaves; then leased ids are free
+    {"cgroup", State::gone},              // with its leaves; then leased ids are free
 };
 static_assert(std::size(kParts) == static_cast<size_t>(Part::count_));
 
 constexpr const char* name_of(Part part) { return kParts[static_cast<size_t>(part)].name; }
 
-// Which of them a job has now.
+// Which parts a job has now.
 class Parts {
  public:
   constexpr void add(Part part) { has_ |= bit(part); }
   constexpr void gone(Part part) { has_ &= ~bit(part); }
   constexpr bool has(Part part) const { return (has_ & bit(part)) != 0; }
-  // The first that is still to go,
+  // The first part that is still there.
   constexpr std::optional<Part> first() const {
     for (uint8_t i = 0; i < static_cast<uint8_t>(Part::count_); ++i)
       if (has(Part{i})) return Part{i};
     return {};
   }
-  // and nothing where it may be there in that state.
+  // The same, but only if that part must be gone when `state` is entered.
   constexpr std::optional<Part> first_before(State state) const {
     const std::optional<Part> part = first();
     return part && kParts[static_cast<size_t>(*part)].before <= state ? part : std::nullopt;

@@ -1,14 +1,14 @@
 // Request: what a client asks for, in C++ types.
 //
-// The arguments of posix_spawn(3) plus the box around the process. Clients
-// fill one in and send `to_json()` of it; the front reads the same JSON back
-// with `parse()`. Absent members take the profile's value, then a constant;
-// never a value of the daemon's own.
+// The arguments of posix_spawn(3) plus the sandbox around the process. A client
+// fills in a Request and sends `to_json()` of it; the front reads the same JSON
+// with `parse()`. An absent member takes the value of the profile, else a
+// constant; it never takes that of the daemon's own process.
 //
-// Strings that name files, arguments and environment values are bytes: any
-// but NUL. Times are milliseconds, sizes bytes, unless the name ends in
-// another unit. `PassedFd` is an index among the descriptors sent along with
-// the message; `fd` is a number inside the payload.
+// File names, arguments and values of environment variables may hold any bytes
+// but NUL. Times are milliseconds, sizes bytes, unless the name ends in another
+// unit. `PassedFd` is an index into the descriptors that are sent along with the
+// message; `fd` is a number inside the payload.
 #pragma once
 
 #include <boost/system/result.hpp>
@@ -43,7 +43,8 @@ struct PassedFd {
   bool operator==(const PassedFd&) const = default;
 };
 
-// A path, resolved as `field` says, or an open descriptor.
+// A path, or a descriptor. cloister-request(5) says for each field where and with whose
+// rights its path is opened.
 using PathOrFd = std::variant<std::string, PassedFd>;
 
 // --- stdin, stdout, stderr ------------------------------------------------
@@ -55,7 +56,7 @@ struct Inline {  // stdin only: these bytes, NUL included, then end of file
   std::string bytes;
   bool operator==(const Inline&) const = default;
 };
-struct OpenPath {  // opened by the payload: read, or create and truncate
+struct OpenPath {  // opened by the payload: stdin to read, the others created and truncated
   std::string path;
   bool operator==(const OpenPath&) const = default;
 };
@@ -118,7 +119,7 @@ using FileAction = std::variant<OpenAction, Dup2Action, CloseAction, CloseRangeA
 
 struct Terminal {
   std::optional<uint32_t> rows, columns;
-  std::optional<int32_t> controlling_fd;  // a terminal of the payload that becomes its own
+  std::optional<int32_t> controlling_fd;  // of the payload: becomes its controlling terminal
   bool operator==(const Terminal&) const = default;
 };
 
@@ -140,7 +141,7 @@ struct IoPriority {
 
 // --- identity ---------------------------------------------------------------
 
-using Id = std::variant<uint32_t, std::string>;  // a number, or a name of the user database
+using Id = std::variant<uint32_t, std::string>;  // a number, or the name of a user or group
 
 struct CallerIdentity {
   bool operator==(const CallerIdentity&) const = default;
@@ -158,7 +159,7 @@ struct User {  // uid, primary group and all groups of this user
 struct Ids {
   std::optional<Id> ruid, euid, suid, rgid, egid, sgid;
   std::optional<std::vector<Id>> groups;
-  std::optional<std::string> initgroups;  // instead of groups: those of this user, and egid
+  std::optional<std::string> initgroups;  // instead of groups: the groups of this user, and egid
   bool operator==(const Ids&) const = default;
 };
 using Identity = std::variant<CallerIdentity, DynamicIdentity, User, Ids>;
@@ -171,7 +172,7 @@ struct NewNamespace {
 struct HostNamespace {
   bool operator==(const HostNamespace&) const = default;
 };
-struct AutoNamespace {  // user only: new where another choice needs one
+struct AutoNamespace {  // for user only: new if another choice needs that
   bool operator==(const AutoNamespace&) const = default;
 };
 struct JobNamespace {  // that of a running job
@@ -190,7 +191,7 @@ struct IdMapping {
   uint32_t inside = 0, outside = 0, count = 1;
   bool operator==(const IdMapping&) const = default;
 };
-// 0 and up inside are the ids that are subordinate to the caller: subuid(5), subgid(5), or a
+// The ids from 0 on inside are the caller's subordinate ids, subuid(5) and subgid(5), or a
 // range that the service leases for the job.
 struct SubordinateIds {
   bool operator==(const SubordinateIds&) const = default;
@@ -207,13 +208,13 @@ struct EmptyRoot {  // a tmpfs, for the mounts to fill
   bool operator==(const EmptyRoot&) const = default;
 };
 using Root = std::variant<EmptyRoot, std::string, PassedFd>;
-// overlay: writable, and what is written is gone with the job.
+// overlay: writable; changes are discarded when the job ends.
 enum class RootAccess { ro, rw, overlay };
 
 enum class Access { ro, rw };
 enum class Owner { caller };
 struct Workspace {
-  std::string path;  // bound read-write at the same path, last of all
+  std::string path;  // a directory, bound at the same path; rw if `access` is absent
   std::optional<Access> access;
   std::optional<Owner> owner;
   bool operator==(const Workspace&) const = default;
@@ -234,15 +235,15 @@ struct Empty {                   // a kind that has no parameters
 };
 enum class ProcSubset { pid };
 struct Proc {
-  std::optional<ProcSubset> subset;  // the directories of processes only, Linux 5.8
+  std::optional<ProcSubset> subset;  // subset=pid of proc(5), Linux 5.8
   bool operator==(const Proc&) const = default;
 };
 enum class ScratchPlace { memory, disk };
 struct Scratch {
-  // memory if absent. On disk it lies where the service keeps them, cloisterd(8),
-  // and is removed, with all that is in it, before the end of the job is told.
+  // memory if absent. disk: below the scratch directory of the service, cloisterd(8);
+  // removed with all that is in it before the end of the job is reported.
   std::optional<ScratchPlace> on;
-  std::optional<uint64_t> size;  // of memory
+  std::optional<uint64_t> size;  // only with memory
   bool operator==(const Scratch&) const = default;
 };
 // Exactly one of text, base64 and passed_fd.
@@ -255,19 +256,19 @@ struct FileContent {
 };
 struct Overlay {
   std::vector<PathOrFd> lower;             // topmost first
-  std::optional<std::string> upper, work;  // absent: changes are gone with the job
+  std::optional<std::string> upper, work;  // absent: changes are discarded
   bool operator==(const Overlay&) const = default;
 };
-// A bind shows ids of the file system as others, mount_setattr(2): `inside`
-// is what the sandbox sees, `outside` what the file system has.
+// The id map of a bind mount, mount_setattr(2): `inside` is the id that the sandbox
+// sees, `outside` the id on the file system.
 struct MountIdMap {
   std::vector<IdMapping> uid, gid;
   bool operator==(const MountIdMap&) const = default;
 };
 // Exactly one of the optional kinds is set.
 struct Mount {
-  std::string at;                // absolute, inside the new root
-  std::optional<PathOrFd> bind;  // a path outside, opened as the caller
+  std::string at;                // absolute, inside the new root; ~ is HOME
+  std::optional<PathOrFd> bind;  // a path of the host, opened with the caller's rights
   std::optional<Tmpfs> tmpfs;
   std::optional<Proc> proc;
   std::optional<Empty> cgroup_view, devpts, mqueue;
@@ -281,31 +282,31 @@ struct Mount {
   // bind, file, tmpfs, dev, overlay; bind and file: ro if absent, the others rw
   std::optional<Access> access;
   std::optional<bool> noexec;         // bind, file, tmpfs, scratch, overlay; false if absent
-  std::optional<bool> nosuid, nodev;  // bind; true if absent, as all others are
+  std::optional<bool> nosuid, nodev;  // bind; true if absent, and always for the others
   std::optional<bool> noatime;        // bind, tmpfs, scratch, overlay; false if absent
-  std::optional<bool> recursive;      // bind, with what is mounted below; true if absent
+  std::optional<bool> recursive;      // bind, with the mounts below it; true if absent
   std::optional<MountIdMap> idmap;    // bind
-  std::optional<bool> optional;       // left out where the source or the place is missing
+  std::optional<bool> optional;       // left out if its source or mount point is missing
   bool operator==(const Mount&) const = default;
 };
 
 // --- network, privilege, limits -----------------------------------------------
 
-struct NoNetwork {  // a namespace of its own, loopback up
+struct NoNetwork {  // a network namespace of its own, with loopback up
   bool operator==(const NoNetwork&) const = default;
 };
 struct HostNetwork {
   bool operator==(const HostNetwork&) const = default;
 };
 enum class Protocol { tcp, udp };
-struct PublishedPort {  // one of the host's ports leads to one of the job's
+struct PublishedPort {  // a port of the host, forwarded to one of the job
   uint32_t port = 0;
   std::optional<uint32_t> host_port;   // the same number if absent
   std::optional<std::string> address;  // of the host, to listen at; 127.0.0.1 if absent
   std::optional<Protocol> protocol;    // tcp if absent
   bool operator==(const PublishedPort&) const = default;
 };
-struct Outbound {  // out through the host, and nothing in but what is published
+struct Outbound {  // connections go out through the host; only published ports let any in
   std::vector<PublishedPort> publish;
   bool operator==(const Outbound&) const = default;
 };
@@ -318,16 +319,16 @@ struct Capabilities {
   bool operator==(const Capabilities&) const = default;
 };
 
-// What is allowed below a path. Everything that Landlock governs and no rule
-// allows is refused, landlock(7).
+// What is allowed below a path. Landlock refuses whatever it handles and no rule
+// allows, landlock(7).
 struct LandlockPath {
   std::string path;     // inside the new root
   uint32_t access = 0;  // LANDLOCK_ACCESS_FS_*
   bool operator==(const LandlockPath&) const = default;
 };
 struct Landlock {
-  std::optional<std::vector<LandlockPath>> paths;              // absent: files are not governed
-  std::optional<std::vector<uint32_t>> bind_tcp, connect_tcp;  // ports; absent: not governed
+  std::optional<std::vector<LandlockPath>> paths;              // absent: files are not handled
+  std::optional<std::vector<uint32_t>> bind_tcp, connect_tcp;  // ports; absent: not handled
   std::optional<uint32_t> scopes;                              // LANDLOCK_SCOPE_*
   bool operator==(const Landlock&) const = default;
 };
@@ -338,13 +339,13 @@ struct Secret {
 };
 
 struct Device {
-  std::string path;              // of the host; the same name below the sandbox's /dev
+  std::string path;              // on the host; has the same name below the sandbox's /dev
   std::optional<Access> access;  // rw if absent
   bool operator==(const Device&) const = default;
 };
 
-// A part that has a reader of its own (seccomp, cloister-request(5)): JSON text, a word or an
-// object.
+// A field that has a parser of its own (seccomp, cloister-request(5)), as JSON text: a string
+// or an object.
 struct Document {
   std::string json;
   bool operator==(const Document&) const = default;
@@ -360,7 +361,7 @@ enum class OnOom { kill_job, kill_process };
 struct Limits {
   std::optional<uint64_t> memory, swap;
   std::optional<uint32_t> pids;
-  std::optional<double> cpus;
+  std::optional<double> cpus;  // processors, 0.001 to 65536
   std::optional<std::chrono::milliseconds> wall_time, cpu_time;
   std::optional<OnOom> on_oom;
   bool operator==(const Limits&) const = default;
@@ -386,9 +387,9 @@ struct Request {
   std::optional<PathOrFd> executable;  // absent: argv[0]
   std::optional<bool> search_path;
   std::map<std::string, std::string> env;  // names are UTF-8
-  std::vector<std::string> env_pass;       // profiles only: globs of the caller's variables
-  std::vector<std::string> unset;          // paths of fields and keys: "env.LD_PRELOAD"
-  std::vector<std::string> implied;        // paths of what nobody asked for: profiles go before it
+  std::vector<std::string> env_pass;       // profiles only: patterns of the caller's variables
+  std::vector<std::string> unset;          // fields and keys to remove: "env.LD_PRELOAD"
+  std::vector<std::string> implied;        // fields and keys that nobody asked for: profiles win
   std::optional<PathOrFd> cwd;
   std::optional<uint32_t> umask;
 
@@ -435,7 +436,7 @@ struct Request {
 
   Limits limits;
   std::optional<CgroupPlace> cgroup;
-  std::vector<std::string> best_effort;  // fields that may be given up
+  std::vector<std::string> best_effort;  // fields to give up if they are unsupported
   Lifetime lifetime;
   std::map<std::string, std::string> tags;
   std::optional<Defaults> defaults;  // profiles only: whose values absent fields take
@@ -444,8 +445,8 @@ struct Request {
 };
 
 // Compact JSON that `parse()` reads back to an equal Request. Throws
-// std::invalid_argument, naming the field, where a member that JSON must carry
-// as text (a name, a key) is not UTF-8.
+// std::invalid_argument, which names the field, if a member that JSON can only
+// carry as text (a name, a key) is not UTF-8.
 std::string to_json(const Request& request);
 
 // Strict: unknown members, duplicate keys, wrong types, numbers out of range,
