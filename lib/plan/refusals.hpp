@@ -38,17 +38,16 @@ enum class Remedy : uint32_t {
     "the gid is neither one of the caller's own nor granted to it", \
     "use groups of the caller, or have the administrator grant the gid (allow.gids)") \
   X(groups_are_not_shed, "groups-are-not-shed", denied, client, \
-    "the list of groups leaves out one of the caller's, and a group can be there to keep its " \
-    "members out of files", \
+    "the list of groups drops one of the caller's groups, and a group can be used to deny its " \
+    "members access to files", \
     "name all groups of the caller") \
   X(a_lease_is_for_both_maps, "a-lease-is-for-both-maps", denied, client, \
     "uid_map and gid_map are leased together, and the request wants one of them", \
-    "say \"subordinate\" for both or for neither") \
+    "set \"subordinate\" for both or for neither") \
   X(leased_ids_leave_nothing, "leased-ids-leave-nothing", denied, client, \
-    "leased ids go to another job afterwards, and this job could leave something of theirs " \
-    "behind", \
-    "ask for new mnt, pid and ipc namespaces; bind nothing writable of the host, pass no " \
-    "directory") \
+    "leased ids go to another job afterwards, and this job could leave files or objects of " \
+    "these ids behind", \
+    "ask for new mnt, pid and ipc namespaces; make all binds read-only and pass no directory") \
   X(leased_ids_are_the_hosts, "leased-ids-are-the-hosts", denied, client, \
     "a leased id is an id of the host, and the job has another user namespace", \
     "leave namespaces.user as \"host\"") \
@@ -60,16 +59,16 @@ enum class Remedy : uint32_t {
     "(user_namespaces(7))", \
     "use fewer lines") \
   X(set_uid_files_need_a_grant, "set-uid-files-need-a-grant", denied, administrator, \
-    "a job in a box makes no set-uid or set-gid files without a grant", \
+    "a job with namespaces of its own cannot make set-uid or set-gid files without a grant", \
     "have the administrator grant it (allow.set_uid_files), or use the profile machine, whose " \
-    "ids " \
-    "are subordinate ones") \
+    "ids are subordinate ones") \
   X(namespaces_need_no_new_privs, "namespaces-need-no-new-privs", denied, client, \
-    "in new namespaces a set-uid program would trust files of the caller's making", \
-    "say no_new_privs: true, or namespaces.user: \"auto\"") \
+    "in new namespaces without no_new_privs a set-uid program would trust files that the " \
+    "caller made", \
+    "set no_new_privs: true, or namespaces.user: \"auto\"") \
   X(filters_need_no_new_privs, "filters-need-no-new-privs", denied, client, \
     "a system call filter could mislead a set-uid program", \
-    "say no_new_privs: true, or namespaces.user: \"auto\"") \
+    "set no_new_privs: true, or namespaces.user: \"auto\"") \
   X(not_below_own_nice, "not-below-own-nice", denied, client, \
     "the nice value is below the caller's own and below what its RLIMIT_NICE allows", \
     "raise nice") \
@@ -84,17 +83,17 @@ enum class Remedy : uint32_t {
     "(allow.rlimits)") \
   X(not_beyond_own_capabilities, "not-beyond-own-capabilities", denied, client, \
     "the caller does not hold all of these capabilities, and no rule grants them", \
-    "say namespaces.user: \"new\", where any set will do, or have the administrator grant them " \
+    "set namespaces.user: \"new\", where any set will do, or have the administrator grant them " \
     "(allow.capabilities)") \
   X(capabilities_need_new_user_namespace, "capabilities-need-new-user-namespace", denied, client, \
     "here a job has capabilities only in a user namespace of its own", \
-    "say namespaces.user: \"new\"") \
+    "set namespaces.user: \"new\"") \
   X(user_namespaces_are_restricted, "user-namespaces-are-restricted", denied, host, \
     "this host keeps unprivileged users from capabilities in user namespaces", \
     "leave capabilities out; the sysctls are kernel.unprivileged_userns_clone and " \
     "kernel.apparmor_restrict_unprivileged_userns") \
   X(securebits_need_no_new_privs, "securebits-need-no-new-privs", denied, client, \
-    "securebits could mislead a set-uid program", "say no_new_privs: true") \
+    "securebits could mislead a set-uid program", "set no_new_privs: true") \
   X(namespace_owner, "namespace-owner", denied, client, \
     "the user namespace that this namespace belongs to is another user's", \
     "join a namespace of the caller's own, or have the administrator allow it " \
@@ -103,29 +102,29 @@ enum class Remedy : uint32_t {
     "a job's namespaces are joined by jobs of the same user, while it runs", \
     "name a running job of the caller (`cloister ps` lists them)") \
   X(joined_with_own_ids, "joined-with-own-ids", denied, client, \
-    "a mount namespace is joined with the caller's own ids and without capabilities that it " \
-    "lacks", \
-    "leave identity, id maps and capabilities as the caller's") \
+    "a job that joins this mount namespace must have the caller's own ids and no capabilities " \
+    "that the caller lacks", \
+    "leave out identity, id maps and capabilities") \
   X(not_the_hosts, "not-the-hosts", invalid, client, "the user namespace to join is the host's", \
     "leave namespaces.user as \"host\"") \
   X(namespace_type, "namespace-type", invalid, client, \
     "the descriptor is not a namespace of the type that it is joined as", \
     "pass a descriptor of /proc/PID/ns of that type") \
-  X(needs_new_mnt, "needs-new-mnt", invalid, client, "mounts are made in a new mount namespace", \
-    "say namespaces.mnt: \"new\"") \
+  X(needs_new_mnt, "needs-new-mnt", invalid, client, "mounts need a new mount namespace", \
+    "set namespaces.mnt: \"new\"") \
   X(needs_new_uts, "needs-new-uts", invalid, client, \
-    "host and domain name are set in a new UTS namespace", "say namespaces.uts: \"new\"") \
+    "host and domain name need a new UTS namespace", "set namespaces.uts: \"new\"") \
   X(needs_new_net, "needs-new-net", invalid, client, \
     "sysctls, loopback and an outbound network need a new network namespace", \
-    "say namespaces.net: \"new\"") \
-  X(needs_new_time, "needs-new-time", invalid, client, \
-    "clock offsets are set in a new time namespace", "say namespaces.time: \"new\"") \
-  X(needs_new_user, "needs-new-user", invalid, client, \
-    "id maps are those of a new user namespace", "say namespaces.user: \"new\"") \
-  X(not_a_namespace, "not-a-namespace", invalid, client, "unshare makes no namespaces", \
-    "ask for them in namespaces") \
+    "set namespaces.net: \"new\"") \
+  X(needs_new_time, "needs-new-time", invalid, client, "clock offsets need a new time namespace", \
+    "set namespaces.time: \"new\"") \
+  X(needs_new_user, "needs-new-user", invalid, client, "id maps need a new user namespace", \
+    "set namespaces.user: \"new\"") \
+  X(not_a_namespace, "not-a-namespace", invalid, client, \
+    "the field unshare does not make namespaces", "ask for them in namespaces") \
   X(needs_outbound, "needs-outbound", invalid, client, \
-    "ports are published of an outbound network", "ask for network: {\"outbound\": {}}") \
+    "only an outbound network can publish ports", "ask for network: {\"outbound\": {}}") \
   X(outbound_not_in_a_joined_user_namespace, "outbound-not-in-a-joined-user-namespace", invalid, \
     client, \
     "an outbound network belongs to a new user namespace or to the host's, and the job joins " \
@@ -141,13 +140,13 @@ enum class Remedy : uint32_t {
     "a mount would lie over one that is made before it", \
     "give each mount a place that no later one covers") \
   X(covers_need_mounts, "covers-need-mounts", denied, client, \
-    "the job has power over the host that its caller lacks, so files of the kernel are covered, " \
-    "and without mounts nothing can be", \
+    "the job has uid 0 or capabilities on the host that its caller lacks, so files in /proc " \
+    "and /sys must be covered, which takes mounts of the job's own", \
     "ask for mounts, or leave out the ids and capabilities beyond the caller's") \
   X(covers_hold_for_descriptors, "covers-hold-for-descriptors", denied, client, \
-    "the job has power over the host that its caller lacks, and this descriptor would lead past " \
-    "the covers of the kernel's files", \
-    "pass no directory and no file of the kernel's file systems") \
+    "the job has uid 0 or capabilities on the host that its caller lacks, and this descriptor " \
+    "would give access to covered files of /proc and /sys", \
+    "pass no directory and no file of /proc, /sys or another file system of the kernel") \
   X(nodev_for_other_ids, "nodev-for-other-ids", denied, client, \
     "a bind without nodev would show devices to ids that are not the caller's", \
     "leave the bind nodev, or name the nodes in devices") \
@@ -165,17 +164,19 @@ enum class Remedy : uint32_t {
     "the mode of the device does not let the caller open it", \
     "name a device that the caller can open") \
   X(directories_are_granted_by_name, "directories-are-granted-by-name", denied, client, \
-    "a directory descriptor leads out of the box", \
-    "say \"directory\": true with it, or bind the directory") \
+    "a directory descriptor gives access to files outside of the sandbox", \
+    "set \"directory\": true with it, or bind the directory") \
   X(no_path_descriptors, "no-path-descriptors", denied, client, \
-    "an O_PATH descriptor leads out of the box", "open the file for reading or writing") \
+    "an O_PATH descriptor gives access to files outside of the sandbox", \
+    "open the file for reading or writing") \
   X(no_block_devices, "no-block-devices", denied, administrator, \
-    "a block device is not passed into a box", "have the administrator list it (allow.devices)") \
+    "a block device is not passed into a sandbox", \
+    "have the administrator list it (allow.devices)") \
   X(no_namespace_descriptors, "no-namespace-descriptors", denied, client, \
     "a descriptor of a namespace is not passed to a payload", \
     "join the namespace with the field namespaces") \
   X(sockets_are_unix_or_inet, "sockets-are-unix-or-inet", denied, client, \
-    "only sockets of AF_UNIX, AF_INET and AF_INET6 are passed into a box", \
+    "only sockets of AF_UNIX, AF_INET and AF_INET6 are passed into a sandbox", \
     "pass another descriptor") \
   X(no_subordinate_ids, "no-subordinate-ids", unsupported, administrator, \
     "the caller has no ids in /etc/subuid and /etc/subgid, and the service has none to lease", \
@@ -200,13 +201,15 @@ enum class Remedy : uint32_t {
     "set scratch in the configuration, or use a scratch directory in memory") \
   X(scratch_unreachable, "scratch-unreachable", unsupported, administrator, \
     "the service's scratch directory cannot be reached", \
-    "have the administrator mend scratch, or use a scratch directory in memory") \
+    "have the administrator correct scratch in cloisterd.json(5), or use a scratch directory " \
+    "in memory") \
   X(scratch_in_memory, "scratch-in-memory", unsupported, administrator, \
     "the service's scratch directory is in memory, and the job wants one on disk", \
     "have the administrator set scratch to a directory on disk") \
   X(scratch_not_writable, "scratch-not-writable", unsupported, administrator, \
     "the service cannot write its scratch directory", \
-    "have the administrator mend scratch, or use a scratch directory in memory") \
+    "have the administrator correct scratch in cloisterd.json(5), or use a scratch directory " \
+    "in memory") \
   X(caller_needs_cgroup_v2, "caller-needs-cgroup-v2", unsupported, host, \
     "cgroup \"caller\" needs a cgroup v2 tree that the service may write", \
     "leave cgroup as \"service\"") \
@@ -219,20 +222,19 @@ enum class Remedy : uint32_t {
     "the caller's uid has no number in the user namespace of the service", \
     "connect from a user namespace whose ids the service's maps") \
   X(confined_caller, "confined-caller", denied, administrator, \
-    "the caller lives in other namespaces or another root directory than the service, or in a " \
-    "job " \
-    "of it, and the job would not", \
-    "connect from outside, ask for new namespaces, or have the administrator set " \
-    "allow_confined_callers") \
+    "the caller is in other namespaces or another root directory than the service, or in one " \
+    "of its jobs, and the new job would not be", \
+    "connect from outside, ask for new namespaces of these types, or have the administrator " \
+    "set allow_confined_callers") \
   X(seccomp_filter, "seccomp-filter", denied, administrator, \
     "the caller runs under a seccomp filter that its jobs would not have", \
     "connect from outside it, or have the administrator set allow_confined_callers") \
   X(lsm_label, "lsm-label", denied, administrator, \
-    "the caller's AppArmor profile or SELinux type confines it, and files would be opened for it " \
-    "without that", \
+    "the caller's AppArmor profile or SELinux type confines it, and files would be opened for " \
+    "it without that", \
     "connect from outside it, or have the administrator set allow_confined_callers") \
   X(max_connections, "max_connections", busy, administrator, \
-    "as many connections are open, of all users, as the service takes", "try again") \
+    "the service has reached its limit of connections of all users", "try again") \
   X(flaw, "flaw", invalid, host, "the plan that was made of the request is not sound", \
     "report this: it is a fault of cloister") \
   X(unknown_signal, "unknown-signal", invalid, client, "the signal or its scope does not exist", \
@@ -240,10 +242,10 @@ enum class Remedy : uint32_t {
   X(no_such_job, "no-such-job", no_such_job, client, \
     "there is no such job, or it is not the caller's", "`cloister ps --all` lists the jobs") \
   X(key_reused, "key-reused", invalid, client, \
-    "the idempotency key names another request already", "use a new key for a new request") \
+    "the idempotency key was used for a different request", "use a new key for a new request") \
   X(shutting_down, "shutting-down", shutting_down, administrator, "the service is shutting down", \
     "try again once it has started") \
-  X(waits, "waits", busy, client, "as many calls of Wait are under way as there may be", \
+  X(waits, "waits", busy, client, "too many calls of Wait are in progress", \
     "end some of them, or wait for one job by its id") \
   X(preparing, "preparing", busy, client, \
     "the job has not started yet, so it takes no signal but SIGKILL and SIGTERM", "try again") \
@@ -262,7 +264,8 @@ enum class Remedy : uint32_t {
     "ask for another, or have the administrator list it in allow.network") \
   X(rule_devices, "devices", denied, administrator, \
     "the rule allows no other devices than those it lists", \
-    "leave the device out and binds nodev, or have the administrator list it in allow.devices") \
+    "leave the device out and set no nodev: false on binds, or have the administrator list the " \
+    "device in allow.devices") \
   X(rule_nice, "nice", denied, administrator, "the nice value is below the rule's", \
     "raise nice, or have the administrator lower allow.nice") \
   X(rule_real_time, "real_time", denied, administrator, "the rule allows no real-time scheduling", \
@@ -270,19 +273,19 @@ enum class Remedy : uint32_t {
   X(rule_rlimits, "rlimits", denied, administrator, "the hard limit is above the rule's", \
     "lower it, or have the administrator raise allow.rlimits") \
   X(rule_detach, "detach", denied, administrator, \
-    "under the rule a job ends at most a minute after its connection", \
+    "the rule requires that a job ends at most a minute after its connection", \
     "use lifetime.on_disconnect: \"kill\", or have the administrator set allow.detach") \
   X(rule_require_namespaces, "require.namespaces", denied, administrator, \
     "the rule requires a new namespace of this type", \
     "ask for a new one, or have the administrator change require.namespaces") \
   X(rule_require_no_new_privs, "require.no_new_privs", denied, administrator, \
     "the rule requires no_new_privs", \
-    "say no_new_privs: true, or have the administrator change require.no_new_privs") \
+    "set no_new_privs: true, or have the administrator change require.no_new_privs") \
   X(rule_quota_jobs, "quota.jobs", busy, administrator, \
-    "as many jobs of the caller are running as the rule lets it have", \
+    "the caller has reached the rule's limit of running jobs", \
     "wait for one to end, or have the administrator raise quota.jobs") \
   X(rule_quota_connections, "quota.connections", busy, administrator, \
-    "as many connections of the caller are open as the rule lets it have", \
+    "the caller has reached the rule's limit of open connections", \
     "close one, or have the administrator raise quota.connections") \
   X(rule_quota_spawns_per_s, "quota.spawns_per_s", busy, administrator, \
     "the caller launches jobs faster than the rule lets it", \
@@ -291,8 +294,7 @@ enum class Remedy : uint32_t {
     "the requests of the caller's jobs take as much memory as the rule lets them", \
     "wait for a job to end, or have the administrator raise quota.request_bytes") \
   X(rule_quota_fds_in_flight, "quota.fds_in_flight", busy, administrator, \
-    "as many descriptors are passed with jobs that have not started as the rule lets the caller " \
-    "have", \
+    "too many descriptors were passed with jobs of the caller that have not started yet", \
     "pass fewer at a time, or have the administrator raise quota.fds_in_flight")
 
 enum class Reason : uint32_t {

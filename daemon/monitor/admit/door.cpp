@@ -102,8 +102,10 @@ void Door::refuse(sys::UniqueFd connection, Peer peer, const plan::Refusal& refu
 }
 
 void Door::tell_refused(Line& line) {
+  const Clock::time_point start = Clock::now();
   const size_t over = std::erase_if(line.refused, is_over);
   for (size_t i = 0; i < over; ++i) handlers_.left(line.refused_peer.uid);
+  charge(line, Clock::now() - start);
   if (line.refused.empty()) return;
   charge(line, handlers_.refuse(std::exchange(line.refused, {}), std::move(line.refused_peer),
                                 line.refusal));
