@@ -8,12 +8,67 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "people.hpp"
+#include "ruled.hpp"
 
 namespace cloister::security_test {
 namespace {
+
+// Whether these bytes are in memory that the process can write to.
+bool holds(pid_t pid, const std::string& bytes) {
+  const std::string proc = "/proc/" + std::to_string(pid);
+  const Fd memory(check(open((proc + "/mem").c_str(), O_RDONLY | O_CLOEXEC), "mem"));
+  std::ifstream maps(proc + "/maps");
+  for (std::string line; std::getline(maps, line);) {
+    std::istringstream words(line);
+    uint64_t at, end;
+    char dash;
+    std::string access;
+    words >> std::hex >> at >> dash >> end >> access;
+    // Beyond a GiB: the shadow of a sanitizer.
+    if (!access.starts_with("rw") || end - at > (uint64_t{1} << 30)) continue;
+    std::string content(end - at, '\0');
+    const ssize_t got = pread(memory.get(), content.data(), content.size(), static_cast<off_t>(at));
+    content.resize(got > 0 ? static_cast<size_t>(got) : 0);
+    if (content.find(bytes) != content.npos) return true;
+  }
+  return false;
+}
+
+TEST_CASE("S5: no byte that a client wrote is in the monitor's memory, served, refused or gone") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  Ruled ruled(Json{{"quota", {{"connections", 4}}}});
+  const pid_t monitor = ruled.service().pid();
+  // As little as that is found where it is.
+  REQUIRE(holds(monitor, ruled.socket()));
+  const std::string mark = "written-by-alice-" + std::to_string(getpid());
+  const std::string half = "{\"method\":\"" + mark, whole = half + "\"}" + '\0';
+  const auto come_and_go = [&] {
+    for (const std::string& text : {half, whole})
+      for (const int how : std::initializer_list<int>{-1, SHUT_WR, SHUT_RDWR}) {
+        Client client = ruled.connect(world.alice());
+        client.send_bytes(text);
+        if (how >= 0) shutdown(client.socket(), how);
+      }
+  };
+  come_and_go();
+  std::vector<Client> held;
+  while (held.size() < 4) {
+    held.push_back(ruled.connect(world.alice()));
+    held.back().send_bytes(half);
+  }
+  come_and_go();  // beyond the quota now
+  // Until what was refused is told so, and longer.
+  Client bob = ruled.connect(world.bob());
+  CHECK(bob.call("Describe").error == "");
+  eventually([] { return false; }, 500);
+  CHECK_FALSE(holds(monitor, mark));
+}
 
 TEST_CASE("API-12 clients that dribble are dropped at the deadline and hold up nobody") {
   NEEDS_ROOT();
