@@ -61,16 +61,16 @@ int wait(const CommandLine& line) {
   Client client = connect_to_jobs(line);
   auto event = client.wait(target, options_of(line));
   if (!event) give_up(event.error());
-  const bool json = line.has(Opt::json);
+  const bool as_json = line.has(Opt::json);
   if (!*event) {
-    if (json) print("null\n");
+    if (as_json) print("null\n");
     return kNothingYet;
   }
   const Event& seen = **event;
   if (seen.verdict) files.write(*seen.verdict);
-  if (json) print(to_object(seen).dump() + "\n");
+  if (as_json) print(to_object(seen).dump() + "\n");
   if (!seen.verdict) {
-    if (!json) {
+    if (!as_json) {
       std::string text = seen.id + " " + std::string(to_string(seen.kind));
       if (seen.signal) text += " by " + *seen.signal;
       print(text + "\n");

@@ -174,10 +174,10 @@ int do_random_acts(const Arguments& a) {
   return 0;
 }
 
-constexpr Act kActs[] = {{"copy-up", do_copy_up}, {"random-acts", do_random_acts}};
+constexpr Act kLeavings[] = {{"copy-up", do_copy_up}, {"random-acts", do_random_acts}};
 
 }  // namespace
 
-std::span<const Act> leavings() { return kActs; }
+std::span<const Act> leavings() { return kLeavings; }
 
 }  // namespace cloister::probe

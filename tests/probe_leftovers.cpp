@@ -19,9 +19,9 @@ namespace cloister::probe {
 namespace {
 
 // Where 32-bit calls find them too: the program is static, and below 4 GiB.
-char path[4096], directory[4096];
+char target_path[4096], target_directory[4096];
 open_how how;
-io_uring_params ring;
+io_uring_params target_ring;
 
 using Word = unsigned long;
 Word at(const void* pointer) { return reinterpret_cast<Word>(pointer); }
@@ -43,7 +43,7 @@ struct Creation {
 // The i386 numbers are those of asm/unistd_32.h.
 constexpr Creation kCreations[] = {
     {"chmod", OLD(chmod, 15), false,
-     [](int i, Word mode, int) { return i == 0   ? at(path)
+     [](int i, Word mode, int) { return i == 0   ? at(target_path)
                                         : i == 1 ? mode
                                                  : 0; }},
     {"fchmod", __NR_fchmod, 94, false,
@@ -52,44 +52,47 @@ constexpr Creation kCreations[] = {
                                                     : 0; }},
     {"fchmodat", __NR_fchmodat, 306, false,
      [](int i, Word mode, int) {
-       return i == 0 ? kCwd : i == 1 ? at(path) : i == 2 ? mode : 0;
+       return i == 0 ? kCwd : i == 1 ? at(target_path) : i == 2 ? mode : 0;
      }},
     {"fchmodat2", 452, 452, false,
      [](int i, Word mode, int) {
-       return i == 0 ? kCwd : i == 1 ? at(path) : i == 2 ? mode : 0;
+       return i == 0 ? kCwd : i == 1 ? at(target_path) : i == 2 ? mode : 0;
      }},
     {"mknod", OLD(mknod, 14), true,
-     [](int i, Word mode, int) { return i == 0   ? at(path)
+     [](int i, Word mode, int) { return i == 0   ? at(target_path)
                                         : i == 1 ? S_IFREG | mode
                                                  : 0; }},
     {"mknodat", __NR_mknodat, 297, true,
      [](int i, Word mode, int) {
-       return i == 0 ? kCwd : i == 1 ? at(path) : i == 2 ? S_IFREG | mode : 0;
+       return i == 0 ? kCwd : i == 1 ? at(target_path) : i == 2 ? S_IFREG | mode : 0;
      }},
     {"creat", OLD(creat, 8), true,
-     [](int i, Word mode, int) { return i == 0   ? at(path)
+     [](int i, Word mode, int) { return i == 0   ? at(target_path)
                                         : i == 1 ? mode
                                                  : 0; }},
     {"open", OLD(open, 5), true,
      [](int i, Word mode, int) {
-       return i == 0 ? at(path) : i == 1 ? Word{O_CREAT | O_WRONLY} : i == 2 ? mode : 0;
+       return i == 0 ? at(target_path) : i == 1 ? Word{O_CREAT | O_WRONLY} : i == 2 ? mode : 0;
      }},
     {"openat", __NR_openat, 295, true,
      [](int i, Word mode, int) {
-       return i == 0 ? kCwd : i == 1 ? at(path) : i == 2 ? Word{O_CREAT | O_WRONLY} : mode;
+       return i == 0 ? kCwd : i == 1 ? at(target_path) : i == 2 ? Word{O_CREAT | O_WRONLY} : mode;
      }},
     {"openat O_TMPFILE", __NR_openat, 295, true,
      [](int i, Word mode, int) {
-       return i == 0 ? kCwd : i == 1 ? at(directory) : i == 2 ? Word{O_TMPFILE | O_WRONLY} : mode;
+       return i == 0   ? kCwd
+              : i == 1 ? at(target_directory)
+              : i == 2 ? Word{O_TMPFILE | O_WRONLY}
+                       : mode;
      }},
     {"openat2", __NR_openat2, 437, true,
      [](int i, Word mode, int) {
        how.flags = O_CREAT | O_WRONLY;
        how.mode = mode;
-       return i == 0 ? kCwd : i == 1 ? at(path) : i == 2 ? at(&how) : sizeof how;
+       return i == 0 ? kCwd : i == 1 ? at(target_path) : i == 2 ? at(&how) : sizeof how;
      }},
     {"io_uring_setup", __NR_io_uring_setup, 425, true, [](int i, Word, int) {
-       return i == 0 ? Word{1} : i == 1 ? at(&ring) : 0;
+       return i == 0 ? Word{1} : i == 1 ? at(&target_ring) : 0;
      }}};
 
 long by_number(const char* abi, const Creation& call, Word mode, int fd) {
@@ -114,8 +117,8 @@ long by_number(const char* abi, const Creation& call, Word mode, int fd) {
 
 // In a child: where there is no such entry, the call ends it.
 std::string tried(const char* abi, const Creation& call, Word mode, const std::string& file) {
-  strncpy(path, file.c_str(), sizeof path - 1);
-  const int fd = call.makes ? -1 : open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+  strncpy(target_path, file.c_str(), sizeof target_path - 1);
+  const int fd = call.makes ? -1 : open(target_path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
   const pid_t child = fork();
   if (child == 0) {
     const long result = by_number(abi, call, mode, fd);
@@ -132,7 +135,7 @@ std::string tried(const char* abi, const Creation& call, Word mode, const std::s
 // DIRECTORY MODE: files of that mode in it, by each call, as {"ABI CALL": error}.
 int do_set_ids(const Arguments& a) {
   if (a.size() < 2) return 121;
-  strncpy(directory, a[0], sizeof directory - 1);
+  strncpy(target_directory, a[0], sizeof target_directory - 1);
   const Word mode = strtoul(a[1], nullptr, 8);
   umask(0);
   Json json;
@@ -146,7 +149,7 @@ int do_set_ids(const Arguments& a) {
       if ((old ? call.ia32 : call.native) < 0) continue;
       const std::string name = std::string(abi) + ' ' + call.name;
       const std::string error =
-          tried(abi, call, mode, std::string(directory) + '/' + name + ' ' + a[1]);
+          tried(abi, call, mode, std::string(target_directory) + '/' + name + ' ' + a[1]);
       json.key(name);
       error.empty() ? json.null() : json.bytes(error);
     }

@@ -393,7 +393,7 @@ int do_mqueue(const Arguments& a) {
 
 int do_noop(const Arguments&) { return 0; }
 
-constexpr Act kActs[] = {
+constexpr Act kModes[] = {
     {"noop", do_noop},       {"exit", do_exit},     {"signal", do_signal},
     {"write", do_write},     {"sleep", do_sleep},   {"hold", do_hold},
     {"orphan", do_orphan},   {"brood", do_brood},   {"stop", do_stop},
@@ -408,7 +408,7 @@ constexpr Act kActs[] = {
 
 int act(int argc, char** argv) {
   for (const std::span<const Act> acts :
-       {std::span<const Act>(kActs), attacks(), levers(), neighbours(), networks(), filters(),
+       {std::span<const Act>(kModes), attacks(), levers(), neighbours(), networks(), filters(),
         leftovers(), leavings()}) {
     for (const Act& entry : acts) {
       if (entry.word == argv[1]) return entry.act(Arguments(argv + 2, argv + argc));

@@ -25,7 +25,7 @@
 namespace cloister::probe {
 namespace {
 
-int say(const Json& json) {
+int say_object(const Json& json) {
   const std::string text = json.text() + "\n";
   return write(STDOUT_FILENO, text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0
                                                                                              : 120;
@@ -66,7 +66,7 @@ int do_threads() {
   thread_status(json, gettid());
   for (int i = 0; i < 3; ++i) std::thread([&] { thread_status(json, gettid()); }).join();
   json.end_array();
-  return say(json);
+  return say_object(json);
 }
 
 // Two directories that the rules tell apart: `inside` is free, `outside` can
@@ -100,7 +100,7 @@ int do_landlock(const std::string& inside, const std::string& outside) {
   outcome(json, "write_passed", pwrite(7, "x", 1, 0));
   outcome(json, "truncate_passed", ftruncate(7, 1));
   json.end_object();
-  return say(json);
+  return say_object(json);
 }
 
 int do_tcp(bool bound, int port) {
@@ -115,7 +115,7 @@ int do_tcp(bool bound, int port) {
   outcome(json, "error",
           bound ? bind(fd, where, sizeof address) : connect(fd, where, sizeof address));
   json.end_object();
-  return say(json);
+  return say_object(json);
 }
 
 }  // namespace

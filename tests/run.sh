@@ -97,9 +97,6 @@ configure() {
   fi
 }
 
-# Else a cache of the compiler keeps nothing of what has a precompiled header.
-export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros}
-
 # Copies of the programs run where temporary files are, which some mount noexec.
 case $(findmnt --noheadings --output OPTIONS --target "${TMPDIR:-/tmp}") in
   *noexec*) export TMPDIR=/var/tmp ;;

@@ -6,11 +6,12 @@
 #include "words.hpp"
 
 namespace cloister::request {
-namespace {
 
 bool is_new(const std::optional<NamespaceChoice>& choice) {
   return choice && std::holds_alternative<NewNamespace>(*choice);
 }
+
+namespace {
 
 Problem broken(std::string field, std::string rule, std::string expected = "") {
   return {Problem::Kind::invalid, std::move(field), std::move(rule), std::move(expected), ""};

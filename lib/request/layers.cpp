@@ -224,10 +224,6 @@ void fill(const Table& table, void* out, const void* constants, const std::strin
   }
 }
 
-bool is_new(const std::optional<NamespaceChoice>& choice) {
-  return choice && std::holds_alternative<NewNamespace>(*choice);
-}
-
 // `network` is a word about the network namespace: where a layer gives one of
 // the two, the other follows, and what a lower layer set inside a namespace
 // that this layer does not want goes with it.

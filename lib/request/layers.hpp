@@ -76,6 +76,9 @@ Result<Request> take_implied(Request& request);
 // broken_combination().
 Result<Effective> merge(std::span<const Layer> layers, const Lacks& lacks = {});
 
+// True where the job has a namespace of its own; false of none, a joined one, and "auto".
+bool is_new(const std::optional<NamespaceChoice>& choice);
+
 // The rules that span fields, by the words of the rule. Of effective requests.
 std::optional<Problem> broken_combination(const Request& effective);
 

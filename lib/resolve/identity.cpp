@@ -72,9 +72,9 @@ struct Numbers {
   std::vector<uint32_t> groups;
 };
 
-class Resolver {
+class IdResolver {
  public:
-  explicit Resolver(Draft& draft)
+  explicit IdResolver(Draft& draft)
       : draft_(draft),
         uid_(own(draft.request, draft.request.uid_map, draft.caller.uid)),
         gid_(own(draft.request, draft.request.gid_map, draft.caller.gid)) {}
@@ -203,7 +203,7 @@ class Resolver {
 }  // namespace
 
 MaybeProblem resolve_identity(Draft& draft) {
-  Resolver resolver(draft);
+  IdResolver resolver(draft);
   if (auto problem = std::visit(resolver, *draft.request.identity)) return problem;
   resolver.finish();
   return std::nullopt;

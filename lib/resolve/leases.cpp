@@ -6,10 +6,6 @@
 namespace cloister::front {
 namespace {
 
-bool is_new(const std::optional<NamespaceChoice>& choice) {
-  return choice && std::holds_alternative<NewNamespace>(*choice);
-}
-
 Problem outlasts(std::string field, const char* what, const char* expected, const char* got) {
   return refused(std::move(field),
                  std::string(what) + " would outlast the ids that are leased for this job",
@@ -26,9 +22,9 @@ MaybeProblem check_leased(Draft& draft) {
   if (!dynamic && !uids && !gids) return std::nullopt;
   if (!dynamic && !(is_subordinate(request.uid_map) && is_subordinate(request.gid_map)))
     return refused(uids ? "gid_map" : "uid_map", "a lease is for both maps", "\"subordinate\"");
-  if (!is_new(request.namespaces.mnt))
+  if (!request::is_new(request.namespaces.mnt))
     return outlasts("namespaces.mnt", "a file written on the host", "\"new\"", "");
-  if (!is_new(request.namespaces.ipc))
+  if (!request::is_new(request.namespaces.ipc))
     return outlasts("namespaces.ipc", "a SysV object", "\"new\"", "");
   for (const Mount& mount : request.mounts)
     if (mount.bind && mount.access == Access::rw)

@@ -72,9 +72,9 @@ std::string name_of_flag(int flag) {
   return "unknown";
 }
 
-class Resolver {
+class NamespaceResolver {
  public:
-  Resolver(Draft& draft, uint32_t which)
+  NamespaceResolver(Draft& draft, uint32_t which)
       : draft_(draft),
         kind_(plan::kNamespaceTable[which]),
         out_(draft.plan->namespaces[which]),
@@ -174,7 +174,7 @@ class Resolver {
 MaybeProblem resolve_namespaces(Draft& draft) {
   const Request& request = draft.request;
   for (uint32_t i = 0; i < plan::kNamespaces; ++i)
-    if (auto problem = std::visit(Resolver(draft, i), *(request.namespaces.*kChoices[i])))
+    if (auto problem = std::visit(NamespaceResolver(draft, i), *(request.namespaces.*kChoices[i])))
       return problem;
 
   const auto lines = [&](const std::optional<IdMap>& map) {

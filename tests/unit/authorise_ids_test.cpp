@@ -4,9 +4,7 @@
 #include <string>
 
 #include "decide/authorise_ids.hpp"
-#include "outcome.hpp"
-#include "plan/builder.hpp"
-#include "plan/refusal_text.hpp"
+#include "judged.hpp"
 #include "subordinate_lines.hpp"
 
 using namespace cloister;
@@ -15,10 +13,10 @@ using plan::Join;
 using plan::MountKind;
 using plan::Namespace;
 using plan::RefusalKind;
+using test::kAlice;
 
 namespace {
 
-constexpr uid_t kAlice = 1000;
 constexpr uint32_t kBothMaps = plan::kSubordinateUids | plan::kSubordinateGids;
 
 struct Asking {

@@ -29,7 +29,7 @@ bool outside(const std::vector<plan::IdMap>& map, plan::IdMap& line) {
   return false;
 }
 
-struct Side {
+struct MapSide {
   plan::Span<plan::IdMap> lines;            // of the mount
   const std::vector<plan::IdMap>& renamed;  // by the job's user namespace
   uint32_t own;
@@ -153,9 +153,9 @@ Refusal authorise_mounts(const Peer& peer, const Rule& rule, plan::View plan, co
     if (mount.kind == plan::MountKind::bind && !(mount.flags & plan::kMountNoDev) && !any_device)
       return refusal("mounts", rule.devices ? Reason::rule_devices : Reason::nodev_for_other_ids,
                      rule.name, 0, i);
-    for (const Side& side :
-         {Side{mount.uid_map, ids.job.uids, peer.uid, may_be_user, Reason::own_uid},
-          Side{mount.gid_map, ids.job.gids, peer.gid, may_be_group, Reason::own_groups}})
+    for (const MapSide& side :
+         {MapSide{mount.uid_map, ids.job.uids, peer.uid, may_be_user, Reason::own_uid},
+          MapSide{mount.gid_map, ids.job.gids, peer.gid, may_be_group, Reason::own_groups}})
       for (uint32_t k = 0; k < side.lines.count; ++k) {
         plan::IdMap line = plan.at(side.lines, k);
         const auto refuse = [&](Reason reason, uint32_t id) {

@@ -18,15 +18,15 @@ namespace {
 
 using Lines = std::vector<plan::IdMap>;
 
-struct Side {
+struct MapFile {
   uint32_t index;
   const char* file;
   const char* program;
   Lines IdMaps::*map;
 };
 // setgroups(2) must be denied before a user may write gid_map, so that comes first.
-constexpr Side kSides[] = {{1, "gid_map", "newgidmap", &IdMaps::gids},
-                           {0, "uid_map", "newuidmap", &IdMaps::uids}};
+constexpr MapFile kMapFiles[] = {{1, "gid_map", "newgidmap", &IdMaps::gids},
+                                 {0, "uid_map", "newuidmap", &IdMaps::uids}};
 
 sys::UniqueFd open_file(pid_t pid, const char* file, int flags) {
   const std::string path = "/proc/" + std::to_string(pid) + "/" + file;
@@ -40,7 +40,7 @@ int write_file(pid_t pid, const char* file, const std::string& text) {
   return ::write(fd.borrow(), text.data(), text.size()) < 0 ? errno : 0;
 }
 
-std::string text_of(const Lines& map) {
+std::string lines_of(const Lines& map) {
   std::string text;
   for (const plan::IdMap& line : map)
     text += std::to_string(line.inside) + ' ' + std::to_string(line.outside) + ' ' +
@@ -78,8 +78,8 @@ class Writer : public std::enable_shared_from_this<Writer> {
       : mapping_(std::move(mapping)), done_(std::move(done)), end_(io) {}
 
   void next() {
-    if (side_ == std::size(kSides)) return finish(plan::kNone, 0);
-    const Side& side = kSides[side_];
+    if (side_ == std::size(kMapFiles)) return finish(plan::kNone, 0);
+    const MapFile& side = kMapFiles[side_];
     const Lines& map = mapping_.maps.*side.map;
     const bool gids = side.index == 1;
     const uint32_t own = gids ? mapping_.gid : mapping_.uid;
@@ -88,14 +88,14 @@ class Writer : public std::enable_shared_from_this<Writer> {
     int error = 0;
     if (gids && (mapping_.deny_setgroups || !sys::is_root()))
       error = write_file(mapping_.init, "setgroups", "deny");
-    if (!error) error = write_file(mapping_.init, side.file, text_of(map));
+    if (!error) error = write_file(mapping_.init, side.file, lines_of(map));
     if (error) return finish(plan::kNone, error);
     ++side_;
     next();
   }
 
  private:
-  void ask(const Side& side, const Lines& map) {
+  void ask(const MapFile& side, const Lines& map) {
     const sys::UniqueFd program = sys::open_program(side.program);
     if (!program) return finish(side.index, ENOENT);
     std::vector<std::string> words = {side.program, std::to_string(mapping_.init)};
@@ -116,7 +116,7 @@ class Writer : public std::enable_shared_from_this<Writer> {
   }
 
   void on_answer(bool granted) {
-    const Side& side = kSides[side_];
+    const MapFile& side = kMapFiles[side_];
     const int error = granted ? verify(mapping_.init, side.file, mapping_.maps.*side.map) : EPERM;
     if (error) return finish(side.index, error);
     ++side_;

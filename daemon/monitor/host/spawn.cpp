@@ -149,7 +149,7 @@ CHILD_CODE long clone3_call(clone_args* args, int (*entry)(void*), void* argumen
 
 alignas(16) unsigned char child_stack[64 * 1024];
 
-std::unordered_set<pid_t> ours;
+std::unordered_set<pid_t> our_children;
 
 }  // namespace
 
@@ -180,7 +180,7 @@ Child spawn(const Spawn& request) {
   args.exit_signal = SIGCHLD;
   args.stack = reinterpret_cast<uint64_t>(child_stack);
   args.stack_size = sizeof child_stack;
-  // CLONE_VFORK: we sleep until the exec, so `request` and the stack stay ours.
+  // CLONE_VFORK: we sleep until the exec, so `request` and the stack stay our_children.
   const long pid = clone3_call(&args, child, const_cast<Spawn*>(&request));
   if (pid < 0) {
     errno = static_cast<int>(-pid);
@@ -195,13 +195,13 @@ Reaped reap(pid_t pid) {
   Reaped reaped{true, 0, 0};
   if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG) == 0)
     reaped = {info.si_pid == pid, info.si_code, info.si_status};
-  if (reaped.ended) ours.erase(pid);
+  if (reaped.ended) our_children.erase(pid);
   return reaped;
 }
 
 void reap_now(pid_t pid) {
   ::waitpid(pid, nullptr, 0);
-  ours.erase(pid);
+  our_children.erase(pid);
 }
 
 void end_now(const Child& child) {
@@ -209,7 +209,7 @@ void end_now(const Child& child) {
   reap_now(child.pid);
 }
 
-bool is_ours(pid_t child) { return ours.contains(child); }
-void count_as_ours(pid_t child) { ours.insert(child); }
+bool is_ours(pid_t child) { return our_children.contains(child); }
+void count_as_ours(pid_t child) { our_children.insert(child); }
 
 }  // namespace cloister::monitor

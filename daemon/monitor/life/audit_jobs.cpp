@@ -3,6 +3,7 @@
 #include "life/audit.hpp"
 
 #include "host/child_watch.hpp"
+#include "life/mapped_plan.hpp"
 #include "plan/refusal_text.hpp"
 #include "sys/hex.hpp"
 
@@ -11,11 +12,7 @@ namespace {
 
 using plan::RefusalKind;
 
-std::string id_of(const uint8_t (&job)[16]) { return "j-" + sys::hex(job); }
-
-std::string_view text_of(plan::View plan, plan::Text text) {
-  return {plan.c_str(text), text.length};
-}
+std::string name_of(const uint8_t (&job)[16]) { return "j-" + sys::hex(job); }
 
 const char* decision_of(RefusalKind kind) {
   switch (kind) {
@@ -36,7 +33,7 @@ std::string ending_of(const plan::JobState& job) {
 }  // namespace
 
 void Audit::accepted(const plan::JobState& job, plan::View plan, const Rule& rule) {
-  record("accepted", {{"job", id_of(job.job)},
+  record("accepted", {{"job", name_of(job.job)},
                       {"uid", std::to_string(job.owner)},
                       {"rule", rule.name},
                       {"profile", text_of(plan, plan->profile)},
@@ -44,7 +41,7 @@ void Audit::accepted(const plan::JobState& job, plan::View plan, const Rule& rul
 }
 
 void Audit::ended(const plan::JobState& job, plan::View plan, const Rule& rule) {
-  record("ended", {{"job", id_of(job.job)},
+  record("ended", {{"job", name_of(job.job)},
                    {"uid", std::to_string(job.owner)},
                    {"rule", rule.name},
                    {"cause", describe(job.cause).word},
@@ -59,7 +56,7 @@ void Audit::refused(uid_t user, plan::View plan, const plan::Refusal& refusal,
                ? std::string()
                : std::to_string(static_cast<int64_t>(value));
   };
-  record(decision_of(refusal.kind), {{"job", about ? id_of(about->job) : std::string()},
+  record(decision_of(refusal.kind), {{"job", about ? name_of(about->job) : std::string()},
                                      {"uid", std::to_string(user)},
                                      {"rule", refusal.policy},
                                      {"field", refusal.field},

@@ -1,7 +1,7 @@
 // What the monitor does itself where init does not do its part: somebody with
 // init's ids has stopped, starved or killed it, or the kernel keeps it.
 //
-// A payload that has ended has init's word within kPatience, or init is killed,
+// A payload that has ended has init's word within kPatienceWithInit, or init is killed,
 // and its pid namespace with it. What then keeps init from being reaped is a
 // process of its user that traces a dead one (ptrace(2)) and does not let go: the
 // end is told without it.
@@ -20,7 +20,7 @@ using plan::JobPhase;
 namespace {
 
 // Twice that, and what the kernel takes, is within two seconds.
-constexpr std::chrono::milliseconds kPatience(800);
+constexpr std::chrono::milliseconds kPatienceWithInit(800);
 
 }  // namespace
 
@@ -48,7 +48,7 @@ bool Job::leftovers_live() const {
 }
 
 void Job::lose_patience_in_a_moment() {
-  patience_.expires_after(kPatience);
+  patience_.expires_after(kPatienceWithInit);
   patience_.async_wait([self = shared_from_this()](boost::system::error_code error) {
     if (!error && self->running()) self->lose_patience();
   });

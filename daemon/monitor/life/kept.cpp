@@ -9,6 +9,7 @@
 #include <string>
 
 #include "admit/fronts.hpp"
+#include "life/mapped_plan.hpp"
 #include "plan/builder.hpp"
 
 namespace cloister::monitor {
@@ -17,10 +18,6 @@ namespace {
 constexpr uint32_t kPage = 4096;
 // What List shows of argv, lib/varlink/render.cpp.
 constexpr uint32_t kMostArguments = 32, kMostOfArgument = 256;
-
-std::string_view text_of(plan::View plan, plan::Text text) {
-  return {plan.c_str(text), text.length};
-}
 
 uint64_t hash_of(std::string_view text) { return std::hash<std::string_view>{}(text); }
 

@@ -3,11 +3,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "plan/view.hpp"
 #include "sys/unique_fd.hpp"
 
 namespace cloister::monitor {
+
+// Lives as long as the plan is mapped.
+inline std::string_view text_of(plan::View plan, plan::Text text) {
+  return {plan.c_str(text), text.length};
+}
 
 class MappedPlan {
  public:
