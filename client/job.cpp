@@ -57,6 +57,15 @@ constexpr Option kBox[] = {
     {Opt::hostname, 0, "hostname", "NAME", "its host name"},
     {Opt::as, 'u', "as", "USER|UID:GID", "the ids it runs with; default: the caller's"},
 };
+constexpr Option kLimits[] = {
+    {Opt::wall_time, 0, "wall-time", "TIME", "how long it may run: 30s, 5m; then it is stopped"},
+    {Opt::wall_time, 0, "timeout", "TIME", "the same as --wall-time"},
+    {Opt::memory, 0, "memory", "SIZE", "how much memory it may have: 512M"},
+    {Opt::swap, 0, "swap", "SIZE", "how much swap beside that; needs --memory"},
+    {Opt::pids, 0, "pids", "N", "how many processes and threads"},
+    {Opt::cpus, 0, "cpus", "N", "how many processors' worth of time: 0.5, 2"},
+    {Opt::cpu_time, 0, "cpu-time", "TIME", "how much processor time all its processes may take"},
+};
 constexpr Option kAttributes[] = {
     {Opt::rlimit, 0, "rlimit", "NAME=SOFT[:HARD]", "a resource limit: nofile=1024, core=unlimited"},
     {Opt::nice, 0, "nice", "N", "its nice value"},
@@ -201,6 +210,12 @@ class Mapping {
       case Opt::hostname: document_["hostname"] = value; break;
       case Opt::as: set_identity(value); break;
       case Opt::rlimit: set_rlimit(document_, value); break;
+      case Opt::wall_time: document_["limits"]["wall_time"] = value; break;
+      case Opt::memory: document_["limits"]["memory"] = number_or_text(value); break;
+      case Opt::swap: document_["limits"]["swap"] = number_or_text(value); break;
+      case Opt::pids: document_["limits"]["pids"] = number_or_text(value); break;
+      case Opt::cpus: document_["limits"]["cpus"] = fraction_or_text(value); break;
+      case Opt::cpu_time: document_["limits"]["cpu_time"] = value; break;
       case Opt::nice: document_["nice"] = number_or_text(value); break;
       case Opt::cpus_list: document_["affinity"] = cpus_of(value); break;
       case Opt::umask: document_["umask"] = value; break;
@@ -468,8 +483,10 @@ class Mapping {
 }  // namespace
 
 std::span<const Group> job_options() {
-  static constexpr Group kGroups[] = {
-      {"The program", kProgram}, {"Its box", kBox}, {"Its attributes", kAttributes}};
+  static constexpr Group kGroups[] = {{"The program", kProgram},
+                                      {"Its box", kBox},
+                                      {"Its limits", kLimits},
+                                      {"Its attributes", kAttributes}};
   return kGroups;
 }
 

@@ -20,6 +20,13 @@ json number_or_text(std::string_view text) {
   return text;
 }
 
+json fraction_or_text(std::string_view text) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc() && end == text.data() + text.size()) return number;
+  return text;
+}
+
 json cpus_of(std::string_view text) {
   const auto wrong = [&] {
     return Trouble{"--cpus-list: \"" + std::string(text) + "\" is not a list such as 0-3,8"};

@@ -13,6 +13,7 @@ namespace cloister::command {
 // A string, or {"base64": ...} if the text is not UTF-8.
 request::json bytes(std::string_view text);
 request::json number_or_text(std::string_view text);
+request::json fraction_or_text(std::string_view text);
 request::json cpus_of(std::string_view text);                          // 0-3,8
 void set_rlimit(request::json& document, std::string_view text);       // nofile=1024:4096
 request::json tmpfs_of(std::string_view text, const std::string& at);  // AT[:SIZE]

@@ -116,6 +116,12 @@ class Features {
     const auto either = [&](const char* name, const std::string& why) {
       add(name, why.empty() ? kAvailable : kRestricted, why);
     };
+    add("limits.wall_time", kAvailable);
+    either("limits.memory", lacks.memory);
+    either("limits.swap", lacks.swap);
+    either("limits.pids", lacks.pids);
+    either("limits.cpus", lacks.cpus);
+    either("limits.cpu_time", lacks.cpu_time);
     either("identity.dynamic", lacks.leased_ids);
     either("uid_map.subordinate", lacks.subordinate_uids);
     either("gid_map.subordinate", lacks.subordinate_gids);
@@ -185,8 +191,6 @@ class Features {
       add("keyring", kAvailable);
     else
       add("keyring", kAbsent, "the kernel was built without CONFIG_KEYS: nothing is kept there");
-    for (const char* limit : {"memory", "swap", "pids", "cpus", "wall_time", "cpu_time"})
-      add(std::string("limits.") + limit, kAbsent, "not implemented");
     add("stdout.capture", kAbsent, "not implemented");
   }
 

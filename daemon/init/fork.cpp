@@ -10,9 +10,8 @@ void fork_payload(Job& job) {
   prepare_fork(job, Step::fork);
   job.front = plan::kPassedFd;
   const auto parent = static_cast<int32_t>(call(Call::getpid));
-  const bool enters_by_itself = job.order.tasks_count > 0;
-  const int cgroup =
-      job.has(plan::kPayloadCgroup) && !enters_by_itself ? plan::kPayloadCgroupFd : -1;
+  const bool clone_into = job.has(plan::kPayloadCgroup) && !job.has(plan::kEntersLeaf);
+  const int cgroup = clone_into ? plan::kPayloadCgroupFd : -1;
   const long pid = must(job, Step::fork, fork_process(0, &job.pidfd, cgroup));
   if (pid == 0) become_payload(job, parent);
   job.payload = static_cast<int32_t>(pid);

@@ -47,9 +47,24 @@ void payload_ended(Job& job, const siginfo_t& info, const rusage& used) {
   publish(job, plan::kRecordPayloadEnded);
 }
 
+// RLIMIT_CPU counts the process without its children, getrusage(2) with them. Its clock
+// can be read until it is reaped: clock_getcpuclockid(3), the clock of utime and stime.
+void note_cpu_time(Job& job) {
+  const plan::Rlimit& limit = job.header().rlimits[RLIMIT_CPU];
+  if (!job.payload_alive || limit.soft == UINT64_MAX) return;
+  siginfo_t info{};
+  const long result =
+      call(Call::waitid, P_PID, job.payload, &info, WEXITED | WNOHANG | WNOWAIT, nullptr);
+  if (result < 0 || info.si_pid == 0) return;
+  timespec used{};
+  if (call(Call::clock_gettime, ~int64_t{job.payload} << 3, &used) < 0) return;
+  job.record.limited_cpu_us = int64_t{used.tv_sec} * 1'000'000 + used.tv_nsec / 1000;
+}
+
 enum class Reaped { something, nothing_now, nobody_left };
 
 Reaped reap_one(Job& job, bool count) {
+  note_cpu_time(job);
   siginfo_t info{};
   rusage used{};
   const long result =

@@ -193,6 +193,7 @@ Door::Clock::duration Monitor::assign(std::vector<sys::UniqueFd> connections, Pe
   const auto count = static_cast<uint32_t>(connections.size());
   if (refuse.kind != RefusalKind::none) audit_.refused(uid, refuse);
   peer.ids = jobs_.ids_of(uid);
+  peer.limits = cgroups_.limits();
   if (!fronts_.assign(std::move(connections), std::move(peer), mode_, refuse, config_.wrong))
     uncount(uid, count);
   replenish_soon();

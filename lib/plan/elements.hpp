@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "limits.hpp"
 #include "mount_kinds.hpp"
 #include "use.hpp"
 

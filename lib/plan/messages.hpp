@@ -80,6 +80,10 @@ enum class TellKind : uint32_t {
 // leases of whole blocks and of single ids.
 inline constexpr uint32_t kSubuids = 1, kSubgids = 2, kLeasedBlocks = 4, kLeasedIds = 8;
 
+// Limits that can be enforced here, beside those that always can.
+inline constexpr uint32_t kCpuTimeThere = 1, kMemoryThere = 2, kSwapThere = 4, kPidsThere = 8,
+                          kCpusThere = 16;
+
 // Of a rule of the administrator's configuration, NUL included.
 inline constexpr uint32_t kMaxRuleName = 32;
 
@@ -110,7 +114,9 @@ struct Peer {
   uint32_t mode;         // Mode
   uint32_t connections;  // that many are to be told of `refusal`
   uint32_t ids;          // kSubuids | ...
-  Refusal refusal;       // unless `none`: tell the client so, then hang up
+  uint32_t limits;       // kCpuTimeThere | ...
+  uint32_t reserved;
+  Refusal refusal;  // unless `none`: tell the client so, then hang up
   Misconfigured wrong;
 };
 
@@ -137,7 +143,10 @@ struct JobState {
   int64_t accepted_at_ns, started_at_ns, ended_at_ns;  // CLOCK_REALTIME; 0 = not yet
   uint64_t authorise_us, queue_us, slot_us, exec_us;
   uint64_t wall_us;
-  ExitRecord record;  // when ended and not lost
+  LimitHit limit;      // that ended it
+  OutOfMemory oom;     // when ended
+  SandboxUsage usage;  // when ended
+  ExitRecord record;   // when ended and not lost
 };
 
 inline constexpr uint64_t kPastaThere = 1;  // and it is to be trusted

@@ -38,7 +38,7 @@ inline constexpr uint32_t kOrderVersion = 4;
 inline constexpr uint32_t kNobodysUid = 0xffff'fffd;
 
 inline constexpr uint32_t kPayloadCgroup =
-    1;  // kPayloadCgroupFd is open: clone the payload into it, unless it enters by tasks_count
+    1;  // kPayloadCgroupFd is open: clone the payload into it, unless kEntersLeaf
 inline constexpr uint32_t kCgroupKill = 2;  // kCgroupKillFd is open
 inline constexpr uint32_t kFreshPid = 4;    // init is PID 1 of a new pid namespace
 inline constexpr uint32_t kFreshUser =
@@ -48,6 +48,7 @@ inline constexpr uint32_t kFixedGroups =
     32;  // setgroups(2) is denied here; groups stay as they are
 inline constexpr uint32_t kSetLoginUid = 64;  // the caller's, which is not ours
 inline constexpr uint32_t kSetLabel = 128;    // the payload gets Order::label at its exec
+inline constexpr uint32_t kEntersLeaf = 256;  // the first of tasks_count leads into that leaf
 inline constexpr uint32_t kBaseline = 512;  // the baseline filter is loaded beside the client's own
 inline constexpr uint32_t kScratch =
     1024;  // a directory in which those on disk are to be made has come along

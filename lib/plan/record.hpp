@@ -61,7 +61,10 @@ struct ExitRecord {
   int32_t seccomp_number;
   uint32_t reserved1;
   int64_t exited_at_ns;  // CLOCK_BOOTTIME of the payload's own end; 0: it did not run
-  uint8_t reserved[kRecordBytes - 264];
+  // Processor time of the payload's process alone, as RLIMIT_CPU counts it; 0: it had
+  // no such limit.
+  int64_t limited_cpu_us;
+  uint8_t reserved[kRecordBytes - 272];
   uint64_t commit;
 };
 

@@ -333,6 +333,17 @@ inline constexpr Member kCapabilitiesMembers[] = {
 };
 CLOISTER_STRUCT(kCapabilities, Capabilities, kCapabilitiesMembers);
 
+inline constexpr Member kLimitsMembers[] = {
+    number(CLOISTER_AT(Limits, wall_time_ms), 0, kMaxTimeoutMs),
+    number(CLOISTER_AT(Limits, cpu_time_ms), 0, kMaxTimeoutMs),
+    anything(CLOISTER_AT(Limits, memory)),
+    anything(CLOISTER_AT(Limits, swap)),
+    anything(CLOISTER_AT(Limits, cpu_us)),
+    number(CLOISTER_AT(Limits, pids), 0, INT32_MAX),
+    one_of<OnOom>(CLOISTER_AT(Limits, on_oom)),
+};
+CLOISTER_STRUCT(kLimits, Limits, kLimitsMembers);
+
 inline constexpr Member kLandlockMembers[] = {
     anything(CLOISTER_AT(Landlock, handled_fs)),
     anything(CLOISTER_AT(Landlock, handled_net)),

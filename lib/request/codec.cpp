@@ -121,10 +121,12 @@ void Number::schema(json& out) const {
 }
 
 bool Size::read(Reading& in, const Place& at, const json& value, uint64_t& out) const {
-  const char* const expected = "bytes as an integer, or a string such as \"512M\" (K, M, G, T)";
+  std::string expected = "bytes as an integer, or a string such as \"512M\" (K, M, G, T)";
+  if (least > 0) expected += ", at least " + std::to_string(least);
   if (const auto* natural = value.get_ptr<const uint64_t*>()) {
     // UINT64_MAX is how the kernel spells "unlimited", which is a word here.
-    if (*natural == UINT64_MAX) return in.mismatch(at, "is out of range", expected, value);
+    if (*natural == UINT64_MAX || *natural < least)
+      return in.mismatch(at, "is out of range", expected, value);
     out = *natural;
     return true;
   }
@@ -137,14 +139,14 @@ bool Size::read(Reading& in, const Place& at, const json& value, uint64_t& out) 
     return in.mismatch(at, "is not a size", expected, value);
   if (out >= UINT64_MAX >> shift) return in.mismatch(at, "is out of range", expected, value);
   out <<= shift;
-  return true;
+  return out >= least || in.mismatch(at, "is out of range", expected, value);
 }
 
 void Size::write(const Place&, uint64_t value, json& out) const { out = value; }
 
 void Size::schema(json& out) const {
   out = {{"oneOf",
-          {{{"type", "integer"}, {"minimum", 0}},
+          {{{"type", "integer"}, {"minimum", least}},
            {{"type", "string"}, {"pattern", "^(0|[1-9][0-9]*)[KMGT]?$"}}}}};
 }
 
@@ -178,7 +180,9 @@ bool Duration::read(Reading& in, const Place& at, const json& value,
   static constexpr Unit kUnits[] = {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}};
   // Far beyond any job, and far from overflow in nanoseconds.
   constexpr uint64_t kMost = 365ULL * 24 * 3'600'000;
-  const char* const expected = "a time with its unit such as \"30s\" (ms, s, m, h), at most 8760h";
+  const char* const expected =
+      least_ms > 0 ? "a time with its unit such as \"30s\" (ms, s, m, h), from 1ms to 8760h"
+                   : "a time with its unit such as \"30s\" (ms, s, m, h), at most 8760h";
   const auto* text = text_of(value);
   if (!text) return in.mismatch(at, "is not a time", expected, value);
   for (const Unit& unit : kUnits) {
@@ -187,7 +191,8 @@ bool Duration::read(Reading& in, const Place& at, const json& value,
         !parse_natural(std::string_view(*text).substr(0, text->size() - strlen(unit.suffix)),
                        count))
       continue;
-    if (count > kMost / unit.ms) return in.mismatch(at, "is out of range", expected, value);
+    if (count > kMost / unit.ms || count * unit.ms < least_ms)
+      return in.mismatch(at, "is out of range", expected, value);
     out = std::chrono::milliseconds(count * unit.ms);
     return true;
   }
@@ -200,7 +205,8 @@ void Duration::write(const Place&, std::chrono::milliseconds value, json& out) c
 }
 
 void Duration::schema(json& out) const {
-  out = {{"type", "string"}, {"pattern", "^(0|[1-9][0-9]*)(ms|s|m|h)$"}};
+  out = {{"type", "string"},
+         {"pattern", least_ms > 0 ? "^[1-9][0-9]*(ms|s|m|h)$" : "^(0|[1-9][0-9]*)(ms|s|m|h)$"}};
 }
 
 bool Octal::read(Reading& in, const Place& at, const json& value, uint32_t& out) const {

@@ -99,6 +99,7 @@ struct Number {
 
 // Bytes, or "512M"; powers of 1024.
 struct Size {
+  uint64_t least = 0;
   bool read(Reading& in, const Place& at, const json& value, uint64_t& out) const;
   void write(const Place&, uint64_t value, json& out) const;
   void schema(json& out) const;
@@ -112,6 +113,7 @@ struct LimitValue {
 };
 
 struct Duration {
+  uint64_t least_ms = 0;
   bool read(Reading& in, const Place& at, const json& value, std::chrono::milliseconds& out) const;
   void write(const Place&, std::chrono::milliseconds value, json& out) const;
   void schema(json& out) const;

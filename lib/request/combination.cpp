@@ -122,6 +122,21 @@ std::optional<Problem> broken_box(const Request& request) {
   return std::nullopt;
 }
 
+std::optional<Problem> broken_limits(const Request& request) {
+  const Limits& limits = request.limits;
+  const char* const needs_memory = "is about the memory that limits.memory allows";
+  if (!limits.memory && limits.swap) return broken("limits.swap", needs_memory, "limits.memory");
+  if (!limits.memory && limits.on_oom)
+    return broken("limits.on_oom", needs_memory, "limits.memory");
+  if (request.cgroup != CgroupPlace::caller) return std::nullopt;
+  // Whoever owns the cgroup could take them away.
+  const char* const ours = "is not held below the caller's cgroup";
+  if (limits.memory) return broken("limits.memory", ours, "cgroup \"service\"");
+  if (limits.pids) return broken("limits.pids", ours, "cgroup \"service\"");
+  if (limits.cpus) return broken("limits.cpus", ours, "cgroup \"service\"");
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<Problem> broken_combination(const Request& request) {
@@ -137,6 +152,7 @@ std::optional<Problem> broken_combination(const Request& request) {
   if (auto problem = broken_map("uid_map", request.uid_map, namespaces)) return problem;
   if (auto problem = broken_map("gid_map", request.gid_map, namespaces)) return problem;
   if (auto problem = broken_box(request)) return problem;
+  if (auto problem = broken_limits(request)) return problem;
 
   if (request.no_new_privs == false && request.defaults != Defaults::caller)
     return broken("no_new_privs", "can be false only in the profile \"none\"", "true");

@@ -122,7 +122,19 @@ void give_up_choice(std::optional<Choice>& choice, const char* path, const std::
     choice.reset();
 }
 
+template <class T>
+void give_up_limit(std::optional<T>& limit, const char* path, const std::string& reason,
+                   GivingUp& doing) {
+  if (!reason.empty() && limit && doing.give_up(path, reason)) limit.reset();
+}
+
 void give_up_lacking(Request& layer, const Lacks& lacks, GivingUp& doing) {
+  give_up_limit(layer.limits.memory, "limits.memory", lacks.memory, doing);
+  give_up_limit(layer.limits.swap, "limits.swap", lacks.swap, doing);
+  give_up_limit(layer.limits.on_oom, "limits.on_oom", lacks.memory, doing);
+  give_up_limit(layer.limits.pids, "limits.pids", lacks.pids, doing);
+  give_up_limit(layer.limits.cpus, "limits.cpus", lacks.cpus, doing);
+  give_up_limit(layer.limits.cpu_time, "limits.cpu_time", lacks.cpu_time, doing);
   give_up_choice<SubordinateIds>(layer.uid_map, "uid_map", lacks.subordinate_uids, doing);
   give_up_choice<SubordinateIds>(layer.gid_map, "gid_map", lacks.subordinate_gids, doing);
   give_up_choice<DynamicIdentity>(layer.identity, "identity", lacks.leased_ids, doing);

@@ -60,6 +60,7 @@ struct Effective {
 struct Lacks {
   std::string subordinate_uids, subordinate_gids;  // for "subordinate" maps
   std::string leased_ids;                          // for the identity "dynamic"
+  std::string memory, swap, pids, cpus, cpu_time;  // for limits
 };
 
 inline constexpr const char* kFromConstant = "constant";

@@ -6,8 +6,6 @@ namespace {
 
 constexpr Choice<Protocol, 2> kProtocol{{{"tcp", Protocol::tcp}, {"udp", Protocol::udp}}};
 
-constexpr const char* kLimitsLater = "limits are not implemented";
-
 constexpr Choice<OnOom, 2> kOnOom{
     {{"kill_job", OnOom::kill_job}, {"kill_process", OnOom::kill_process}}};
 
@@ -87,18 +85,17 @@ const Table& table<Rlimit>() {
 
 template <>
 const Table& table<Limits>() {
-  static constexpr auto kLater = [](auto field) {
-    field.later = kLimitsLater;
-    return field;
-  };
   static constexpr Line kRows[] = {
-      kLater(Field{"memory", &Limits::memory, Size{}, "of the whole job"}),
-      kLater(Field{"swap", &Limits::swap, Size{}, "of the whole job"}),
-      kLater(Field{"pids", &Limits::pids, Integer{1, INT32_MAX}, "processes and threads"}),
-      kLater(Field{"cpus", &Limits::cpus, Number{0.001, 65536}, "processors' worth of time"}),
-      kLater(Field{"wall_time", &Limits::wall_time, Duration{}, "from exec on"}),
-      kLater(Field{"cpu_time", &Limits::cpu_time, Duration{}, "of the whole job"}),
-      kLater(Field{"on_oom", &Limits::on_oom, kOnOom, "what an out-of-memory kill takes"})};
+      Field{"memory", &Limits::memory, Size{4096}, "of the whole job"},
+      Field{"swap", &Limits::swap, Size{}, "beside the memory; needs memory"},
+      Field{"pids", &Limits::pids, Integer{1, INT32_MAX}, "processes and threads"},
+      Field{"cpus", &Limits::cpus, Number{0.001, 65536}, "processors' worth of time"},
+      Field{"wall_time", &Limits::wall_time, Duration{1},
+            "from exec on; then the job is stopped as by Stop"},
+      Field{"cpu_time", &Limits::cpu_time, Duration{1},
+            "of all its processes; then the job is stopped as by Stop"},
+      Field{"on_oom", &Limits::on_oom, kOnOom,
+            "what ends when memory is short, kill_job if absent; needs memory"}};
   static constexpr Table kTable{kRows};
   return kTable;
 }

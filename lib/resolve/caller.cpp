@@ -244,6 +244,7 @@ Caller make_caller(const plan::Peer& peer, std::vector<uint32_t> groups) {
   caller.no_new_privs = peer.no_new_privs != 0;
   caller.mode = static_cast<plan::Mode>(peer.mode);
   caller.ids = peer.ids;
+  caller.limits = peer.limits;
   return caller;
 }
 
@@ -256,6 +257,18 @@ request::Lacks lacks_of(const Caller& caller, const std::vector<request::Layer>&
     uids |= is_subordinate(layer.request.uid_map);
     gids |= is_subordinate(layer.request.gid_map);
   }
+  const auto limit = [&](uint32_t there, std::string& why, const char* controller) {
+    if (caller.limits & there) return;
+    why = controller ? std::string("the service has no ") + controller +
+                           " controller below its cgroup; see LIMITS in cloister(1)"
+                     : "the service can make no cgroup v2, in which it is counted; see LIMITS in "
+                       "cloister(1)";
+  };
+  limit(plan::kMemoryThere, lacks.memory, "memory");
+  limit(plan::kSwapThere, lacks.swap, "memory");
+  limit(plan::kPidsThere, lacks.pids, "pids");
+  limit(plan::kCpusThere, lacks.cpus, "cpu");
+  limit(plan::kCpuTimeThere, lacks.cpu_time, nullptr);
   const bool of_root = caller.mode == plan::Mode::system;
   const std::string no_lease =
       sys::landlock_abi() < 2

@@ -24,7 +24,8 @@ struct Caller {
   pid_t pid = 0;
   bool no_new_privs = false;
   plan::Mode mode = plan::Mode::system;
-  uint32_t ids = 0;  // plan::kSubuids | ...
+  uint32_t ids = 0;     // plan::kSubuids | ...
+  uint32_t limits = 0;  // plan::kCpuTimeThere | ...
   mutable std::optional<std::string> known_home, known_home_of_process;
 
   // Of the user database (NSS), asked when first wanted; empty if there is none.
@@ -43,7 +44,7 @@ std::optional<Problem> read_ignored(const Caller& caller, uint64_t& ignored);
 
 Caller make_caller(const plan::Peer& peer, std::vector<uint32_t> groups);
 
-// Why "subordinate" and "dynamic" cannot be had, where a layer asks for them.
+// Why limits, "subordinate" and "dynamic" cannot be had, where a layer asks for them.
 request::Lacks lacks_of(const Caller& caller, const std::vector<request::Layer>& layers);
 
 // Constants <- the caller's own values, if the profile says so <- what the

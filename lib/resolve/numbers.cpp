@@ -99,6 +99,18 @@ void resolve_rlimits(Draft& draft) {
   }
 }
 
+void resolve_limits(Draft& draft) {
+  const Limits& wanted = draft.request.limits;
+  plan::Limits& out = draft.plan->limits;
+  if (wanted.wall_time) out.wall_time_ms = static_cast<uint64_t>(wanted.wall_time->count());
+  if (wanted.cpu_time) out.cpu_time_ms = static_cast<uint64_t>(wanted.cpu_time->count());
+  if (wanted.memory) out.memory = *wanted.memory;
+  if (wanted.swap) out.swap = *wanted.swap + 1;
+  if (wanted.pids) out.pids = *wanted.pids;
+  if (wanted.cpus) out.cpu_us = static_cast<uint64_t>(*wanted.cpus * plan::kCpuPeriodUs);
+  if (wanted.on_oom == OnOom::kill_process) out.on_oom = plan::OnOom::kill_process;
+}
+
 void resolve_lifetime(Draft& draft) {
   const Lifetime& wanted = draft.request.lifetime;
   plan::Header& header = draft.plan.header();
@@ -140,6 +152,7 @@ MaybeProblem resolve_numbers(Draft& draft) {
   if (header.method == plan::Method::start) header.flags |= plan::kWantPidfd;
   resolve_scheduler(draft);
   resolve_rlimits(draft);
+  resolve_limits(draft);
   resolve_lifetime(draft);
   return resolve_affinity(draft);
 }

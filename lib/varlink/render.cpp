@@ -132,6 +132,19 @@ ResourceUsage usage_of(const plan::Usage& usage) {
           .nivcsw = usage.nivcsw};
 }
 
+std::optional<int64_t> measured(uint64_t value) {
+  return value == plan::kNotMeasured ? std::nullopt : std::optional(static_cast<int64_t>(value));
+}
+
+std::optional<SandboxUsage> usage_of(const plan::SandboxUsage& usage) {
+  SandboxUsage seen;
+  seen.cpu_us = measured(usage.cpu_us);
+  seen.cpu_throttled_us = measured(usage.cpu_throttled_us);
+  seen.memory_peak_bytes = measured(usage.memory_peak);
+  seen.pids_peak = measured(usage.pids_peak);
+  return seen == SandboxUsage{} ? std::nullopt : std::optional(seen);
+}
+
 void take_ending(const plan::ExitRecord& record, Verdict& verdict) {
   const int status = record.wait_status;
   verdict.wait_status = status;
@@ -223,6 +236,17 @@ Verdict make_verdict(const plan::JobState& state, plan::View job) {
     if (verdict.cause == Cause::canceled) verdict.killed_by->uid = state.killed_by;
   }
 
+  if (const plan::LimitHit& hit = state.limit;
+      hit.which > plan::Limit::none && hit.which < plan::Limit::count_) {
+    verdict.limit =
+        LimitHit{describe(hit.which).field, static_cast<int64_t>(hit.limit), measured(hit.peak)};
+    verdict.ok = false;
+  }
+  verdict.usage = usage_of(state.usage);
+  if (state.oom.kills > 0)
+    verdict.oom = {static_cast<int64_t>(state.oom.kills),
+                   verdict.cause == Cause::memory || verdict.cause == Cause::host_memory,
+                   state.oom.at_limit ? "job" : "host"};
   if (record.seccomp_hit & plan::kHitSeen) verdict.seccomp.emplace().number = record.seccomp_number;
   verdict.degraded = degraded_of(job);
   verdict.accepted_at = timestamp(state.accepted_at_ns);

@@ -3,7 +3,11 @@
 
 #include <errno.h>
 
+#include <cstdio>
+#include <iterator>
+
 #include "plan/endings.hpp"
+#include "plan/limits.hpp"
 #include "sys/names.hpp"
 
 namespace cloister {
@@ -24,6 +28,36 @@ const plan::CauseInfo& describe(Cause cause) {
   return plan::kCauses[static_cast<size_t>(cause) - 1];
 }
 
+// 1.5 GiB: the largest unit in which it is no fraction below one.
+std::string bytes(int64_t count) {
+  constexpr const char* kUnits[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+  size_t unit = 0;
+  auto amount = static_cast<double>(count);
+  for (; amount >= 1024 && unit + 1 < std::size(kUnits); ++unit) amount /= 1024;
+  char text[32];
+  std::snprintf(text, sizeof text,
+                unit == 0 || amount == static_cast<int64_t>(amount) ? "%.0f %s" : "%.1f %s", amount,
+                kUnits[unit]);
+  return text;
+}
+
+std::string amount(int64_t count, plan::Unit unit) {
+  switch (unit) {
+    case plan::Unit::bytes: return bytes(count);
+    case plan::Unit::us: return seconds(count);
+    case plan::Unit::processes: break;
+  }
+  return std::to_string(count);
+}
+
+// "limits.memory: 64 MiB"; of a newer service's field the unit is not known.
+std::string words_of(const LimitHit& hit) {
+  plan::Unit unit = plan::Unit::processes;
+  for (const plan::LimitInfo& info : plan::kLimits)
+    if (hit.field == info.field) unit = info.unit;
+  return hit.field + ": " + amount(hit.limit, unit);
+}
+
 std::string why(const Verdict& verdict) {
   if (verdict.cause == Cause::unknown) return "";
   std::string text = describe(verdict.cause).words;
@@ -34,7 +68,8 @@ std::string why(const Verdict& verdict) {
     text += ", sent " + verdict.killed_by->signal;
     if (verdict.killed_by->uid) text += " by uid " + std::to_string(*verdict.killed_by->uid);
   }
-  if (verdict.limit && !text.empty()) text += " (" + verdict.limit->field + ")";
+  if (verdict.limit)
+    text += (text.empty() ? "it reached a limit (" : " (") + words_of(*verdict.limit) + ")";
   return text.empty() ? text : "; " + text;
 }
 

@@ -268,6 +268,7 @@ const std::map<std::string, std::string> kElsewhere = {
     {"controlling_fd", "of a terminal: tests/system/seeds_session_test.cpp"},
     {"rows", "of a terminal: tests/system/cli_signals_test.py"},
     {"columns", "of a terminal: tests/system/cli_signals_test.py"},
+    {"limits", "show in how a job ends: tests/system/limits_test.cpp"},
     {"landlock", "shows in what is refused: tests/system/privileges_test.cpp"},
     {"caller_cgroup", "leads below the caller's own: tests/system/jobs_test.cpp"},
     {"seccomp_flags", "say what the instructions do: tests/security/filters_test.cpp"},

@@ -45,7 +45,7 @@ def _(t):
 def _(t):
     done = t("run", "--nice", "99", "true")
     expect(done.returncode == 125 and "nice" in done.err and "-20 to 19" in done.err, done.err)
-    for field, request in (("limits.memory", {"limits": {"memory": "1G"}}),
+    for field, request in (("dumpable", {"dumpable": False}),
                            ("seccomp", {"seccomp": {}}), ("landlock", {"landlock": {}})):
         done = t("run", "--request", "-", "true", input=json.dumps(request))
         expect(done.returncode == 125 and field in done.err, field, done.err)
@@ -62,14 +62,16 @@ def _(t):
 def _(t):
     done = t("run", "--profile", "untrusted", "true")
     expect(done.returncode == 0 and done.err.count("\n") == 1, done.err)
-    for field in "limits.memory", "limits.pids", "limits.wall_time":
-        expect(field in done.err, field, done.err)
+    features = json.loads(t("info", "--json").out)["features"]["host"]
+    for field in "limits.memory", "limits.pids", "limits.cpu_time":
+        expect((field in done.err) == (features[field]["state"] != "available"), field, done.err)
+    expect("limits.wall_time" not in done.err, done.err)
     # No service of this test has ids to lease.
     expect("its ids are the caller's" in done.err, done.err)
     expect(t("run", "-q", "--profile", "untrusted", "true").err == "")
     done = t("run", "--request", "-", "true",
-             input=json.dumps({"limits": {"memory": "1G"}, "best_effort": ["limits"]}))
-    expect(done.returncode == 0 and "limits.memory" in done.err, done.err)
+             input=json.dumps({"dumpable": False, "best_effort": ["dumpable"]}))
+    expect(done.returncode == 0 and "dumpable" in done.err, done.err)
     for profile in "default", "none":
         expect(t("run", "--profile", profile, "true").err == "", profile)
 
@@ -77,8 +79,32 @@ def _(t):
 @case("U4: a job that is started says what it goes without, too", service=True)
 def _(t):
     done = t("start", "--profile", "untrusted", "true")
-    expect(done.returncode == 0 and "limits.memory" in done.err, done.err)
+    expect(done.returncode == 0 and "identity" in done.err, done.err)
     expect(t("wait", done.out.strip()).returncode == 0 and t("rm", done.out.strip()).returncode == 0)
+
+
+@case("a limit that is reached is one line with its amount, and has its own exit code")
+def _(t):
+    features = json.loads(t("info", "--json").out)["features"]["host"]
+    busy = ("-c", "while :; do :; done")
+    rows = [("wall_time", ("--wall-time", "300ms", *busy), 124, "limits.wall_time: 0.300 s"),
+            ("wall_time", ("--timeout", "300ms", *busy), 124, "limits.wall_time: 0.300 s"),
+            ("cpu_time", ("--cpu-time", "300ms", *busy), 128 + 15, "limits.cpu_time: 0.300 s"),
+            ("memory", ("--memory", "64M", "--swap", "0", "--cpus", "2", "python3", "-c",
+                        "x = 'a' * 10**9"), 128 + 9, "limits.memory: 64 MiB"),
+            ("pids", ("--pids", "3", "-c", "sleep 9 & sleep 9 & sleep 9 & exit 5"), 2,
+             "limits.pids: 3")]
+    for limit, arguments, code, words in rows:
+        done = t("run", *arguments)
+        if features["limits." + limit]["state"] == "available":
+            expect(done.returncode == code, arguments, done.returncode, done.err)
+            own = [line for line in done.err.splitlines() if line.startswith("cloister: ")]
+            expect(len(own) == 1 and words in own[0], own)
+        else:
+            expect(done.returncode == 125 and "limits." + limit in done.err, done.err)
+    for option in "--memory=x", "--pids=0", "--cpus=0", "--wall-time=5", "--cpu-time=0s", "--swap=1":
+        done = t("run", option, "true")
+        expect(done.returncode == 125 and "limits." in done.err, option, done.err)
 
 
 @case("U1: two options at one place are refused, whichever comes last")
@@ -122,13 +148,13 @@ def _(t):
 def _(t):
     read, write = os.pipe()
     done = t("run", "--verdict-fd", str(write), "--request", "-", "true",
-             input='{"limits": {"memory": "1G"}}', pass_fds=[write])
+             input='{"dumpable": false}', pass_fds=[write])
     os.close(write)
     with os.fdopen(read) as reader:
         verdict = json.load(reader)
     expect(done.returncode == 125)
     expect(verdict["ending"] == "not_started" and verdict["failure"], verdict)
-    expect("limits.memory" in verdict["failure"]["message"], verdict["failure"])
+    expect("dumpable" in verdict["failure"]["message"], verdict["failure"])
 
 
 @case("a verdict that cannot be written is a failure")
@@ -523,7 +549,7 @@ def _(t):
     os.makedirs(own)
     for name, text in {"mine": '{"profile": "default", /* ours */ "nice": 3}',
                        "none": '{"nice": 9}', "wrong": '{"nicest": 1}',
-                       "roomless": '{"limits": {"memory": "1G"}}'}.items():
+                       "roomless": '{"dumpable": false}'}.items():
         with open(os.path.join(own, name + ".json"), "w", encoding="utf-8") as file:
             file.write(text)
     here = {"XDG_CONFIG_HOME": t.work}
@@ -549,7 +575,7 @@ def _(t):
 
     good = t("profile", "check", own + "/mine.json", own + "/none.json", more_env=here)
     expect(good.returncode == 0 and good.out.count(": good") == 2, good.out, good.err)
-    for name, word in ("wrong", "nicest"), ("roomless", "limits.memory"):
+    for name, word in ("wrong", "nicest"), ("roomless", "dumpable"):
         bad = t("profile", "check", f"{own}/{name}.json", more_env=here)
         expect(bad.returncode == 125 and word in bad.err, bad.returncode, bad.err)
     unknown = t("run", "--profile", "absent", "true", more_env=here)

@@ -186,8 +186,8 @@ TEST_CASE("Plan shows what would be run, where each value came from, and runs no
     Client client = world.connect(way);
     Json request = world.boxed_request({"file-write", "made-by-plan", "x"});
     request["nice"] = 3;
-    request["limits"] = {{"pids", 10}};
-    request["best_effort"] = {"limits.pids"};
+    request["dumpable"] = false;
+    request["best_effort"] = {"dumpable"};
     Reply reply = client.call("Plan", {{"request", request}});
     INFO(reply.error << reply.parameters.dump());
     REQUIRE(reply.error == "");
@@ -198,7 +198,7 @@ TEST_CASE("Plan shows what would be run, where each value came from, and runs no
           std::string::npos);
     CHECK(reply.parameters["steps"].size() > 10);
     CHECK(reply.parameters["steps"].back() == "execve");
-    CHECK(reply.parameters["degraded"] == Json{"limits.pids"});
+    CHECK(reply.parameters["degraded"] == Json{"dumpable"});
     CHECK(client.call("List").parameters["jobs"] == Json::array());
   }
 }

@@ -44,7 +44,7 @@ std::map<std::string, Json> users_of_features(const Who& who, const std::string&
       {"scheduler.real_time", {{"scheduler", {{"policy", "SCHED_FIFO"}, {"priority", 1}}}}},
       {"keyring", {{"keyring", "new"}}},
       {"limits.memory", {{"limits", {{"memory", "64M"}}}}},
-      {"limits.swap", {{"limits", {{"swap", 0}}}}},
+      {"limits.swap", {{"limits", {{"memory", "64M"}, {"swap", 0}}}}},
       {"limits.pids", {{"limits", {{"pids", 10}}}}},
       {"limits.cpus", {{"limits", {{"cpus", 1}}}}},
       {"limits.wall_time", {{"limits", {{"wall_time", "30s"}}}}},

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <map>
 
 #include "census.hpp"
 #include "reading.hpp"
@@ -88,6 +89,23 @@ TEST_CASE("short jobs in a box leave nothing behind, rootless") {
 TEST_CASE("short jobs in a box leave nothing behind, in private mode") {
   NEEDS_ROOT();
   soak(Way::alone, kBoxed / 2, World::get().boxed_request({"noop"}));
+}
+
+TEST_CASE("short jobs with all limits leave nothing behind") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  Client client = world.connect(Way::user);
+  Reply described = client.call("Describe");
+  Json request = world.probe_request({"noop"});
+  for (const auto& [limit, value] : std::map<std::string, Json>{{"memory", "64M"},
+                                                                {"swap", 0},
+                                                                {"pids", 9},
+                                                                {"cpus", 1},
+                                                                {"cpu_time", "9s"},
+                                                                {"wall_time", "9s"}})
+    if (described.parameters["features"]["host"]["limits." + limit]["state"] == "available")
+      request["limits"][limit] = value;
+  soak(Way::user, kBoxed, request);
 }
 
 TEST_CASE("jobs that fail at every turn leave nothing behind") {

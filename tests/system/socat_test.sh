@@ -60,8 +60,8 @@ expect "a misspelt member is refused by its name" \
   '{"method":"io.cloister.Launcher.Run","parameters":{"request":{"argv":["true"],"no_new_priv":true}}}' \
   '.error == "io.cloister.Launcher.InvalidRequest" and .parameters.field == "no_new_priv"'
 expect "what has no room yet is refused by name" \
-  '{"method":"io.cloister.Launcher.Run","parameters":{"request":{"argv":["true"],"limits":{"memory":"1G"}}}}' \
-  '.error == "io.cloister.Launcher.Unsupported" and .parameters.feature == "limits.memory"'
+  '{"method":"io.cloister.Launcher.Run","parameters":{"request":{"argv":["true"],"dumpable":false}}}' \
+  '.error == "io.cloister.Launcher.Unsupported" and .parameters.feature == "dumpable"'
 expect "List is empty again" '{"method":"io.cloister.Launcher.List"}' '.parameters.jobs == []'
 
 echo "outcome: $passed passed, $failed failed, 0 skipped"

@@ -2,6 +2,9 @@
 #include "life/cause.hpp"
 
 #include <signal.h>
+#include <sys/resource.h>
+
+#include <array>
 
 #include "outcome.hpp"
 
@@ -164,6 +167,62 @@ TEST_CASE("U10: a filter's answer is seccomp whatever was sent") {
   Acts acts = nothing();
   acts.filter_signals = true;
   check(signaled(SIGSYS), acts, Cause::seccomp);
+}
+
+TEST_CASE("a limit on time is the cause of what ends after it, and of nothing that ended before") {
+  for (const Cause cause : {Cause::wall_time, Cause::cpu_time}) {
+    check(signaled(SIGTERM), stopped(false, cause), cause, SIGTERM);
+    check(signaled(SIGKILL), stopped(true, cause), cause, SIGKILL);
+    for (const int code : {0, 3, 143}) {
+      check(exited(code), stopped(false, cause), cause, SIGTERM);
+      Acts late = nothing();
+      late.intent = cause;
+      late.sent.note(SIGTERM, kAdmin, kEnd + 1);
+      check(exited(code), late, Cause::payload);
+    }
+    check(signaled(SIGSEGV), stopped(false, cause), cause, SIGTERM);
+  }
+}
+
+TEST_CASE(
+    "U11: rlimits are named where the kernel has answered to them, and not where it has not") {
+  std::array<plan::Rlimit, plan::kRlimits> rlimits;
+  rlimits.fill({plan::kNotMeasured, plan::kNotMeasured, 1, 0});
+  Acts acts = nothing();
+  acts.rlimits = rlimits.data();
+  const auto is = [&](int signal, int64_t cpu_us, Cause cause, plan::Limit which,
+                      uint64_t limit = 0) {
+    CAPTURE(signal);
+    CAPTURE(cpu_us);
+    plan::ExitRecord record = signaled(signal);
+    record.limited_cpu_us = cpu_us;
+    const Judgement judgement = judge(record, false, acts);
+    CHECK(judgement.cause == cause);
+    CHECK(judgement.limit.which == which);
+    CHECK(judgement.limit.limit == limit);
+  };
+  using plan::Limit;
+  is(SIGXCPU, 5'000'000, Cause::payload, Limit::none);
+  is(SIGXFSZ, 0, Cause::payload, Limit::none);
+  rlimits[RLIMIT_CPU] = {2, 4, 1, 0};
+  is(SIGXCPU, 2'000'000, Cause::cpu_time, Limit::rlimit_cpu, 2'000'000);
+  is(SIGKILL, 4'000'000, Cause::cpu_time, Limit::rlimit_cpu, 4'000'000);
+  is(SIGXCPU, 1'999'999, Cause::payload, Limit::none);
+  is(SIGKILL, 3'999'999, Cause::external, Limit::none);
+  is(SIGTERM, 4'000'000, Cause::external, Limit::none);
+  is(SIGSEGV, 4'000'000, Cause::payload, Limit::none);
+  // 0 seconds are one, setrlimit(2).
+  rlimits[RLIMIT_CPU] = {0, 0, 1, 0};
+  is(SIGKILL, 999'999, Cause::external, Limit::none);
+  is(SIGKILL, 1'000'000, Cause::cpu_time, Limit::rlimit_cpu, 0);
+  rlimits[RLIMIT_FSIZE] = {4096, 8192, 1, 0};
+  is(SIGXFSZ, 0, Cause::payload, Limit::rlimit_fsize, 4096);
+  rlimits[RLIMIT_CPU] = {60, 60, 1, 0};
+  rlimits[RLIMIT_RTTIME] = {5000, 5000, 1, 0};
+  is(SIGXCPU, 100, Cause::cpu_time, Limit::rlimit_rttime, 5000);
+  // What we sent is ours.
+  acts.sent.note(SIGKILL, kCaller, kEnd - 1);
+  is(SIGKILL, 60'000'000, Cause::canceled, Limit::none);
 }
 
 TEST_CASE("U10: what did not start, and what is not known") {

@@ -37,7 +37,7 @@ TEST_CASE("values of options are joined, separate and clustered") {
 TEST_CASE("wrong options are named, and the one that was meant") {
   CHECK(
       says(trouble_of({"--hostnam", "x"}), "unknown option: --hostnam; did you mean --hostname?"));
-  CHECK(says(trouble_of({"--memory", "1"}), "unknown option: --memory"));
+  CHECK(says(trouble_of({"--frobnicate", "1"}), "unknown option: --frobnicate"));
   CHECK(says(trouble_of({"-Z", "x"}), "unknown option: -Z"));
   CHECK(says(trouble_of({"--nice"}), "--nice needs a value"));
   CHECK(says(trouble_of({"--setsid=1", "x"}), "takes no value"));

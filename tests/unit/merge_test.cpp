@@ -199,17 +199,22 @@ TEST_CASE("unset takes away what a lower layer gave, and the constant is back") 
     CHECK(problem(kBox, asking("\"unset\": [\"" + std::string(path) + "\"]")).field == "unset");
 }
 
-TEST_CASE(
-    "ids that the host lacks are unsupported with its reason, or given up where that is said") {
-  const request::Lacks lacks{"no subuids", "no subgids", "no leases"};
+TEST_CASE("what the host lacks is unsupported with its reason, or given up where that is said") {
+  const request::Lacks lacks{"no subuids", "no subgids", "no leases", "no memory",
+                             "no swap",    "no pids",    "no cpus",   "no cgroup"};
   const std::string user = R"("namespaces": {"user": "new"}, )";
   struct Row {
     const char *members, *field;
     const std::string& reason;
   };
-  for (const Row& row : {Row{R"("uid_map": "subordinate")", "uid_map", lacks.subordinate_uids},
-                         Row{R"("gid_map": "subordinate")", "gid_map", lacks.subordinate_gids},
-                         Row{R"("identity": "dynamic")", "identity", lacks.leased_ids}}) {
+  for (const Row& row :
+       {Row{R"("uid_map": "subordinate")", "uid_map", lacks.subordinate_uids},
+        Row{R"("gid_map": "subordinate")", "gid_map", lacks.subordinate_gids},
+        Row{R"("identity": "dynamic")", "identity", lacks.leased_ids},
+        Row{R"("limits": {"memory": "1M"})", "limits.memory", lacks.memory},
+        Row{R"("limits": {"pids": 1})", "limits.pids", lacks.pids},
+        Row{R"("limits": {"cpus": 1})", "limits.cpus", lacks.cpus},
+        Row{R"("limits": {"cpu_time": "1s"})", "limits.cpu_time", lacks.cpu_time}}) {
     CAPTURE(std::string(row.members));
     const std::vector<request::Layer> layers = {
         {*request::parse_profile("{}"), "profile"},
@@ -231,6 +236,7 @@ TEST_CASE(
     CHECK(given_up->degraded == std::vector<std::string>{row.field});
     CHECK(!given_up->request.uid_map);
     CHECK(given_up->request.identity == Identity(CallerIdentity{}));
+    CHECK(given_up->request.limits == Limits{});
   }
 }
 
@@ -243,13 +249,6 @@ TEST_CASE("a field without a room is unsupported by name, wherever it stands") {
     CHECK_FALSE(got.reason.empty());
   };
   unsupported(R"("dumpable": false)", "dumpable");
-  unsupported(R"("limits": {"memory": 0})", "limits.memory");
-  unsupported(R"("limits": {"swap": 0})", "limits.swap");
-  unsupported(R"("limits": {"pids": 1})", "limits.pids");
-  unsupported(R"("limits": {"cpus": 1})", "limits.cpus");
-  unsupported(R"("limits": {"wall_time": "1s"})", "limits.wall_time");
-  unsupported(R"("limits": {"cpu_time": "1s"})", "limits.cpu_time");
-  unsupported(R"("limits": {"on_oom": "kill_job"})", "limits.on_oom");
   unsupported(R"("stdout": {"capture": {}})", "stdout");
   unsupported(R"("stderr": {"capture": {"max": 1}})", "stderr");
   unsupported(R"("sysctls": {"kernel.pid_max": "1"})", "sysctls.kernel.pid_max");
@@ -267,23 +266,50 @@ TEST_CASE("what was merged is a profile that stands alone") {
 
 TEST_CASE("best_effort gives up what is unsupported, and says so") {
   const Effective all = effective("{}", asking(R"(
-      "limits": {"pids": 1, "memory": 1}, "stdout": {"capture": {}},
-      "best_effort": ["limits", "stdout", "nice"], "nice": 3)"));
-  CHECK(all.degraded == std::vector<std::string>{"limits.memory", "limits.pids", "stdout"});
+      "dumpable": false, "stderr": {"capture": {}}, "stdout": {"capture": {}},
+      "best_effort": ["dumpable", "stderr", "stdout", "nice"], "nice": 3)"));
+  CHECK(all.degraded == std::vector<std::string>{"dumpable", "stderr", "stdout"});
   CHECK(all.request.standard_output == Stream(Null{}));
   CHECK(all.origins.at("stdout") == "constant");
   CHECK(all.request.nice == 3);  // supported, so kept
-  CHECK(all.request.limits == Limits{});
   // A request may give up what its profile asks for, a profile not what the request does.
-  CHECK(effective(R"({"limits": {"pids": 1}})", asking(R"("best_effort": ["limits.pids"])"))
+  CHECK(effective(R"({"dumpable": false})", asking(R"("best_effort": ["dumpable"])"))
             .degraded.size() == 1);
-  CHECK(effective(R"({"limits": {"pids": 1}, "best_effort": ["limits.pids"]})", asking(""))
+  CHECK(effective(R"({"dumpable": false, "best_effort": ["dumpable"]})", asking(""))
             .degraded.size() == 1);
-  CHECK(problem(R"({"best_effort": ["limits.pids"]})", asking(R"("limits": {"pids": 1})")).field ==
-        "limits.pids");
-  CHECK(problem("{}", asking(R"("best_effort": ["limit.pids"])")).field == "best_effort");
-  CHECK(problem("{}", asking(R"("limits": {"pids": 1}, "best_effort": ["limits.pid"])")).field ==
+  CHECK(problem(R"({"best_effort": ["dumpable"]})", asking(R"("dumpable": false)")).field ==
+        "dumpable");
+  CHECK(problem("{}", asking(R"("best_effort": ["dump"])")).field == "best_effort");
+  CHECK(problem("{}", asking(R"("dumpable": false, "best_effort": ["dumpabl"])")).field ==
         "best_effort");
+}
+
+TEST_CASE("limits that are one list are given up one by one") {
+  request::Lacks lacks;
+  lacks.memory = lacks.swap = "no memory controller";
+  const std::vector<request::Layer> layers = {
+      {*request::parse_profile(R"({"limits": {"memory": "64M", "swap": 0, "pids": 9,
+                                   "on_oom": "kill_process"}, "best_effort": ["limits"]})"),
+       "profile"},
+      {*parse(R"({"argv": ["a"]})"), request::kFromRequest}};
+  const auto merged = request::merge(layers, lacks);
+  REQUIRE(merged.has_value());
+  CHECK(merged->degraded ==
+        std::vector<std::string>{"limits.memory", "limits.on_oom", "limits.swap"});
+  CHECK(merged->request.limits.pids == 9u);
+  CHECK_FALSE(merged->request.limits.memory);
+}
+
+TEST_CASE("limits that are about memory need one, and none holds below the caller's cgroup") {
+  CHECK(problem("{}", asking(R"("limits": {"swap": 0})")).field == "limits.swap");
+  CHECK(problem("{}", asking(R"("limits": {"on_oom": "kill_job"})")).field == "limits.on_oom");
+  for (const char* limit : {R"("memory": "1M")", R"("pids": 1)", R"("cpus": 1)"}) {
+    CAPTURE(std::string(limit));
+    const std::string limits = std::string(R"("limits": {)") + limit + '}';
+    effective("{}", asking(limits));
+    CHECK(problem("{}", asking(R"("cgroup": "caller", )" + limits)).field.starts_with("limits."));
+  }
+  effective("{}", asking(R"("cgroup": "caller", "limits": {"wall_time": "1s", "cpu_time": "1s"})"));
 }
 
 TEST_CASE("network and the network namespace follow each other") {

@@ -153,7 +153,6 @@ const std::map<std::string, std::string> kReadAway = {
     {"dumpable", "is the kernel's to set at the exec; the front refuses what would differ"},
     {"implied", "says where a value came from"},
     {"unset", "takes away what the profile has"},
-    {"limits", "is not implemented yet, and refused by name"},
     {"root", "is a mount at /"},
     {"root_access", "is a mount at /"},
     {"workspace", "is a mount"},

@@ -158,15 +158,19 @@ TEST_CASE("paths are bounded, absolute where they must be, and free of ..") {
 
 TEST_CASE("sizes are bytes or a number with K, M, G or T") {
   const auto size = [](std::string_view text) {
-    return R"("limits": {"memory": )" + std::string(text) + '}';
+    return R"("limits": {"swap": )" + std::string(text) + '}';
   };
-  CHECK(accepted(size("\"512M\"")).limits.memory == uint64_t{512} << 20);
-  CHECK(accepted(size("\"0\"")).limits.memory == 0u);
-  CHECK(accepted(size("\"1T\"")).limits.memory == uint64_t{1} << 40);
-  CHECK(accepted(size("4096")).limits.memory == 4096u);
+  CHECK(accepted(size("\"512M\"")).limits.swap == uint64_t{512} << 20);
+  CHECK(accepted(size("\"0\"")).limits.swap == 0u);
+  CHECK(accepted(size("\"1T\"")).limits.swap == uint64_t{1} << 40);
+  CHECK(accepted(size("4096")).limits.swap == 4096u);
   for (const char* text : {"\"\"", "\"M\"", "\"1.5G\"", "\"-1\"", "\"1 K\"", "\"1k\"", "\"01K\"",
                            "\"1KB\"", "\"+1\"", "\"99999999T\"", "-1", "1.0", "1e3"})
-    refuses(size(text), "limits.memory");
+    refuses(size(text), "limits.swap");
+  // No process fits into less than a page.
+  CHECK(accepted(R"("limits": {"memory": "4K"})").limits.memory == 4096u);
+  for (const char* text : {"0", "4095", "\"0\"", "\"3K\""})
+    refuses(R"("limits": {"memory": )" + std::string(text) + '}', "limits.memory");
 }
 
 TEST_CASE("times carry their unit") {

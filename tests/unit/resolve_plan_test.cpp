@@ -24,12 +24,12 @@ TEST_CASE("Run ends with its caller, Start does not and hands out a pidfd") {
 
 TEST_CASE("Inspect shows names of variables, no values, and no inline input") {
   const Made made = make(plain(R"("env": {"TOKEN": "hunter2"}, "stdin": {"text": "hunter3"},
-                                  "limits": {"cpus": 1}, "best_effort": ["limits.cpus"])"));
+                                  "dumpable": false, "best_effort": ["dumpable"])"));
   const auto shown = nlohmann::json::parse(made.text(made->request_json));
   CHECK(shown["env"].contains("TOKEN"));
   CHECK(made.text(made->request_json).find("hunter") == std::string::npos);
   CHECK(shown["argv"] == nlohmann::json::array({"prog"}));
-  CHECK(made.text(made->degraded) == R"(["limits.cpus"])");
+  CHECK(made.text(made->degraded) == R"(["dumpable"])");
 }
 
 TEST_CASE("the digest tells requests apart, not their spelling") {

@@ -67,6 +67,7 @@ plan::JobState ended_state(int wait_status) {
   state.started_at_ns = 1'700'000'000'500'000'000;
   state.ended_at_ns = 1'700'000'002'000'000'000;
   state.wall_us = 1'500'000;
+  state.usage = {plan::kNotMeasured, plan::kNotMeasured, plan::kNotMeasured, plan::kNotMeasured};
   state.authorise_us = 3;
   state.record.ending = plan::Ending::ended;
   state.record.wait_status = wait_status;
@@ -190,6 +191,34 @@ TEST_CASE("the JSON has the members of the interface description, no more and no
   const Block job(job_builder());
   CHECK(keys(varlink::to_dom(varlink::make_job_info(ended_state(0), job.view()))) ==
         described_members("JobInfo"));
+}
+
+TEST_CASE("the limit that ended a job is in its verdict, and its summary has the amount") {
+  plan::JobState state = ended_state(0);
+  state.cause = plan::Cause::wall_time;
+  state.limit = {plan::Limit::wall_time, 0, 1'500'000, 1'502'000};
+  state.usage.cpu_us = 77;
+  const Verdict timed = verdict_of(state);
+  CHECK(timed.limit == LimitHit{"limits.wall_time", 1'500'000, 1'502'000});
+  CHECK(timed.usage->cpu_us == 77);
+  CHECK(timed.fault == Fault::payload);
+  CHECK_FALSE(timed.ok);
+  CHECK(timed.folded_exit_code() == 124);
+  CHECK(timed.summary().ends_with("; it reached its wall-time limit (limits.wall_time: 1.500 s)"));
+  state.cause = plan::Cause::payload;
+  state.limit = {plan::Limit::rlimit_fsize, 0, 3u << 19, plan::kNotMeasured};
+  state.usage.cpu_us = plan::kNotMeasured;
+  const Verdict wrote = verdict_of(state);
+  CHECK(wrote.limit == LimitHit{"rlimits.RLIMIT_FSIZE", 3 << 19, std::nullopt});
+  CHECK_FALSE(wrote.usage);
+  CHECK(wrote.summary().ends_with("; it reached a limit (rlimits.RLIMIT_FSIZE: 1.5 MiB)"));
+  for (const auto& [bytes, words] : {std::pair{uint64_t{0}, "0 bytes"},
+                                     {1023, "1023 bytes"},
+                                     {1024, "1 KiB"},
+                                     {uint64_t{64} << 20, "64 MiB"}}) {
+    state.limit.limit = bytes;
+    CHECK(verdict_of(state).summary().ends_with(std::string(": ") + words + ")"));
+  }
 }
 
 TEST_CASE("a verdict survives the way through JSON") {

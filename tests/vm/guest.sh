@@ -29,7 +29,7 @@ expect() {
 # --- the tests of a host, on this kernel -----------------------------------------
 
 echo "== Linux $(uname -r)"
-for each in system/box system/scratch security/filters security/overlay security/places; do
+for each in system/box system/scratch system/limits security/filters security/overlay security/places; do
   suite=${each%/*}
   echo "== $each"
   "/cloister/tests/$suite/$suite-tests" --source-file="*/${each#*/}_test.cpp" 2>&1

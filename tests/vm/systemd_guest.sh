@@ -100,7 +100,7 @@ works() {
   expect "$1: U5 nothing was run" no grep -q it-ran /said
   expect "$1: U5 unless told to" by stranger cloister --private run --quiet -- true
   expect "$1: U4 what a profile promises and is not there is said" \
-    says '^cloister: the job runs without .*limits' by ci cloister run --profile untrusted -- true
+    says '^cloister: the job runs without identity' by ci cloister run --profile untrusted -- true
   systemctl stop cloisterd.socket 2>/dev/null
   expect "$1: U5 while it is down, a member is told how to start it" \
     fails 'the system service does not answer.*systemctl start' by ci cloister run -c 'echo it-ran'

@@ -252,6 +252,7 @@ bool Fronts::assign(std::vector<sys::UniqueFd> connections, Peer peer, plan::Mod
   hello.peer.no_new_privs = peer.no_new_privs;
   hello.peer.mode = static_cast<uint32_t>(mode);
   hello.peer.ids = peer.ids;
+  hello.peer.limits = peer.limits;
   hello.peer.connections = static_cast<uint32_t>(connections.size());
   hello.peer.refusal = refuse;
   if (refuse.kind == plan::RefusalKind::misconfigured) put(wrong, hello.peer.wrong);

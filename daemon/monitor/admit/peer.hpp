@@ -34,6 +34,7 @@ struct Peer {
   uint64_t permitted = 0;  // capabilities; 0 unless every uid of the peer is 0
   uint64_t bounding = 0;
   uint32_t ids = 0;        // plan::kSubuids | ...: what its front is told
+  uint32_t limits = 0;     // plan::kCpuTimeThere | ...: the same
   uint32_t filters = 0;    // of seccomp(2)
   std::string label;       // of a security module, label.hpp; empty: there is none
   uint32_t elsewhere = 0;  // bits of the namespaces that are not ours: no job is shared into ours

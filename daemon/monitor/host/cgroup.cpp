@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 
 #include "host/cgroup_hold.hpp"
 #include "host/cgroup_tree.hpp"
+#include "plan/limits.hpp"
 
 namespace cloister::monitor {
 
@@ -24,9 +26,30 @@ Cgroups::Cgroups(CgroupChoice choice) {
       // Of v1 the pids hierarchy: every host that has v1 has it.
       if (tree.version != version || (version == 1 && !tree.controls("pids"))) continue;
       const auto own = tree.place_of(own_cgroups());
-      if (own && open_base(tree.at, *own, version)) return;
+      if (!own || !open_base(tree.at, *own, version)) continue;
+      find_controllers(choice);
+      return;
     }
   }
+}
+
+void Cgroups::find_controllers(CgroupChoice choice) {
+  if (version_ == 2) controllers_ = controllers_v2(base_.borrow(), mount_ + own_);
+  if (!controllers_ && choice != CgroupChoice::v2) controllers_ = controllers_v1();
+}
+
+uint32_t Cgroups::limits() const {
+  return (version_ == 2 ? plan::kCpuTimeThere : 0) | (controllers_ ? controllers_->limits() : 0);
+}
+
+bool Cgroups::limit(Leaves& leaves, const plan::Limits& limits) {
+  errno = EOPNOTSUPP;  // below a caller's cgroup they would not be its caller's to undo
+  return controllers_ && leaves && leaves.below_caller.empty() &&
+         controllers_->limit(leaves, limits);
+}
+
+Counted Cgroups::counted(const Leaves& leaves) const {
+  return controllers_ && leaves ? controllers_->counted(leaves) : Counted{};
 }
 
 Leaves Leaves::names() const {
@@ -34,6 +57,7 @@ Leaves Leaves::names() const {
   names.name = name;
   names.below_caller = below_caller;
   names.inode = inode;
+  names.limited = limited;
   return names;
 }
 
@@ -41,6 +65,7 @@ Leaves Leaves::names() const {
 void Cgroups::sweep() {
   swept_ = std::chrono::steady_clock::now();
   sweep_cgroups(mount_ + own_);
+  if (controllers_) controllers_->sweep();
   std::erase_if(left_, [this](const Left& left) { return remove(left.leaves); });
 }
 
@@ -50,6 +75,8 @@ bool Cgroups::make_base() {
   base_ = std::move(base.directory);
   directory_ = base.path;
   path_ = directory_.substr(mount_.size());
+  if (version_ == 2 && controllers_ && controllers_->in_v2())
+    controllers_ = controllers_v2(base_.borrow(), mount_ + own_);
   return true;
 }
 
@@ -138,6 +165,7 @@ bool Cgroups::remove(const Leaves& leaves) {
     if (ours && ::rmdir(leaves.below_caller.c_str()) < 0 && errno != ENOENT) return false;
     below_callers_.erase(leaves.below_caller);
   }
+  if (leaves.limited && !controllers_->remove(leaves.name)) return false;
   return leaves.name.empty() || remove(leaves.name);
 }
 
@@ -149,6 +177,19 @@ bool Cgroups::remove(const std::string& name) {
 
 void Cgroups::leave(Leaves leaves, std::shared_ptr<const void> until) {
   left_.push_back({std::move(leaves), std::move(until)});
+}
+
+uint64_t Cgroups::cpu_time_us(const Leaves& leaves) {
+  constexpr std::string_view kName = "usage_usec ";
+  if (!leaves.kill) return plan::kNotMeasured;
+  const sys::UniqueFd file = open_at(leaves.payload.borrow(), "cpu.stat", O_RDONLY);
+  char text[512];
+  const ssize_t size = file ? ::read(file.borrow(), text, sizeof text) : -1;
+  if (size < 0 || !std::string_view(text, static_cast<size_t>(size)).starts_with(kName))
+    return plan::kNotMeasured;
+  uint64_t used = plan::kNotMeasured;
+  std::from_chars(text + kName.size(), text + size, used);
+  return used;
 }
 
 bool Cgroups::kill(const Leaves& leaves) {

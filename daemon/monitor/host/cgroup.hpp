@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "host/controllers.hpp"
 #include "plan/order.hpp"
 #include "plan/policy.hpp"
 #include "sys/unique_fd.hpp"
@@ -29,9 +30,11 @@ struct Leaves {
   sys::UniqueFd payload;  // directory
   sys::UniqueFd kill;     // cgroup.kill of the payload's leaf, v2
   sys::UniqueFd tasks;    // through which the payload moves itself, where init cannot clone into it
-  std::vector<sys::UniqueFd> hierarchies;  // v1 `tasks` files of its caller's, for the same
+  std::vector<sys::UniqueFd> hierarchies;  // v1 `tasks` files, for the same
   std::string below_caller;  // directory of the payload's leaf; empty: BASE/NAME/payload
   uint64_t inode = 0;        // of that directory
+  bool limited = false;      // there are v1 cgroups of that name too, controllers.hpp
+  sys::UniqueFd oom_event;  // eventfd(2): the kernel kills for memory, and the rest is ours to kill
   explicit operator bool() const { return !name.empty(); }
   // What removes them when nothing of theirs is open any more.
   Leaves names() const;
@@ -50,6 +53,8 @@ class Cgroups {
 
   int version() const { return version_; }
   const std::string& why_not() const { return why_not_; }
+  // plan::kCpuTimeThere | ...: which limits can be enforced.
+  uint32_t limits() const;
   // As it stands in /proc/PID/cgroup; empty without cgroups.
   const std::string& path() const { return path_; }
 
@@ -63,6 +68,9 @@ class Cgroups {
   bool is_job(std::string_view cgroups) const;
   // True while nobody else has removed them.
   bool there(const Leaves& leaves) const;
+  // Limits what will be in the payload's leaf. False with errno.
+  bool limit(Leaves& leaves, const plan::Limits& limits);
+  Counted counted(const Leaves& leaves) const;
   // Makes the spare pair, and now and then removes what services that were killed
   // have left; off the path of any request.
   void prepare();
@@ -75,6 +83,9 @@ class Cgroups {
   void leave(Leaves leaves, std::shared_ptr<const void> until);
   // SIGKILL to all in the payload's leaf.
   static bool kill(const Leaves& leaves);
+  // Processor time of all that is or was in the payload's leaf, in us; v2 alone has it,
+  // with and without its cpu controller. plan::kNotMeasured where it cannot be read.
+  static uint64_t cpu_time_us(const Leaves& leaves);
 
  private:
   struct Left {
@@ -84,6 +95,7 @@ class Cgroups {
   bool remove(const std::string& name);
   Leaves create();
   void sweep();
+  void find_controllers(CgroupChoice choice);
   bool make_base();
   bool open_base(const std::string& mount, const std::string& own, int version);
 
@@ -92,6 +104,7 @@ class Cgroups {
   sys::UniqueFd base_;       // held, cgroup_hold.hpp
   std::string mount_, own_;  // the tree, and the daemon's place in it
   std::string directory_, path_, why_not_ = "no cgroup file system is mounted";
+  std::unique_ptr<Controllers> controllers_;
   Leaves spare_;
   std::vector<Left> left_;
   std::chrono::steady_clock::time_point swept_{};

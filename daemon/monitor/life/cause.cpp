@@ -1,7 +1,10 @@
 #include "life/cause.hpp"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
+
+#include <algorithm>
 
 namespace cloister::monitor {
 namespace {
@@ -37,13 +40,39 @@ bool asks_to_end(int signal, int stop_signal) {
          signal == stop_signal;
 }
 
+// The limit that the kernel answers with this signal, setrlimit(2); none if it was
+// not reached.
+plan::LimitHit rlimit_of(int signal, const plan::ExitRecord& record, const Acts& acts) {
+  constexpr uint64_t kSecond = 1'000'000;  // us, in which rlimits of processor time count
+  if (!acts.rlimits) return {};
+  const plan::Rlimit& cpu = acts.rlimits[RLIMIT_CPU];
+  const plan::Rlimit& real_time = acts.rlimits[RLIMIT_RTTIME];
+  const plan::Rlimit& file_size = acts.rlimits[RLIMIT_FSIZE];
+  const auto used = static_cast<uint64_t>(record.limited_cpu_us);
+  const auto reached = [&](uint64_t seconds) {
+    return used >= kSecond && used / kSecond >= seconds;
+  };
+  if (signal == SIGXCPU && reached(cpu.soft))
+    return {plan::Limit::rlimit_cpu, 0, cpu.soft * kSecond, used};
+  if (signal == SIGKILL && reached(cpu.hard))
+    return {plan::Limit::rlimit_cpu, 0, cpu.hard * kSecond, used};
+  if (signal == SIGXCPU && real_time.soft != RLIM_INFINITY)
+    return {plan::Limit::rlimit_rttime, 0, real_time.soft, plan::kNotMeasured};
+  if (signal == SIGXFSZ && file_size.soft != RLIM_INFINITY)
+    return {plan::Limit::rlimit_fsize, 0, file_size.soft, plan::kNotMeasured};
+  return {};
+}
+
 Judgement told(Cause cause, const SentSignals::Sent* sent) {
   if (!sent) return {cause};
   return {cause, sent->signal, sent->by};
 }
 
 Judgement judge_exit(int code, int64_t end_ns, const Acts& acts) {
-  if (acts.intent != Cause::payload) return told(acts.intent, acts.sent.latest());
+  // It may have ended by itself while the timer of its limit ran out.
+  const bool by_limit = acts.intent == Cause::wall_time || acts.intent == Cause::cpu_time;
+  if (acts.intent != Cause::payload && !(by_limit && !acts.sent.any_before(end_ns)))
+    return told(acts.intent, acts.sent.latest());
   // Success is the payload's own, whatever it was told before.
   if (code == 0) return {Cause::payload};
   if (code > kShellsSignalExit)
@@ -61,8 +90,20 @@ Judgement judge_signal(int signal, const plan::ExitRecord& record, const Acts& a
   const bool ending = acts.intent != Cause::payload;
   if (const auto* sent = acts.sent.before(signal, record.exited_at_ns))
     return told(ending ? acts.intent : Cause::canceled, sent);
+  if (const plan::LimitHit hit = rlimit_of(signal, record, acts); hit.which != plan::Limit::none)
+    return {hit.which == plan::Limit::rlimit_fsize ? Cause::payload : Cause::cpu_time, 0, 0, hit};
   if (!raised_by_itself(signal)) return {Cause::external};
   return ending ? told(acts.intent, acts.sent.latest()) : Judgement{Cause::payload};
+}
+
+// The kernel killed for memory, and what it killed was the payload, or the whole job by
+// the request.
+bool died_of_memory(const plan::ExitRecord& record, const Acts& acts) {
+  if (acts.oom.kills == 0) return false;
+  if (record.ending == plan::Ending::not_started) return true;
+  if (acts.oom.at_limit && acts.oom_ends_job) return true;
+  return WIFSIGNALED(record.wait_status) && WTERMSIG(record.wait_status) == SIGKILL &&
+         !acts.sent.before(SIGKILL, record.exited_at_ns);
 }
 
 }  // namespace
@@ -81,6 +122,11 @@ const SentSignals::Sent* SentSignals::before(int signal, int64_t end_ns) const {
   for (const Sent& sent : all_)
     if (sent.signal == signal && sent.first_ns <= end_ns) return &sent;
   return nullptr;
+}
+
+bool SentSignals::any_before(int64_t end_ns) const {
+  return std::any_of(all_.begin(), all_.end(),
+                     [&](const Sent& sent) { return sent.first_ns <= end_ns; });
 }
 
 const SentSignals::Sent* SentSignals::goodbye(int64_t end_ns, int64_t within_ns,
@@ -107,6 +153,8 @@ const SentSignals::Sent* SentSignals::latest() const {
 Judgement judge(const plan::ExitRecord& record, bool lost, const Acts& acts) {
   const bool ending = acts.intent != Cause::payload;
   if (lost) return ending ? told(acts.intent, acts.sent.latest()) : Judgement{Cause::external};
+  if (acts.intent == Cause::memory || died_of_memory(record, acts))
+    return {acts.oom.at_limit ? Cause::memory : Cause::host_memory};
   if (record.ending == plan::Ending::not_started)
     return told(ending ? acts.intent : Cause::setup, acts.sent.latest());
   if (WIFSIGNALED(record.wait_status))

@@ -27,6 +27,7 @@ class SentSignals {
   void note(int signal, uint32_t by, int64_t now_ns);
   // This signal, if it was sent at `end_ns` or before.
   const Sent* before(int signal, int64_t end_ns) const;
+  bool any_before(int64_t end_ns) const;
   // The latest of those that ask a program to end, within `within_ns` of `end_ns`.
   const Sent* goodbye(int64_t end_ns, int64_t within_ns, int stop_signal) const;
   // The latest but SIGCONT, which ends nothing.
@@ -45,13 +46,18 @@ struct Acts {
   // A program that is told to end may take this long to clean up: what it exits
   // with until then is the answer.
   int64_t stop_timeout_ns = 0;
-  bool filter_signals = false;  // its filter can answer with SIGSYS by itself
+  bool filter_signals = false;            // its filter can answer with SIGSYS by itself
+  const plan::Rlimit* rlimits = nullptr;  // the plan's
+  plan::OutOfMemory oom{};                // what the kernel did
+  bool oom_ends_job = false;              // limits.on_oom
+  bool forks_refused = false;             // by limits.pids
 };
 
 struct Judgement {
   plan::Cause cause;
-  int32_t signal = 0;  // of ours, that ended it or that it answered; 0: none
-  uint32_t by = 0;     // uid that asked for it
+  int32_t signal = 0;      // of ours, that ended it or that it answered; 0: none
+  uint32_t by = 0;         // uid that asked for it
+  plan::LimitHit limit{};  // of its rlimits, to which the kernel answered with the signal
 };
 
 // `record` is empty when `lost`.

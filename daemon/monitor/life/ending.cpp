@@ -105,6 +105,10 @@ void Job::tell_end() {
   shop_.slots.erase_record(std::to_array(state_.job));  // it is in our memory now
   deadline_.cancel();
   patience_.cancel();
+  wall_time_.cancel();
+  cpu_time_.cancel();
+  boost::system::error_code ignored;
+  oom_.close(ignored);
   payload_watch_.forget();
   const int64_t ended =
       record.ended_at_ns ? record.ended_at_ns + real_minus_boot_ns_ : now_ns(CLOCK_REALTIME);
@@ -116,10 +120,12 @@ void Job::tell_end() {
   if (state_.started_at_ns)
     state_.wall_us = static_cast<uint64_t>(ended - state_.started_at_ns) / 1000;
   ended_boottime_ = std::chrono::seconds((ended - real_minus_boot_ns_) / 1'000'000'000);
+  count_up();
   const Judgement why = judge(record, state_.lost, acts_);
   state_.cause = why.cause;
   state_.killed_signal = why.signal;
   state_.killed_by = why.by;
+  state_.limit = limit_reached(why.cause, why.limit);
   announce(JobPhase::ended);
   if (!parts_.has(Part::init)) reclaim();
 }

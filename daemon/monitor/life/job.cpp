@@ -24,8 +24,11 @@ Job::Job(Workshop& shop, const Peer& owner, MappedPlan plan, uint64_t serial)
     : shop_(shop),
       plan_(std::move(plan)),
       control_(shop.io),
+      oom_(shop.io),
       deadline_(shop.io),
       patience_(shop.io),
+      wall_time_(shop.io),
+      cpu_time_(shop.io),
       init_watch_(shop.io),
       payload_watch_(shop.io) {
   // What facts are judged by; the process behind the connection may be gone by then.
@@ -40,6 +43,8 @@ Job::Job(Workshop& shop, const Peer& owner, MappedPlan plan, uint64_t serial)
   real_minus_boot_ns_ = state_.accepted_at_ns - now_ns(CLOCK_BOOTTIME);
   acts_.stop_signal = this->plan()->stop_signal;
   acts_.stop_timeout_ns = static_cast<int64_t>(this->plan()->stop_timeout_ms) * 1'000'000;
+  acts_.rlimits = this->plan()->rlimits;
+  acts_.oom_ends_job = this->plan()->limits.on_oom == plan::OnOom::kill_job;
   acts_.filter_signals = (this->plan()->seccomp_flags & plan::kFilterSignals) != 0;
 }
 
@@ -155,6 +160,7 @@ void Job::on_change(Event event) {
   if (event == Event::started && life_ == State::running) {
     state_.started_at_ns = now_ns(CLOCK_REALTIME);
     if (!ending()) deadline_.cancel();
+    watch_limits();
   }
   if (life_ == State::running) announce(JobPhase::running);
   if (life_ == State::stopped) announce(JobPhase::stopped);

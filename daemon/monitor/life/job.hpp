@@ -4,7 +4,7 @@
 // control socket or a pidfd; everything it says about an ending comes from the
 // record that init wrote, or from the kernel, or is `lost`. What can happen to it
 // when is the table of states.hpp. The parts of its life, in their order: launch.cpp,
-// outbound.cpp, job.cpp, escalation.cpp, ending.cpp.
+// outbound.cpp, job.cpp, limits.cpp, escalation.cpp, ending.cpp.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -116,6 +116,14 @@ class Job : public std::enable_shared_from_this<Job> {
   bool ending() const { return acts_.intent != plan::Cause::payload; }  // by our own hand
   void note_sent(int signal, uid_t by);
 
+  // limits.cpp
+  void watch_memory();
+  void watch_limits();
+  void watch_cpu_time();
+  void reach(plan::Cause cause);
+  void count_up();
+  plan::LimitHit limit_reached(plan::Cause cause, const plan::LimitHit& by_rlimit) const;
+
   // escalation.cpp: where init does not do its part
   void kill_init();
   void on_payload_ended();
@@ -144,7 +152,8 @@ class Job : public std::enable_shared_from_this<Job> {
   Leases::Held lease_;
   bool setgroups_denied_ = false;
   boost::asio::posix::stream_descriptor control_;  // socket to init
-  boost::asio::steady_timer deadline_, patience_;
+  boost::asio::posix::stream_descriptor oom_;      // Leaves::oom_event
+  boost::asio::steady_timer deadline_, patience_, wall_time_, cpu_time_;
   ChildWatch init_watch_;
   // The second source, for when init cannot: whoever has init's ids can stop,
   // starve or kill it.

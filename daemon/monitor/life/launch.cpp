@@ -66,6 +66,7 @@ plan::Failure Job::launch(const Approved& approved, sys::UniqueFd& passed) {
   }
   plan_.rest();
   read_reports();
+  watch_memory();
   deadline_.expires_after(std::chrono::milliseconds(plan()->setup_timeout_ms));
   on_deadline();
   return {};
@@ -134,6 +135,10 @@ plan::Failure Job::equip(const IdDecision& ids, sys::Rights& descriptors) {
 }
 
 plan::Failure Job::add_cgroups(sys::Rights& descriptors) {
+  if (plan()->limits.cpu_time_ms > 0 && !leaves_.kill)
+    return {plan::Step::cgroup, plan::kNone, EOPNOTSUPP, 0};
+  if (plan()->limits.in_cgroups() && !shop_.cgroups.limit(leaves_, plan()->limits))
+    return failed(plan::Step::cgroup);
   if (leaves_.kill) {
     order_.flags |= plan::kPayloadCgroup | plan::kCgroupKill;
     // clone3(2) into a cgroup asks for the rights of the one who clones, and in
@@ -148,6 +153,7 @@ plan::Failure Job::add_cgroups(sys::Rights& descriptors) {
     }
   }
   if (leaves_.tasks) {
+    if (leaves_.kill) order_.flags |= plan::kEntersLeaf;
     ++order_.tasks_count;
     descriptors.add(leaves_.tasks.borrow());
   }

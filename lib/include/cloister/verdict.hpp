@@ -66,8 +66,9 @@ struct SandboxUsage {
   bool operator==(const SandboxUsage&) const = default;
 };
 
+// The limit that ended the job: of bytes or, in times, of microseconds.
 struct LimitHit {
-  std::string field;  // "limits.memory"
+  std::string field;  // "limits.wall_time", "rlimits.RLIMIT_CPU"
   int64_t limit = 0;
   std::optional<int64_t> peak;
   bool operator==(const LimitHit&) const = default;
@@ -117,7 +118,7 @@ struct Verdict {
   std::optional<std::string> profile;
   Mode mode = Mode::unknown;
 
-  bool ok = false;  // exited with 0
+  bool ok = false;  // exited with 0, and no limit ended it
   Ending ending = Ending::unknown;
   Cause cause = Cause::unknown;
   Fault fault = Fault::unknown;

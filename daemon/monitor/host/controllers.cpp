@@ -1,0 +1,299 @@
+#include "host/controllers.hpp"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <string_view>
+
+#include "host/cgroup.hpp"
+#include "host/cgroup_hold.hpp"
+#include "host/cgroup_tree.hpp"
+
+namespace cloister::monitor {
+namespace {
+
+using plan::Limits;
+
+bool put(int directory, const std::string& file, const std::string& value) {
+  const sys::UniqueFd fd = open_at(directory, file, O_WRONLY);
+  return fd &&
+         ::write(fd.borrow(), value.data(), value.size()) == static_cast<ssize_t>(value.size());
+}
+
+std::string get(int directory, const std::string& file) {
+  const sys::UniqueFd fd = open_at(directory, file, O_RDONLY);
+  char text[1024];
+  const ssize_t size = fd ? ::read(fd.borrow(), text, sizeof text) : -1;
+  return {text, static_cast<size_t>(size < 0 ? 0 : size)};
+}
+
+// The number that begins `text`; plan::kNotMeasured if none does.
+uint64_t number_at(std::string_view text) {
+  uint64_t value = plan::kNotMeasured;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+// Of lines "NAME NUMBER"; plan::kNotMeasured if there is none of this name.
+uint64_t number_of(std::string_view text, std::string_view name) {
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    if (line.starts_with(name) && line.substr(name.size()).starts_with(' '))
+      return number_at(line.substr(name.size() + 1));
+  }
+  return plan::kNotMeasured;
+}
+
+uint64_t or_zero(uint64_t counted) { return counted == plan::kNotMeasured ? 0 : counted; }
+
+// Time, and in how much of it, in us. The kernel takes no quota below 1 ms, and no
+// period above 1 s.
+struct Bandwidth {
+  std::string quota, period;
+  explicit Bandwidth(uint64_t cpu_us) {
+    constexpr uint64_t kLeast = 1000, kFactor = 10;
+    const bool small = cpu_us < kLeast;
+    quota = std::to_string(small ? cpu_us * kFactor : cpu_us);
+    period = std::to_string(small ? plan::kCpuPeriodUs * kFactor : plan::kCpuPeriodUs);
+  }
+};
+
+constexpr uint32_t kMemoryAndSwap = plan::kMemoryThere | plan::kSwapThere;
+
+// --- v2 ---------------------------------------------------------------------------
+
+class V2 : public Controllers {
+ public:
+  V2(int base, uint32_t there) : base_(base), there_(there) {}
+
+  bool in_v2() const override { return true; }
+  uint32_t limits() const override { return there_; }
+
+  bool limit(Leaves& leaves, const Limits& limits) override {
+    std::string wanted;
+    if (limits.memory || limits.swap) wanted += "+memory ";
+    if (limits.pids) wanted += "+pids ";
+    if (limits.cpu_us) wanted += "+cpu ";
+    const int leaf = leaves.payload.borrow();
+    if (!put(base_, leaves.name + "/cgroup.subtree_control", wanted)) return false;
+    if (limits.memory && !put(leaf, "memory.max", std::to_string(limits.memory))) return false;
+    if (limits.swap && !put(leaf, "memory.swap.max", std::to_string(limits.swap - 1))) return false;
+    if (limits.memory &&
+        !put(leaf, "memory.oom.group", limits.on_oom == plan::OnOom::kill_job ? "1" : "0"))
+      return false;
+    if (limits.pids && !put(leaf, "pids.max", std::to_string(limits.pids))) return false;
+    const Bandwidth bandwidth(limits.cpu_us);
+    return !limits.cpu_us || put(leaf, "cpu.max", bandwidth.quota + " " + bandwidth.period);
+  }
+
+  Counted counted(const Leaves& leaves) const override {
+    const int leaf = leaves.payload.borrow();
+    Counted seen;
+    const std::string events = get(leaf, "memory.events");
+    seen.oom.kills = or_zero(number_of(events, "oom_kill"));
+    seen.oom.at_limit = or_zero(number_of(events, "oom")) > 0;
+    seen.memory_peak = number_at(get(leaf, "memory.peak"));  // Linux 5.19
+    seen.pids_peak = number_at(get(leaf, "pids.peak"));      // Linux 6.11
+    seen.forks_refused = or_zero(number_of(get(leaf, "pids.events"), "max"));
+    seen.cpu_throttled_us = number_of(get(leaf, "cpu.stat"), "throttled_usec");
+    return seen;
+  }
+
+  bool remove(const std::string&) override { return true; }
+  void sweep() override {}
+
+ private:
+  int base_;
+  uint32_t there_;
+};
+
+// --- v1 ---------------------------------------------------------------------------
+
+class V1 : public Controllers {
+ public:
+  V1() {
+    const std::string own = own_cgroups();
+    for (const CgroupTree& tree : cgroup_trees()) {
+      if (tree.version != 1) continue;
+      const auto place = tree.place_of(own);
+      for (Hierarchy& hierarchy : hierarchies_) {
+        if (!place || hierarchy.base.directory || !tree.controls(hierarchy.controller)) continue;
+        hierarchy.above = tree.at + *place;
+        sweep_cgroups(hierarchy.above);
+        hierarchy.base = make_held_cgroup(hierarchy.above, "cloister");
+        if (!hierarchy.base.directory) continue;
+        there_ |= hierarchy.gives;
+        if (hierarchy.gives & plan::kMemoryThere &&
+            ::faccessat(hierarchy.base.directory.borrow(), kMemorySwap, W_OK, AT_EACCESS) < 0)
+          there_ &= ~plan::kSwapThere;  // swapaccount=0
+      }
+    }
+  }
+  ~V1() override {
+    for (const Hierarchy& hierarchy : hierarchies_)
+      if (hierarchy.base.directory) ::rmdir(hierarchy.base.path.c_str());
+  }
+
+  bool in_v2() const override { return false; }
+  uint32_t limits() const override { return there_; }
+  void sweep() override {
+    for (const Hierarchy& hierarchy : hierarchies_)
+      if (hierarchy.base.directory) sweep_cgroups(hierarchy.above);
+  }
+
+  bool limit(Leaves& leaves, const Limits& limits) override {
+    leaves.limited = true;
+    return (!(limits.memory || limits.swap) || limit_memory(leaves, limits)) &&
+           (!limits.pids || limit_pids(leaves, limits)) &&
+           (!limits.cpu_us || limit_cpu(leaves, limits));
+  }
+
+  Counted counted(const Leaves& leaves) const override {
+    Counted seen;
+    if (const sys::UniqueFd memory = open(kMemory, leaves.name)) {
+      seen.oom.kills = or_zero(number_of(get(memory.borrow(), "memory.oom_control"), "oom_kill"));
+      seen.oom.at_limit =
+          reached(memory.borrow(), "memory.") || reached(memory.borrow(), "memory.memsw.");
+      seen.memory_peak = number_at(get(memory.borrow(), "memory.max_usage_in_bytes"));
+    }
+    const sys::UniqueFd pids = open(kPids, leaves.name);
+    seen.forks_refused =
+        or_zero(number_of(get((pids ? pids : leaves.payload).borrow(), "pids.events"), "max"));
+    if (const sys::UniqueFd cpu = open(kCpu, leaves.name)) {
+      const uint64_t ns = number_of(get(cpu.borrow(), "cpu.stat"), "throttled_time");
+      if (ns != plan::kNotMeasured) seen.cpu_throttled_us = ns / 1000;
+    }
+    return seen;
+  }
+
+  bool remove(const std::string& name) override {
+    for (const Hierarchy& hierarchy : hierarchies_)
+      if (hierarchy.base.directory &&
+          ::unlinkat(hierarchy.base.directory.borrow(), name.c_str(), AT_REMOVEDIR) < 0 &&
+          errno != ENOENT)
+        return false;
+    return true;
+  }
+
+ private:
+  // No file says whether it was this limit for which the kernel killed: failcnt stays 0 on
+  // Linux 6.18. It asks for one page at last, so the peak comes that near, and in a batch
+  // of 64 pages before.
+  static bool reached(int leaf, const std::string& prefix) {
+    constexpr uint64_t kBatch = 64 * 4096;
+    const uint64_t limit = number_at(get(leaf, prefix + "limit_in_bytes"));
+    const uint64_t peak = number_at(get(leaf, prefix + "max_usage_in_bytes"));
+    return peak != plan::kNotMeasured && peak + kBatch >= limit;
+  }
+
+  enum Kind { kMemory, kPids, kCpu };
+  static constexpr const char* kMemorySwap = "memory.memsw.limit_in_bytes";
+
+  struct Hierarchy {
+    const char* controller;
+    uint32_t gives;
+    std::string above{};  // the cgroup of the daemon
+    HeldCgroup base{};
+  };
+
+  sys::UniqueFd open(Kind kind, const std::string& name) const {
+    const HeldCgroup& base = hierarchies_[kind].base;
+    if (!base.directory) return {};
+    return open_at(base.directory.borrow(), name, O_RDONLY | O_DIRECTORY);
+  }
+
+  // Where the payload will move itself. Empty with errno.
+  sys::UniqueFd make(Kind kind, Leaves& leaves) {
+    Hierarchy& hierarchy = hierarchies_[kind];
+    if (!hierarchy.base.directory) {
+      errno = EOPNOTSUPP;
+      return {};
+    }
+    const auto make = [&] {
+      return ::mkdirat(hierarchy.base.directory.borrow(), leaves.name.c_str(), 0755) == 0;
+    };
+    // Whoever removes empty cgroups by hand may have removed the base.
+    if (!make()) {
+      if (errno != ENOENT && errno != ENODEV) return {};
+      HeldCgroup again = make_held_cgroup(hierarchy.above, "cloister");
+      if (!again.directory) return {};
+      hierarchy.base = std::move(again);
+      if (!make()) return {};
+    }
+    sys::UniqueFd made = open(kind, leaves.name);
+    if (made) leaves.hierarchies.push_back(open_at(made.borrow(), "tasks", O_WRONLY));
+    return made && leaves.hierarchies.back() ? std::move(made) : sys::UniqueFd();
+  }
+
+  // The kernel keeps memory + swap no smaller than memory, so that is set first.
+  bool limit_memory(Leaves& leaves, const Limits& limits) {
+    const sys::UniqueFd leaf = make(kMemory, leaves);
+    const std::string memory = std::to_string(limits.memory);
+    if (!leaf || !put(leaf.borrow(), "memory.limit_in_bytes", memory)) return false;
+    if (limits.swap &&
+        !put(leaf.borrow(), kMemorySwap, std::to_string(limits.memory + limits.swap - 1)))
+      return false;
+    // Buffers of TCP are counted apart; who reaches this waits. Not every kernel has it.
+    put(leaf.borrow(), "memory.kmem.tcp.limit_in_bytes", memory);
+    if (limits.on_oom == plan::OnOom::kill_process) return true;
+    // The kernel kills one process; that it does is told by an event, and the rest is ours.
+    const sys::UniqueFd control = open_at(leaf.borrow(), "memory.oom_control", O_RDONLY);
+    leaves.oom_event.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    return control && leaves.oom_event &&
+           put(leaf.borrow(), "cgroup.event_control",
+               std::to_string(leaves.oom_event.borrow()) + " " + std::to_string(control.borrow()));
+  }
+
+  bool limit_pids(Leaves& leaves, const Limits& limits) {
+    const std::string most = std::to_string(limits.pids);
+    // Where there is no v2, the leaf itself is in this hierarchy.
+    if (leaves.tasks && !leaves.kill) return put(leaves.payload.borrow(), "pids.max", most);
+    const sys::UniqueFd leaf = make(kPids, leaves);
+    return leaf && put(leaf.borrow(), "pids.max", most);
+  }
+
+  bool limit_cpu(Leaves& leaves, const Limits& limits) {
+    const sys::UniqueFd leaf = make(kCpu, leaves);
+    const Bandwidth bandwidth(limits.cpu_us);
+    return leaf && put(leaf.borrow(), "cpu.cfs_period_us", bandwidth.period) &&
+           put(leaf.borrow(), "cpu.cfs_quota_us", bandwidth.quota);
+  }
+
+  std::array<Hierarchy, 3> hierarchies_ = {
+      {{"memory", kMemoryAndSwap}, {"pids", plan::kPidsThere}, {"cpu", plan::kCpusThere}}};
+  uint32_t there_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Controllers> controllers_v2(int base, const std::string& above) {
+  // A cgroup with processes cannot give controllers to those below it unless it is the
+  // root of the tree: EBUSY, and they are not there.
+  struct Row {
+    const char* name;
+    uint32_t gives;
+  };
+  constexpr Row kRows[] = {
+      {"memory", kMemoryAndSwap}, {"pids", plan::kPidsThere}, {"cpu", plan::kCpusThere}};
+  const sys::UniqueFd directory = open_at(AT_FDCWD, above, O_RDONLY | O_DIRECTORY);
+  if (!directory) return nullptr;
+  uint32_t there = 0;
+  for (const Row& row : kRows) {
+    const std::string enable = std::string("+") + row.name;
+    put(directory.borrow(), "cgroup.subtree_control", enable);  // it may be there already
+    if (put(base, "cgroup.subtree_control", enable)) there |= row.gives;
+  }
+  return there ? std::make_unique<V2>(base, there) : nullptr;
+}
+
+std::unique_ptr<Controllers> controllers_v1() {
+  auto made = std::make_unique<V1>();
+  return made->limits() ? std::move(made) : nullptr;
+}
+
+}  // namespace cloister::monitor
