@@ -26,6 +26,7 @@
 
 #include "config/config_source.hpp"
 #include "config/reload.hpp"
+#include "host/cgroup.hpp"
 #include "host/inherited.hpp"
 #include "host/orphans.hpp"
 #include "monitor.hpp"
@@ -39,9 +40,10 @@ constexpr char kUsage[] =
     "                 [--user] [--private FD] [--front PATH] [--init PATH] [--journal PATH]\n"
     "       cloisterd --check [--config FILE]\n"
     "       cloisterd --reload [--user] [--runtime-dir DIR]\n"
+    "       cloisterd --clean-up\n"
     "The service that launches processes for cloister(1). See cloisterd(8).\n";
 
-enum class Doing { serve, check, reload };
+enum class Doing { serve, check, reload, clean_up };
 
 struct Options {
   Doing doing = Doing::serve;
@@ -82,6 +84,7 @@ Options parse(int argc, char** argv) {
     journal,
     check,
     reload,
+    clean_up,
     help,
     version
   };
@@ -96,6 +99,7 @@ Options parse(int argc, char** argv) {
                                     {"journal", required_argument, nullptr, journal},
                                     {"check", no_argument, nullptr, check},
                                     {"reload", no_argument, nullptr, reload},
+                                    {"clean-up", no_argument, nullptr, clean_up},
                                     {"help", no_argument, nullptr, help},
                                     {"version", no_argument, nullptr, version},
                                     {}};
@@ -115,6 +119,7 @@ Options parse(int argc, char** argv) {
       case journal: options.journal = optarg; break;
       case check: options.doing = Doing::check; break;
       case reload: options.doing = Doing::reload; break;
+      case clean_up: options.doing = Doing::clean_up; break;
       case help: std::fputs(kUsage, stdout); std::exit(EX_OK);
       case version: std::puts("cloisterd " CLOISTER_VERSION); std::exit(EX_OK);
       default: std::fputs(kUsage, stderr); std::exit(EX_USAGE);
@@ -122,7 +127,8 @@ Options parse(int argc, char** argv) {
   }
   if (optind != argc)
     fail(EX_USAGE, std::string("unexpected argument: ") + argv[optind] + "; see --help");
-  if (options.private_fd >= 0 || options.doing == Doing::check) return options;
+  if (options.private_fd >= 0 || options.doing == Doing::check || options.doing == Doing::clean_up)
+    return options;
   if (options.runtime.empty() && !options.socket.empty()) {
     const size_t slash = options.socket.rfind('/');
     options.runtime = slash == std::string::npos ? "." : options.socket.substr(0, slash);
@@ -295,6 +301,7 @@ void read_signals(boost::asio::posix::stream_descriptor& signals, Monitor& monit
 int run(int argc, char** argv) {
   Options options = parse(argc, argv);
   if (options.doing == Doing::check) return check(options);
+  if (options.doing == Doing::clean_up) return Cgroups::clean_up(), EX_OK;
   if (options.doing == Doing::reload) return ask_to_reload(options.runtime);
   sys::UniqueFd only, listener = activated_socket();
   if (options.private_fd >= 0) {

@@ -130,6 +130,18 @@ TEST_CASE("S1: more groups than a map has room for are left out, the own ids are
   CHECK(gids[0].outside == kAlice);
 }
 
+TEST_CASE("a map has at most 340 lines, and less than a page of text") {
+  std::vector<plan::IdMap> lines(plan::kMaxMapLines, plan::IdMap{0, 0, 1});
+  CHECK(fits_a_map(lines));
+  lines.push_back({0, 0, 1});
+  CHECK_FALSE(fits_a_map(lines));
+  // "1000000000 1000000000 1000000000\n" is 33 bytes, of which 4096 hold 124.
+  lines.assign(124, plan::IdMap{1'000'000'000, 1'000'000'000, 1'000'000'000});
+  CHECK(fits_a_map(lines));
+  lines.push_back({0, 0, 1});
+  CHECK_FALSE(fits_a_map(lines));
+}
+
 TEST_CASE("S1: nothing acts for a client where there is no overlay, or init is the client") {
   Judged plain;
   plain.mount(MountKind::tmpfs);

@@ -35,6 +35,49 @@ for each in system/box system/scratch system/limits security/filters security/ov
   "/cloister/tests/$suite/$suite-tests" --source-file="*/${each#*/}_test.cpp" 2>&1
 done
 
+# --- a unit of systemd's: a cgroup that is the service's, with its processes in it ------
+
+echo "== a delegated cgroup"
+unit=/sys/fs/cgroup/unit.service
+mkdir $unit
+for each in memory pids cpu; do echo +$each >/sys/fs/cgroup/cgroup.subtree_control; done
+# What systemd(1) does: a process enters the cgroup and becomes the command.
+enter='echo $$ >"$0/cgroup.procs" && exec "$@"'
+serve() {
+  sh -c "$enter" $unit /cloister/cloisterd --socket /run/unit.socket 2>>/var/log/cloisterd &
+  service=$!
+  for i in $(seq 100); do
+    ! CLOISTER_SOCKET=/run/unit.socket /cloister/cloister info >/dev/null 2>&1 || return 0
+    sleep 0.1
+  done
+  return 1
+}
+limited() {
+  CLOISTER_SOCKET=/run/unit.socket /cloister/cloister run --workspace none --memory 32M --pids 9 -- \
+    sh -c "x=\$(tr '\\0' x </dev/zero)" 2>/said
+  [ $? = 137 ] && grep -q 'limits.memory: 32 MiB' /said
+}
+expect "a service in a cgroup of its own starts" serve
+expect "and limits memory" limited
+kill $service
+wait $service
+expect "ended, it leaves a cgroup that it can be started in" [ -z "$(cat $unit/cgroup.subtree_control)" ]
+expect "it starts again" serve
+expect "and limits memory again" limited
+kill -KILL $service
+wait $service
+sleep 1
+expect "killed, it leaves one in which nothing can be started" [ -n "$(cat $unit/cgroup.subtree_control)" ]
+mkdir $unit/.control
+expect "ExecStopPost cleans up" sh -c "$enter" $unit/.control /cloister/cloisterd --clean-up
+rmdir $unit/.control
+expect "all of it" [ -z "$(cat $unit/cgroup.subtree_control)$(ls -d $unit/*/ 2>/dev/null)" ]
+expect "and it starts again" serve
+expect "and limits memory as before" limited
+kill $service
+wait $service
+rmdir $unit
+
 # --- a service as it is installed -----------------------------------------------------
 
 useradd --create-home ci

@@ -113,6 +113,20 @@ Cgroups::~Cgroups() {
   if (!version_) return;
   if (spare_) remove(spare_);
   ::rmdir(directory_.c_str());
+  if (controllers_) controllers_->let_go();
+}
+
+void Cgroups::clean_up() {
+  for (const CgroupTree& tree : cgroup_trees()) {
+    if (tree.version != 2) continue;
+    std::optional<std::string> own = tree.place_of(own_cgroups());
+    // Where systemd(1) has a delegated unit's other commands run.
+    constexpr std::string_view kControl = "/.control";
+    if (!own) continue;
+    if (own->ends_with(kControl)) own->resize(own->size() - kControl.size());
+    sweep_cgroups(tree.at + *own);
+    undo_controllers(tree.at + *own);
+  }
 }
 
 Leaves Cgroups::make() {

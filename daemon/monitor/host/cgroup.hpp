@@ -81,6 +81,9 @@ class Cgroups {
   // They could not be removed for long: prepare() goes on trying, now and then.
   // `until` is let go of when it has.
   void leave(Leaves leaves, std::shared_ptr<const void> until);
+  // After a service that was killed in the cgroup that this process is in: removes what it
+  // has left, so that systemd(1) can start it again.
+  static void clean_up();
   // SIGKILL to all in the payload's leaf.
   static bool kill(const Leaves& leaves);
   // Processor time of all that is or was in the payload's leaf, in us; v2 alone has it,

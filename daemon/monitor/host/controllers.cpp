@@ -65,11 +65,19 @@ struct Bandwidth {
 
 constexpr uint32_t kMemoryAndSwap = plan::kMemoryThere | plan::kSwapThere;
 
+constexpr struct Controller {
+  const char* name;
+  uint32_t gives;
+} kControllers[] = {
+    {"memory", kMemoryAndSwap}, {"pids", plan::kPidsThere}, {"cpu", plan::kCpusThere}};
+constexpr const char *kSubtree = "cgroup.subtree_control", *kAside = "cloister-service";
+
 // --- v2 ---------------------------------------------------------------------------
 
 class V2 : public Controllers {
  public:
-  V2(int base, uint32_t there) : base_(base), there_(there) {}
+  V2(int base, std::string above, uint32_t there)
+      : base_(base), above_(std::move(above)), there_(there) {}
 
   bool in_v2() const override { return true; }
   uint32_t limits() const override { return there_; }
@@ -80,7 +88,7 @@ class V2 : public Controllers {
     if (limits.pids) wanted += "+pids ";
     if (limits.cpu_us) wanted += "+cpu ";
     const int leaf = leaves.payload.borrow();
-    if (!put(base_, leaves.name + "/cgroup.subtree_control", wanted)) return false;
+    if (!put(base_, leaves.name + "/" + kSubtree, wanted)) return false;
     if (limits.memory && !put(leaf, "memory.max", std::to_string(limits.memory))) return false;
     if (limits.swap && !put(leaf, "memory.swap.max", std::to_string(limits.swap - 1))) return false;
     if (limits.memory &&
@@ -106,9 +114,11 @@ class V2 : public Controllers {
 
   bool remove(const std::string&) override { return true; }
   void sweep() override {}
+  void let_go() override { undo_controllers(above_); }
 
  private:
   int base_;
+  std::string above_;
   uint32_t there_;
 };
 
@@ -141,6 +151,7 @@ class V1 : public Controllers {
 
   bool in_v2() const override { return false; }
   uint32_t limits() const override { return there_; }
+  void let_go() override {}
   void sweep() override {
     for (const Hierarchy& hierarchy : hierarchies_)
       if (hierarchy.base.directory) sweep_cgroups(hierarchy.above);
@@ -269,31 +280,41 @@ class V1 : public Controllers {
   uint32_t there_ = 0;
 };
 
+// A cgroup with processes gives no controllers to those below it, unless it is the root of
+// the tree. A service that is alone in its own moves below it.
+bool step_aside(int own) {
+  if (get(own, "cgroup.procs") != std::to_string(::getpid()) + "\n") return false;
+  if (::mkdirat(own, kAside, 0755) < 0 && errno != EEXIST) return false;
+  return put(own, std::string(kAside) + "/cgroup.procs", "0");
+}
+
 }  // namespace
 
 std::unique_ptr<Controllers> controllers_v2(int base, const std::string& above) {
-  // A cgroup with processes cannot give controllers to those below it unless it is the
-  // root of the tree: EBUSY, and they are not there.
-  struct Row {
-    const char* name;
-    uint32_t gives;
-  };
-  constexpr Row kRows[] = {
-      {"memory", kMemoryAndSwap}, {"pids", plan::kPidsThere}, {"cpu", plan::kCpusThere}};
-  const sys::UniqueFd directory = open_at(AT_FDCWD, above, O_RDONLY | O_DIRECTORY);
-  if (!directory) return nullptr;
+  const sys::UniqueFd own = open_at(AT_FDCWD, above, O_RDONLY | O_DIRECTORY);
+  if (!own) return nullptr;
   uint32_t there = 0;
-  for (const Row& row : kRows) {
-    const std::string enable = std::string("+") + row.name;
-    put(directory.borrow(), "cgroup.subtree_control", enable);  // it may be there already
-    if (put(base, "cgroup.subtree_control", enable)) there |= row.gives;
+  for (const Controller& controller : kControllers) {
+    const std::string enable = std::string("+") + controller.name;
+    if (!put(own.borrow(), kSubtree, enable) && errno == EBUSY && step_aside(own.borrow()))
+      put(own.borrow(), kSubtree, enable);
+    // Somebody else may have given it already.
+    if (put(base, kSubtree, enable)) there |= controller.gives;
   }
-  return there ? std::make_unique<V2>(base, there) : nullptr;
+  return there ? std::make_unique<V2>(base, above, there) : nullptr;
 }
 
 std::unique_ptr<Controllers> controllers_v1() {
   auto made = std::make_unique<V1>();
   return made->limits() ? std::move(made) : nullptr;
+}
+
+void undo_controllers(const std::string& above) {
+  const sys::UniqueFd own = open_at(AT_FDCWD, above, O_RDONLY | O_DIRECTORY);
+  if (!own) return;
+  for (const Controller& controller : kControllers)
+    put(own.borrow(), kSubtree, std::string("-") + controller.name);
+  ::unlinkat(own.borrow(), kAside, AT_REMOVEDIR);
 }
 
 }  // namespace cloister::monitor

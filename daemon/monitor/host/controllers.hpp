@@ -37,6 +37,8 @@ class Controllers {
   virtual bool remove(const std::string& name) = 0;
   // Removes what services that were killed have left.
   virtual void sweep() = 0;
+  // Undoes what finding them has changed outside of the base, which has been removed.
+  virtual void let_go() = 0;
 };
 
 // `base` is the directory in which the leaves lie, borrowed, in a v2 tree; `above` is the
@@ -44,5 +46,9 @@ class Controllers {
 std::unique_ptr<Controllers> controllers_v2(int base, const std::string& above);
 // Null where no hierarchy can be written.
 std::unique_ptr<Controllers> controllers_v1();
+
+// After a service that was killed: what it has changed in the cgroup `above` of its own.
+// systemd(1) starts nothing in a cgroup that gives controllers to those below it.
+void undo_controllers(const std::string& above);
 
 }  // namespace cloister::monitor
