@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 
 #include "plan/namespaces.hpp"
@@ -65,6 +66,32 @@ void read_rlimits(const std::string& member, const json& value, Rule& rule) {
   }
 }
 
+// As plan::Limits has them.
+uint64_t processors(const std::string& member, const json& value) {
+  const double number = value.is_number() ? value.get<double>() : 0;
+  if (!(number >= 0.001 && number <= 65536)) wrong(member, "must be a number from 0.001 to 65536");
+  return static_cast<uint64_t>(std::llround(number * plan::kCpuPeriodUs));
+}
+
+constexpr Member<plan::Limits> kLimits[] = {
+    {"memory",
+     [](auto& at, auto& value, plan::Limits& limits) {
+       limits.memory = std::max(size(at, value), uint64_t{1});
+     }},
+    {"swap",
+     [](auto& at, auto& value, plan::Limits& limits) { limits.swap = size(at, value) + 1; }},
+    {"pids",
+     [](auto& at, auto& value, plan::Limits& limits) {
+       limits.pids = static_cast<uint64_t>(whole(at, value, 1, 4194304));
+     }},
+    {"cpus",
+     [](auto& at, auto& value, plan::Limits& limits) { limits.cpu_us = processors(at, value); }},
+    {"wall_time", [](auto& at, auto& value,
+                     plan::Limits& limits) { limits.wall_time_ms = duration(at, value); }},
+    {"cpu_time",
+     [](auto& at, auto& value, plan::Limits& limits) { limits.cpu_time_ms = duration(at, value); }},
+};
+
 // Whoever is in a user namespace of another's is that other.
 void read_joined(const std::string& member, const json& value, Rule& rule) {
   rule.row.namespaces_joined = bits(member, value, plan::kNamespaceWords);
@@ -106,6 +133,8 @@ constexpr Member<Rule> kAllow[] = {
        rule.row.said |= plan::kSaysNice;
      }},
     {"rlimits", read_rlimits},
+    {"limits",
+     [](auto& at, auto& value, Rule& rule) { read_members(at, value, kLimits, rule.row.limits); }},
     {"unfiltered_seccomp",
      [](auto& at, auto& value, Rule& rule) { rule.row.unfiltered_seccomp = truth(at, value); }},
     {"detach", [](auto& at, auto& value, Rule& rule) { rule.row.detach = truth(at, value); }},

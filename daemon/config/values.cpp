@@ -4,6 +4,8 @@
 #include <pwd.h>
 
 #include <charconv>
+#include <optional>
+#include <string_view>
 
 namespace cloister::config {
 namespace {
@@ -46,6 +48,44 @@ const std::string& text(const std::string& member, const json& value, const char
   const auto& text = value.get_ref<const std::string&>();
   if (text.find('\0') != std::string::npos) wrong(member, "holds a NUL");
   return text;
+}
+
+namespace {
+
+struct Unit {
+  std::string_view word;
+  uint64_t factor;
+};
+
+// A whole number and one of these units.
+template <size_t n>
+std::optional<uint64_t> amount(std::string_view text, const Unit (&units)[n], uint64_t most) {
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string_view word = text.substr(static_cast<size_t>(end - text.data()));
+  for (const Unit& unit : units)
+    if (error == std::errc{} && word == unit.word && number <= most / unit.factor)
+      return number * unit.factor;
+  return std::nullopt;
+}
+
+}  // namespace
+
+uint64_t size(const std::string& member, const json& value) {
+  if (!value.is_string()) return static_cast<uint64_t>(whole(member, value, 0, INT64_MAX - 1));
+  constexpr Unit kUnits[] = {
+      {"", 1}, {"K", 1u << 10}, {"M", 1u << 20}, {"G", 1u << 30}, {"T", uint64_t{1} << 40}};
+  const auto bytes = amount(text(member, value, "a size"), kUnits, INT64_MAX - 1);
+  if (!bytes) wrong(member, "must be bytes, or a string such as \"512M\" (K, M, G, T)");
+  return *bytes;
+}
+
+uint64_t duration(const std::string& member, const json& value) {
+  constexpr Unit kUnits[] = {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}};
+  constexpr const char* kExpected = "a time with its unit such as \"30s\" (ms, s, m, h)";
+  const auto ms = amount(text(member, value, kExpected), kUnits, plan::kMaxTimeoutMs);
+  if (!ms || *ms == 0) wrong(member, std::string("must be ") + kExpected + ", at most 8760h");
+  return *ms;
 }
 
 IdRange range(const std::string& member, const json& value) {

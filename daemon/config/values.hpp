@@ -22,6 +22,10 @@ struct Wrong {
 int64_t whole(const std::string& member, const json& value, int64_t low, int64_t high);
 uint32_t count(const std::string& member, const json& value, uint32_t low);
 bool truth(const std::string& member, const json& value);
+// "512M", or a number of bytes; below INT64_MAX.
+uint64_t size(const std::string& member, const json& value);
+// "30s", in ms: more than none, and no more than a year.
+uint64_t duration(const std::string& member, const json& value);
 // Of a name or path: without a NUL, which would end it early.
 const std::string& text(const std::string& member, const json& value, const char* what);
 plan::IdRange range(const std::string& member, const json& value);

@@ -60,12 +60,30 @@ struct Limits {
   uint64_t memory;  // bytes
   uint64_t swap;    // bytes and one, beside the memory
   uint64_t cpu_us;  // of processor time in kCpuPeriodUs
-  uint32_t pids;    // processes and threads
-  OnOom on_oom;
+  uint64_t pids;    // processes and threads
+  OnOom on_oom;     // where memory has a limit
+  uint32_t reserved;
   bool in_cgroups() const { return memory || swap || pids || cpu_us; }
 };
 
 inline constexpr uint32_t kCpuPeriodUs = 100'000;
+
+// Those of them that are amounts, by their fields of the request.
+struct LimitMember {
+  const char* name;  // in `limits`
+  uint64_t Limits::*amount;
+  // What is told of an amount: bytes, processes, ms, thousandths of a processor.
+  uint64_t less = 0, divided_by = 1;
+  constexpr uint64_t told(uint64_t of) const { return of < less ? 0 : (of - less) / divided_by; }
+};
+inline constexpr LimitMember kLimitMembers[] = {
+    {"memory", &Limits::memory},
+    {"swap", &Limits::swap, 1},
+    {"pids", &Limits::pids},
+    {"cpus", &Limits::cpu_us, 0, kCpuPeriodUs / 1000},
+    {"wall_time", &Limits::wall_time_ms},
+    {"cpu_time", &Limits::cpu_time_ms},
+};
 
 // What a job has taken as a whole; each may be kNotMeasured.
 struct SandboxUsage {

@@ -140,7 +140,7 @@ inline constexpr Member kHeaderMembers[] = {
 
     block(CLOISTER_AT(Header, identity), kIdentity).of("identity"),
     block(CLOISTER_AT(Header, rlimits), kRlimit, kRlimits).of("rlimits").by_authorise(),
-    block(CLOISTER_AT(Header, limits), kLimits).of("limits"),
+    block(CLOISTER_AT(Header, limits), kLimits).of("limits").by_authorise(),
     block(CLOISTER_AT(Header, capabilities), kCapabilities).of("capabilities"),
     block(CLOISTER_AT(Header, landlock), kLandlock).of("landlock"),
 

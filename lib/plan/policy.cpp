@@ -103,6 +103,9 @@ void check_rule(Checker& is, Lists& lists, const RuleRow& rule) {
   is.that(rule.capabilities >> kCapabilities == 0, Flaw::range);
   is.range(rule.nice, -20, 19);
   is.that(rule.rlimits_said >> kRlimits == 0, Flaw::range);
+  for (const Member& member : schema::kLimitsMembers)
+    if (member.holds == Holds::number)
+      is.that(is_within(member, value_of(member, &rule.limits)), Flaw::range);
   check_quota(is, rule.quota);
 }
 

@@ -91,6 +91,7 @@ struct RuleRow {
   uint32_t rlimits_said;  // bit n: rlimits[n]
   uint32_t namespaces_host = kAllNamespaces;
   uint64_t rlimits[kRlimits];
+  Limits limits;  // amounts, as in a Plan; 0: no bound
   Span<DeviceNode> devices;
   uint32_t networks = kAllNetworks;
   uint32_t unfiltered_seccomp;

@@ -272,6 +272,9 @@ enum class Remedy : uint32_t {
     "ask for another policy, or have the administrator set allow.real_time") \
   X(rule_rlimits, "rlimits", denied, administrator, "the hard limit is above the rule's", \
     "lower it, or have the administrator raise allow.rlimits") \
+  X(rule_limits, "limits", denied, administrator, \
+    "the rule requires this limit, and none above its own", \
+    "set the limit as low, or have the administrator raise allow.limits") \
   X(rule_detach, "detach", denied, administrator, \
     "the rule requires that a job ends at most a minute after its connection", \
     "use lifetime.on_disconnect: \"kill\", or have the administrator set allow.detach") \

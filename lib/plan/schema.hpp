@@ -339,8 +339,9 @@ inline constexpr Member kLimitsMembers[] = {
     anything(CLOISTER_AT(Limits, memory)),
     anything(CLOISTER_AT(Limits, swap)),
     anything(CLOISTER_AT(Limits, cpu_us)),
-    number(CLOISTER_AT(Limits, pids), 0, INT32_MAX),
+    number(CLOISTER_AT(Limits, pids), 0, 4194304),
     one_of<OnOom>(CLOISTER_AT(Limits, on_oom)),
+    reserved(CLOISTER_AT(Limits, reserved)),
 };
 CLOISTER_STRUCT(kLimits, Limits, kLimitsMembers);
 

@@ -210,6 +210,10 @@ std::vector<Refused> refused() {
        "real-time-needs-CAP_SYS_NICE"},
       {"rlimits", Script().set_at(of_rlimit(RLIMIT_NOFILE), plan::Rlimit{64, 5000, 1, 0}),
        "rlimits.RLIMIT_NOFILE", "tried/rlimits"},
+      {"limits", Script().set_at(offsetof(Header, limits), uint64_t{0}), "limits.wall_time",
+       "tried/limits"},
+      {"limits", Script().set_at(offsetof(Header, limits), uint64_t{60'001}), "limits.wall_time",
+       "tried/limits"},
       {"identity", id(offsetof(plan::Identity, ruid)), "identity.uid", "own-uid"},
       {"identity", id(offsetof(plan::Identity, euid)), "identity.uid", "own-uid"},
       {"identity", id(offsetof(plan::Identity, suid)), "identity.uid", "own-uid"},
@@ -268,7 +272,6 @@ const std::map<std::string, std::string> kElsewhere = {
     {"controlling_fd", "of a terminal: tests/system/seeds_session_test.cpp"},
     {"rows", "of a terminal: tests/system/cli_signals_test.py"},
     {"columns", "of a terminal: tests/system/cli_signals_test.py"},
-    {"limits", "show in how a job ends: tests/system/limits_test.cpp"},
     {"landlock", "shows in what is refused: tests/system/privileges_test.cpp"},
     {"caller_cgroup", "leads below the caller's own: tests/system/jobs_test.cpp"},
     {"seccomp_flags", "say what the instructions do: tests/security/filters_test.cpp"},
@@ -313,11 +316,13 @@ TEST_CASE("S9: each member of a Plan is applied as it is, and refused one past w
                           {"devices", Json::array()},
                           {"detach", false},
                           {"rlimits", {{"RLIMIT_NOFILE", 4096}}},
+                          {"limits", {{"wall_time", "60s"}}},
                           {"namespaces_host", {"mnt", "pid", "uts", "cgroup", "user", "time"}}}}}});
   config["lease"] = {{"first", 1879048192}, {"count", 16777216}};
   Ruled ruled(config, hostile_front());
   Client client = ruled.connect(world.alice());
-  const Json request = with(modest(world), hard(4096));
+  Json request = with(modest(world), hard(4096));
+  request["limits"] = {{"wall_time", "60s"}};
   for (const Applied& row : applied(world)) {
     CAPTURE(row.member);
     Outcome outcome = client.run(row.script.in(request));

@@ -104,6 +104,13 @@ TEST_CASE("PKG-06 a fault in the configuration is told by its place") {
       {allow(R"("nice": -21)"), "rules[0].allow.nice: must be"},
       {allow(R"("nice": 20)"), "rules[0].allow.nice: must be"},
       {allow(R"("rlimits": {"NOFILE": 1})"), "rules[0].allow.rlimits.NOFILE:"},
+      {allow(R"("limits": {"memory": "64m"})"), "rules[0].allow.limits.memory:"},
+      {allow(R"("limits": {"memory": -1})"), "rules[0].allow.limits.memory:"},
+      {allow(R"("limits": {"pids": 0})"), "rules[0].allow.limits.pids:"},
+      {allow(R"("limits": {"cpus": 0})"), "rules[0].allow.limits.cpus:"},
+      {allow(R"("limits": {"wall_time": 30})"), "rules[0].allow.limits.wall_time:"},
+      {allow(R"("limits": {"cpu_time": "0s"})"), "rules[0].allow.limits.cpu_time:"},
+      {allow(R"("limits": {"time": "1s"})"), "rules[0].allow.limits.time:"},
       {allow(R"("rlimits": {"RLIMIT_NOFILE": "many"})"), "rules[0].allow.rlimits.RLIMIT_NOFILE:"},
       {allow(R"("detach": "no")"), "rules[0].allow.detach:"},
   };
@@ -205,6 +212,49 @@ TEST_CASE("SEC-07 each bound of a rule holds at its limit, and is refused by nam
   // What nobody asked for gives way, as it does to the caller's own limits.
   Json boxed = report_of(client, world.boxed_request());
   CHECK(boxed["rlimits"]["RLIMIT_NOFILE"]["hard"] == 4096);
+}
+
+TEST_CASE("SEC-07 a rule's limits are asked for by each job, and refused by name one past them") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  Ruled ruled(rules({{{"name", "bounded"},
+                      {"users", {world.alice().uid}},
+                      {"allow",
+                       {{"limits",
+                         {{"memory", "64M"},
+                          {"swap", 0},
+                          {"pids", 20},
+                          {"cpus", 1.5},
+                          {"wall_time", "30s"},
+                          {"cpu_time", "20s"}}}}}}}));
+  Client client = ruled.connect(world.alice());
+  Reply described = client.call("Describe");
+  for (const char* limit : {"memory", "swap", "pids", "cpus", "cpu_time"})
+    if (described.parameters["features"]["host"][std::string("limits.") + limit]["state"] !=
+        "available")
+      SKIP(std::string("this host cannot enforce limits.") + limit);
+  const Json most = {{"memory", "64M"}, {"swap", 0},          {"pids", 20},
+                     {"cpus", 1.5},     {"wall_time", "30s"}, {"cpu_time", "20s"}};
+  const auto with_limits = [&](const Json& changed) {
+    Json limits = most;
+    limits.merge_patch(changed);
+    return Json{{"limits", limits}};
+  };
+  constexpr int64_t kMemory = 64 << 20;
+  check_rows(
+      client, modest(world), "bounded",
+      {{with_limits(Json::object()), "", ""},
+       {with_limits({{"memory", kMemory + 1}}), "limits.memory", "bounded/limits", kMemory,
+        kMemory + 1},
+       {with_limits({{"swap", 1}}), "limits.swap", "bounded/limits", 0, 1},
+       {with_limits({{"pids", 21}}), "limits.pids", "bounded/limits", 20, 21},
+       {with_limits({{"cpus", 1.6}}), "limits.cpus", "bounded/limits", 1500, 1600},
+       {with_limits({{"wall_time", "30001ms"}}), "limits.wall_time", "bounded/limits", 30000,
+        30001},
+       {with_limits({{"cpu_time", "1h"}}), "limits.cpu_time", "bounded/limits", 20000, 3600000},
+       {with_limits({{"cpus", nullptr}}), "limits.cpus", "bounded/limits", 1500, 0},
+       {with_limits({{"wall_time", nullptr}}), "limits.wall_time", "bounded/limits", 30000, 0},
+       {Json::object(), "limits.memory", "bounded/limits", kMemory, 0}});
 }
 
 TEST_CASE("RES-11 priorities beyond one's own are refused unless a rule grants them") {

@@ -228,6 +228,10 @@ TEST_CASE("numbers of a rule are within their bounds") {
   bound<uint32_t>(number(&RuleRow::networks), 7, 8);
   bound<uint32_t>(number(&RuleRow::said), 31, 32);
   bound<uint32_t>(number(&RuleRow::rlimits_said), 0xffff, 0x10000);
+  bound<uint64_t>([](Block& block) -> uint64_t& { return block.rule().limits.pids; }, 4194304,
+                  4194305);
+  bound<uint64_t>([](Block& block) -> uint64_t& { return block.rule().limits.wall_time_ms; },
+                  plan::kMaxTimeoutMs, plan::kMaxTimeoutMs + 1);
   bound<uint64_t>([](Block& block) -> uint64_t& { return block.rule().capabilities; },
                   (uint64_t{1} << 41) - 1, uint64_t{1} << 41);
   const auto nice = [](Block& block) -> int32_t& { return block.rule().nice; };
@@ -324,6 +328,8 @@ TEST_CASE("what cloister-config has read arrives at the monitor") {
                        "namespaces_host": ["pid"], "network": ["none"], "devices": ["/dev/null"],
                        "capabilities": ["CAP_CHOWN", "CAP_KILL"], "set_uid_files": true,
                        "real_time": false, "nice": -3, "rlimits": {"RLIMIT_NOFILE": 12},
+                       "limits": {"memory": "2M", "swap": 0, "pids": 7, "cpus": 1.5,
+                                  "wall_time": "3s", "cpu_time": "4ms"},
                        "unfiltered_seccomp": true, "detach": false},
              "require": {"namespaces": ["mnt"], "no_new_privs": true, "seccomp_baseline": true},
              "quota": {"jobs": 3}},
@@ -381,6 +387,13 @@ TEST_CASE("what cloister-config has read arrives at the monitor") {
   CHECK(one.nice == -3);
   CHECK(one.rlimits[7] == 12u);
   CHECK(!one.rlimits[6]);
+  CHECK(one.limits.memory == 2u << 20);
+  CHECK(one.limits.swap == 1u);
+  CHECK(one.limits.pids == 7u);
+  CHECK(one.limits.cpu_us == 150'000u);
+  CHECK(one.limits.wall_time_ms == 3000u);
+  CHECK(one.limits.cpu_time_ms == 4u);
+  CHECK(read.policy.rules[1]->limits.memory == 0u);
   CHECK(one.unfiltered_seccomp);
   CHECK(!one.detach);
   CHECK(one.requires_new(plan::Namespace::mnt));

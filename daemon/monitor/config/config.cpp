@@ -24,6 +24,7 @@ std::shared_ptr<const Rule> rule_of(const plan::PolicyView& said, const plan::Ru
   if (says(plan::kSaysNice)) rule.nice = row.nice;
   for (uint32_t i = 0; i < plan::kRlimits; ++i)
     if (row.rlimits_said >> i & 1) rule.rlimits[i] = row.rlimits[i];
+  rule.limits = row.limits;
   if (says(plan::kSaysDevices)) {
     rule.devices.emplace();
     for (const plan::DeviceNode& node : list(said, row.devices))

@@ -118,8 +118,8 @@ class Judge {
 
   Decision<Approved> decide() {
     if (consistent() && outbound() && namespaces() && no_new_privs() && identity() &&
-        scheduling() && limits() && capabilities() && confinement() && id_maps() && restraint() &&
-        filters() && mounts() && lifetime())
+        scheduling() && limits() && amounts() && capabilities() && confinement() && id_maps() &&
+        restraint() && filters() && mounts() && lifetime())
       return std::move(finish());
     return refusal_;
   }
@@ -309,6 +309,17 @@ class Judge {
       if (!limit.set || limit.hard <= highest) continue;
       const std::string field = std::string("rlimits.") + sys::name_of(sys::rlimits(), i);
       return refuse(field, reason, highest, limit.hard);
+    }
+    return true;
+  }
+
+  // Of what it may take as a whole.
+  bool amounts() {
+    for (const plan::LimitMember& member : plan::kLimitMembers) {
+      const uint64_t most = rule_.limits.*member.amount, asked = h_.limits.*member.amount;
+      if (most == 0 || (asked != 0 && asked <= most)) continue;
+      return refuse(std::string("limits.") + member.name, Reason::rule_limits, member.told(most),
+                    member.told(asked));
     }
     return true;
   }

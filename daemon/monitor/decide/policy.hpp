@@ -52,6 +52,7 @@ class Rule {
   std::optional<bool> real_time;
   std::optional<int> nice;                                      // the lowest
   std::array<std::optional<uint64_t>, plan::kRlimits> rlimits;  // the highest hard limit
+  plan::Limits limits{};  // the highest amounts; 0: any, or none
   std::optional<std::vector<Device>> devices;
   uint32_t namespaces_host = kAllNamespaces;  // bits: may be left as the host's
   uint32_t networks = kAllNetworks;
