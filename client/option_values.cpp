@@ -1,6 +1,7 @@
 #include "option_values.hpp"
 
 #include <charconv>
+#include <cmath>
 
 #include "options.hpp"
 
@@ -23,7 +24,9 @@ json number_or_text(std::string_view text) {
 json fraction_or_text(std::string_view text) {
   double number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error == std::errc() && end == text.data() + text.size()) return number;
+  // "nan" and "inf" are numbers to from_chars(), and null in JSON.
+  if (error == std::errc() && end == text.data() + text.size() && std::isfinite(number))
+    return number;
   return text;
 }
 

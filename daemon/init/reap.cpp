@@ -50,8 +50,10 @@ void payload_ended(Job& job, const siginfo_t& info, const rusage& used) {
 // RLIMIT_CPU counts the process without its children, getrusage(2) with them. Its clock
 // can be read until it is reaped: clock_getcpuclockid(3), the clock of utime and stime.
 void note_cpu_time(Job& job) {
-  const plan::Rlimit& limit = job.header().rlimits[RLIMIT_CPU];
-  if (!job.payload_alive || limit.soft == UINT64_MAX) return;
+  const auto& rlimits = job.header().rlimits;
+  const bool limited =
+      rlimits[RLIMIT_CPU].soft != UINT64_MAX || rlimits[RLIMIT_RTTIME].soft != UINT64_MAX;
+  if (!job.payload_alive || !limited) return;
   siginfo_t info{};
   const long result =
       call(Call::waitid, P_PID, job.payload, &info, WEXITED | WNOHANG | WNOWAIT, nullptr);

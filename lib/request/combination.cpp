@@ -133,6 +133,7 @@ std::optional<Problem> broken_limits(const Request& request) {
   const char* const ours = "is not held below the caller's cgroup";
   if (limits.memory) return broken("limits.memory", ours, "cgroup \"service\"");
   if (limits.pids) return broken("limits.pids", ours, "cgroup \"service\"");
+  if (limits.cpu_time) return broken("limits.cpu_time", ours, "cgroup \"service\"");
   if (limits.cpus) return broken("limits.cpus", ours, "cgroup \"service\"");
   return std::nullopt;
 }

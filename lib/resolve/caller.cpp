@@ -266,6 +266,8 @@ request::Lacks lacks_of(const Caller& caller, const std::vector<request::Layer>&
   };
   limit(plan::kMemoryThere, lacks.memory, "memory");
   limit(plan::kSwapThere, lacks.swap, "memory");
+  if (caller.limits & plan::kMemoryThere && !(caller.limits & plan::kSwapThere))
+    lacks.swap = "the kernel does not count swap (v1 does with swapaccount=1 at boot)";
   limit(plan::kPidsThere, lacks.pids, "pids");
   limit(plan::kCpusThere, lacks.cpus, "cpu");
   limit(plan::kCpuTimeThere, lacks.cpu_time, nullptr);

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <charconv>
+#include <cmath>
 
 #include "request/words.hpp"
 #include "resolve/draft.hpp"
@@ -107,7 +108,8 @@ void resolve_limits(Draft& draft) {
   if (wanted.memory) out.memory = *wanted.memory;
   if (wanted.swap) out.swap = *wanted.swap + 1;
   if (wanted.pids) out.pids = *wanted.pids;
-  if (wanted.cpus) out.cpu_us = static_cast<uint64_t>(*wanted.cpus * plan::kCpuPeriodUs);
+  if (wanted.cpus)
+    out.cpu_us = static_cast<uint64_t>(std::llround(*wanted.cpus * plan::kCpuPeriodUs));
   if (wanted.on_oom == OnOom::kill_process) out.on_oom = plan::OnOom::kill_process;
 }
 

@@ -119,7 +119,10 @@ int Verdict::folded_exit_code() const {
   if (cause != Cause::unknown)
     if (const int code = describe(cause).exit_code; code != plan::kOwnExit) return code;
   switch (ending) {
-    case Ending::exited: return exit_code.value_or(kCloisterExit);
+    case Ending::exited:
+      // What it said when its limit had ended it is no success.
+      if (limit && exit_code == 0) return plan::kWallTimeExit;
+      return exit_code.value_or(kCloisterExit);
     case Ending::signaled: {
       const auto number = sys::signal_number(term_signal.value_or(""));
       return number ? kSignalExit + *number : kCloisterExit;

@@ -265,6 +265,23 @@ TEST_CASE("where jobs cannot be placed below the caller's cgroup, asking for it 
   }
 }
 
+TEST_CASE(
+    "a job for which no cgroup can be made is not launched, and the step and error are told") {
+  NEEDS_ROOT();
+  if (const auto reason = why_no_cgroups(); !reason.empty()) SKIP(reason);
+  World& world = World::get();
+  const std::string unified = tree_of("v2");
+  const CallerCgroup caller({unified});
+  write_proc(caller.directory(unified) + "/cgroup.max.descendants", "0");
+  Client client = caller.connect(world.system(), world.alice());
+  Outcome refused = client.run(with(world.probe_request(), {{"cgroup", "caller"}}));
+  INFO(refused.told());
+  CHECK(refused.error == "LaunchFailed");
+  CHECK(refused.parameters["step"] == "cgroup");
+  CHECK(refused.parameters["errno_name"] == "EAGAIN");
+  CHECK(client.run(world.probe_request({"exit", "0"})).verdict["ok"] == true);
+}
+
 TEST_CASE("real time in a cgroup without a budget for it is refused with the reason") {
   NEEDS_ROOT();
   if (const auto reason = why_no_cgroups(); !reason.empty()) SKIP(reason);

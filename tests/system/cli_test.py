@@ -102,7 +102,7 @@ def _(t):
             expect(len(own) == 1 and words in own[0], own)
         else:
             expect(done.returncode == 125 and "limits." + limit in done.err, done.err)
-    for option in "--memory=x", "--pids=0", "--cpus=0", "--wall-time=5", "--cpu-time=0s", "--swap=1":
+    for option in "--cpus=nan", "--cpus=inf", "--memory=x", "--pids=0", "--cpus=0", "--wall-time=5", "--cpu-time=0s", "--swap=1":
         done = t("run", option, "true")
         expect(done.returncode == 125 and "limits." in done.err, option, done.err)
 

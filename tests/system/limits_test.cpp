@@ -1,10 +1,12 @@
 // What a job may take as a whole, and what its verdict says when it takes more.
 // Figures are lower bounds and rough upper ones: a busy machine is late, never early.
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <set>
 
 #include "jobs.hpp"
@@ -127,6 +129,7 @@ TEST_CASE("whoever stops a job before its wall_time is told as the one who did")
   INFO(started.parameters.dump());
   REQUIRE(started.error.empty());
   const Json id = started.parameters["id"];
+  usleep(200'000);  // until it has its trap
   REQUIRE(client.call("Stop", {{"id", id}, {"timeout", "5s"}}).error.empty());
   Json verdict = wait(client, id)["verdict"];
   INFO(verdict.dump());
@@ -390,6 +393,87 @@ TEST_CASE("cpus holds processor time down, and what was withheld is counted") {
     CHECK(outcome.verdict["usage"]["cpu_us"].get<double>() <
           static_cast<double>(wall) * cpus + 150 * kMilli);
   }
+}
+
+TEST_CASE("what a payload makes in its cgroups goes with them") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  Client client = world.connect(Way::root);
+  NEEDS_LIMIT(client, "memory");
+  sleep(1);
+  const int ahead = cgroups_of_jobs();
+  // Root, whose cgroups they are, in each tree that it finds itself in.
+  Outcome outcome = client.run(
+      shell("for at in $(find /sys/fs/cgroup -path '*/cloister-*/job-*' -name cgroup.procs); do "
+            "grep -qx $$ $at && mkdir -p ${at%/*}/a/.b/c; done; exit 0",
+            {{"memory", "64M"}, {"pids", 9}}));
+  INFO(outcome.told());
+  CHECK(outcome.verdict["exit_code"] == 0);
+  CHECK(eventually([&] { return cgroups_of_jobs() <= ahead; }));
+}
+
+TEST_CASE("a crash just before the end of wall_time is the payload's, whatever outlives it") {
+  NEEDS_ROOT();
+  Client client = World::get().connect(Way::user);
+  // The child keeps the job from its end until the limit is reached.
+  Json request = shell("trap '' TERM; (while :; do :; done) & sleep 0.2; kill -SEGV $$",
+                       {{"wall_time", "10s"}});
+  Outcome outcome = client.run(request);
+  INFO(outcome.told());
+  CHECK(outcome.verdict["cause"] == "payload");
+  CHECK(outcome.verdict["limit"] == nullptr);
+}
+
+TEST_CASE("a Stop with more time does not take a limit on time away") {
+  NEEDS_ROOT();
+  Client client = World::get().connect(Way::user);
+  Json request = shell("trap '' TERM; while :; do sleep 0.05; done", {{"wall_time", "500ms"}});
+  request["lifetime"] = {{"stop_timeout", "300ms"}};
+  Reply started = client.call("Start", {{"request", request}});
+  REQUIRE(started.error.empty());
+  const Json id = started.parameters["id"];
+  usleep(200'000);  // until it has its trap
+  REQUIRE(client.call("Stop", {{"id", id}, {"timeout", "1h"}}).error.empty());
+  Json verdict = wait(client, id)["verdict"];
+  INFO(verdict.dump());
+  CHECK(verdict["term_signal"] == "SIGKILL");
+  CHECK(verdict["wall_us"].get<int64_t>() < kLong);
+  discard(client, id);
+}
+
+TEST_CASE("memory that is short above a job is not told as its own limit") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  // A v1 cgroup for a service, which has a limit itself.
+  std::string above;
+  std::ifstream own("/proc/self/cgroup");
+  for (std::string line; std::getline(own, line);)
+    if (const size_t at = line.find(":memory:"); at != std::string::npos)
+      above = "/sys/fs/cgroup/memory" + line.substr(at + 8) + "/cloister-test-" +
+              std::to_string(getpid());
+  if (above.empty() || mkdir(above.c_str(), 0755) < 0) SKIP("no memory hierarchy of v1 here");
+  std::ofstream(above + "/memory.limit_in_bytes") << (int64_t{120} << 20);
+  {
+    Service service(world.root(), world.directory_of(world.root()), {},
+                    [&] { std::ofstream(above + "/tasks") << 0; });
+    Client sleeper = service.connect(world.root()), glutton = service.connect(world.root());
+    // Page cache brings the sleeper to its limit; then another job takes all there is.
+    const std::string file = world.directory_of(world.root()) + "/file";
+    std::ofstream(file) << std::string(64 << 20, 'x');
+    Json asleep = shell("cat " + file + " >/dev/null; exec sleep 3", {{"memory", "40M"}});
+    Reply started = sleeper.call("Start", {{"request", asleep}});
+    REQUIRE(started.error.empty());
+    sleep(1);
+    Outcome taken = glutton.run(shell("x=$(tr '\\0' x </dev/zero)"));
+    INFO(taken.told());
+    CHECK(taken.verdict["term_signal"] == "SIGKILL");
+    CHECK(taken.verdict["cause"] != "memory");
+    Json verdict = wait(sleeper, started.parameters["id"])["verdict"];
+    INFO(verdict.dump());
+    CHECK(verdict["cause"] == "payload");
+    CHECK(verdict["ok"] == true);
+  }
+  CHECK(eventually([&] { return rmdir(above.c_str()) == 0; }));
 }
 
 TEST_CASE("limits leave no cgroup behind") {

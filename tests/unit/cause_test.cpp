@@ -177,8 +177,12 @@ TEST_CASE("a limit on time is the cause of what ends after it, and of nothing th
       check(exited(code), stopped(false, cause), cause, SIGTERM);
       Acts late = nothing();
       late.intent = cause;
+      late.intent_at_ns = kEnd + 1;
+      late.sent.note(SIGUSR1, kCaller, kEnd - kSecond);
       late.sent.note(SIGTERM, kAdmin, kEnd + 1);
       check(exited(code), late, Cause::payload);
+      check(signaled(SIGSEGV), late, Cause::payload);
+      check(signaled(SIGKILL), late, Cause::external);
     }
     check(signaled(SIGSEGV), stopped(false, cause), cause, SIGTERM);
   }
@@ -219,7 +223,8 @@ TEST_CASE(
   is(SIGXFSZ, 0, Cause::payload, Limit::rlimit_fsize, 4096);
   rlimits[RLIMIT_CPU] = {60, 60, 1, 0};
   rlimits[RLIMIT_RTTIME] = {5000, 5000, 1, 0};
-  is(SIGXCPU, 100, Cause::cpu_time, Limit::rlimit_rttime, 5000);
+  is(SIGXCPU, 5000, Cause::cpu_time, Limit::rlimit_rttime, 5000);
+  is(SIGXCPU, 4999, Cause::payload, Limit::none);
   // What we sent is ours.
   acts.sent.note(SIGKILL, kCaller, kEnd - 1);
   is(SIGKILL, 60'000'000, Cause::canceled, Limit::none);

@@ -79,6 +79,16 @@ const uint32_t kAbis[] = {SCMP_ARCH_X86_64, SCMP_ARCH_X32, SCMP_ARCH_X86};
 
 TEST_CASE("the words of a filter are read strictly, and a refusal names the place") {
   CHECK(read(R"("none")")->base == request::SeccompProfile::Base::none);
+  for (const bool log : {false, true})
+    for (const bool spec_allow : {false, true}) {
+      const auto flags = read(std::string(R"({"defaultAction": "SCMP_ACT_ALLOW", "flags": [)") +
+                              (log ? R"("SECCOMP_FILTER_FLAG_LOG", )" : "") +
+                              (spec_allow ? R"("SECCOMP_FILTER_FLAG_SPEC_ALLOW", )" : "") +
+                              R"("SECCOMP_FILTER_FLAG_TSYNC"]})");
+      REQUIRE(flags.has_value());
+      CHECK(flags->log == log);
+      CHECK(flags->spec_allow == spec_allow);
+    }
   CHECK(read(R"("default")")->base == request::SeccompProfile::Base::standard);
   CHECK(refusal_of(R"("nothing")") == "seccomp: is not one of the alternatives");
   CHECK(refusal_of("{}") == "seccomp: is not one of the alternatives");

@@ -303,13 +303,14 @@ TEST_CASE("limits that are one list are given up one by one") {
 TEST_CASE("limits that are about memory need one, and none holds below the caller's cgroup") {
   CHECK(problem("{}", asking(R"("limits": {"swap": 0})")).field == "limits.swap");
   CHECK(problem("{}", asking(R"("limits": {"on_oom": "kill_job"})")).field == "limits.on_oom");
-  for (const char* limit : {R"("memory": "1M")", R"("pids": 1)", R"("cpus": 1)"}) {
+  for (const char* limit :
+       {R"("memory": "1M")", R"("pids": 1)", R"("cpus": 1)", R"("cpu_time": "1s")"}) {
     CAPTURE(std::string(limit));
     const std::string limits = std::string(R"("limits": {)") + limit + '}';
     effective("{}", asking(limits));
     CHECK(problem("{}", asking(R"("cgroup": "caller", )" + limits)).field.starts_with("limits."));
   }
-  effective("{}", asking(R"("cgroup": "caller", "limits": {"wall_time": "1s", "cpu_time": "1s"})"));
+  effective("{}", asking(R"("cgroup": "caller", "limits": {"wall_time": "1s"})"));
 }
 
 TEST_CASE("network and the network namespace follow each other") {

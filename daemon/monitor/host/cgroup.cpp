@@ -185,7 +185,7 @@ bool Cgroups::remove(const Leaves& leaves) {
 
 bool Cgroups::remove(const std::string& name) {
   for (const std::string& leaf : {name + "/payload", name + "/init", name})
-    if (::unlinkat(base_.borrow(), leaf.c_str(), AT_REMOVEDIR) < 0 && errno != ENOENT) return false;
+    if (!remove_cgroup(base_.borrow(), leaf)) return false;
   return true;
 }
 

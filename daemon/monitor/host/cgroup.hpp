@@ -31,10 +31,12 @@ struct Leaves {
   sys::UniqueFd kill;     // cgroup.kill of the payload's leaf, v2
   sys::UniqueFd tasks;    // through which the payload moves itself, where init cannot clone into it
   std::vector<sys::UniqueFd> hierarchies;  // v1 `tasks` files, for the same
-  std::string below_caller;  // directory of the payload's leaf; empty: BASE/NAME/payload
-  uint64_t inode = 0;        // of that directory
-  bool limited = false;      // there are v1 cgroups of that name too, controllers.hpp
-  sys::UniqueFd oom_event;  // eventfd(2): the kernel kills for memory, and the rest is ours to kill
+  std::string below_caller;      // directory of the payload's leaf; empty: BASE/NAME/payload
+  uint64_t inode = 0;            // of that directory
+  bool limited = false;          // there are v1 cgroups of that name too, controllers.hpp
+  sys::UniqueFd oom_event;       // v1, eventfd(2): memory is short here, or in a cgroup above
+  uint64_t shortages = 0;        // that it has told of
+  uint64_t shortages_above = 0;  // those above alone, until it was made
   explicit operator bool() const { return !name.empty(); }
   // What removes them when nothing of theirs is open any more.
   Leaves names() const;

@@ -1,5 +1,6 @@
 #include "host/cgroup_hold.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/random.h>
@@ -42,6 +43,34 @@ bool is_made_here(std::string_view name) {
 
 }  // namespace
 
+namespace {
+
+// By single names in directories that are open, and no link is followed.
+constexpr int kDeepest = 16;
+
+bool remove_below(int parent, const char* name, int depth, int& left) {
+  if (::unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return true;
+  if (errno != EBUSY || depth == kDeepest) return false;
+  sys::UniqueFd directory = open_at(parent, name, O_RDONLY | O_DIRECTORY);
+  DIR* const entries = directory ? ::fdopendir(directory.borrow()) : nullptr;
+  if (!entries) return false;
+  const int below = directory.take();  // closedir() closes it
+  while (const dirent* entry = ::readdir(entries)) {
+    const std::string_view each = entry->d_name;
+    if (entry->d_type == DT_DIR && each != "." && each != ".." && --left > 0)
+      remove_below(below, entry->d_name, depth + 1, left);
+  }
+  ::closedir(entries);
+  return ::unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
+}
+
+}  // namespace
+
+bool remove_cgroup(int parent, const std::string& name) {
+  int left = kMostLookedAt;
+  return remove_below(parent, name.c_str(), 0, left);
+}
+
 HeldCgroup make_held_cgroup(const std::string& parent, const char* prefix) {
   HeldCgroup made;
   // Before it is locked another service may take it for abandoned.
@@ -70,9 +99,7 @@ void sweep_cgroups(const std::string& parent) {
     const sys::UniqueFd directory = open_at(AT_FDCWD, top.path(), O_RDONLY | O_DIRECTORY);
     if (!lock(directory)) continue;
     for (const auto& job : std::filesystem::directory_iterator(top.path(), none))
-      if (job.is_directory(none))
-        for (const char* leaf : {"/payload", "/init", ""})
-          ::rmdir((job.path().string() + leaf).c_str());
+      if (job.is_directory(none)) remove_cgroup(directory.borrow(), job.path().filename());
     ::rmdir(top.path().c_str());  // EBUSY: what lives in it is not yet gone
   }
 }

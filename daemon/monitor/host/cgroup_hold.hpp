@@ -18,6 +18,10 @@ struct HeldCgroup {
 // "cloister" for what a service has, "cloister-job" for a leaf below a caller.
 HeldCgroup make_held_cgroup(const std::string& parent, const char* prefix);
 
+// Removes a cgroup, and what a payload has made in it: a service of its own makes some.
+// False with errno, EBUSY where there are processes; true if there is none.
+bool remove_cgroup(int parent, const std::string& name);
+
 // Removes those below `parent` that nobody holds, with the leaves in them. Looks
 // at no more than some hundreds of entries: who owns `parent` may have made more.
 void sweep_cgroups(const std::string& parent);

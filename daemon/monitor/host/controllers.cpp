@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -132,21 +133,20 @@ class V1 : public Controllers {
       if (tree.version != 1) continue;
       const auto place = tree.place_of(own);
       for (Hierarchy& hierarchy : hierarchies_) {
-        if (!place || hierarchy.base.directory || !tree.controls(hierarchy.controller)) continue;
-        hierarchy.above = tree.at + *place;
-        sweep_cgroups(hierarchy.above);
-        hierarchy.base = make_held_cgroup(hierarchy.above, "cloister");
-        if (!hierarchy.base.directory) continue;
+        if (!place || hierarchy.base || !tree.controls(hierarchy.controller)) continue;
+        hierarchy.base = base_at(tree.at + *place);
+        if (!hierarchy.base) continue;
         there_ |= hierarchy.gives;
         if (hierarchy.gives & plan::kMemoryThere &&
-            ::faccessat(hierarchy.base.directory.borrow(), kMemorySwap, W_OK, AT_EACCESS) < 0)
+            ::faccessat(hierarchy.at(), kMemorySwap, W_OK, AT_EACCESS) < 0)
           there_ &= ~plan::kSwapThere;  // swapaccount=0
       }
     }
+    watch_above();
   }
   ~V1() override {
     for (const Hierarchy& hierarchy : hierarchies_)
-      if (hierarchy.base.directory) ::rmdir(hierarchy.base.path.c_str());
+      if (hierarchy.base) ::rmdir(hierarchy.base->held.path.c_str());
   }
 
   bool in_v2() const override { return false; }
@@ -154,7 +154,7 @@ class V1 : public Controllers {
   void let_go() override {}
   void sweep() override {
     for (const Hierarchy& hierarchy : hierarchies_)
-      if (hierarchy.base.directory) sweep_cgroups(hierarchy.above);
+      if (hierarchy.base) sweep_cgroups(hierarchy.base->above);
   }
 
   bool limit(Leaves& leaves, const Limits& limits) override {
@@ -168,8 +168,7 @@ class V1 : public Controllers {
     Counted seen;
     if (const sys::UniqueFd memory = open(kMemory, leaves.name)) {
       seen.oom.kills = or_zero(number_of(get(memory.borrow(), "memory.oom_control"), "oom_kill"));
-      seen.oom.at_limit =
-          reached(memory.borrow(), "memory.") || reached(memory.borrow(), "memory.memsw.");
+      seen.oom.at_limit = leaves.shortages > shortages_above() - leaves.shortages_above;
       seen.memory_peak = number_at(get(memory.borrow(), "memory.max_usage_in_bytes"));
     }
     const sys::UniqueFd pids = open(kPids, leaves.name);
@@ -184,80 +183,104 @@ class V1 : public Controllers {
 
   bool remove(const std::string& name) override {
     for (const Hierarchy& hierarchy : hierarchies_)
-      if (hierarchy.base.directory &&
-          ::unlinkat(hierarchy.base.directory.borrow(), name.c_str(), AT_REMOVEDIR) < 0 &&
-          errno != ENOENT)
-        return false;
+      if (hierarchy.base && !remove_cgroup(hierarchy.at(), name)) return false;
     return true;
   }
 
  private:
-  // No file says whether it was this limit for which the kernel killed: failcnt stays 0 on
-  // Linux 6.18. It asks for one page at last, so the peak comes that near, and in a batch
-  // of 64 pages before.
-  static bool reached(int leaf, const std::string& prefix) {
-    constexpr uint64_t kBatch = 64 * 4096;
-    const uint64_t limit = number_at(get(leaf, prefix + "limit_in_bytes"));
-    const uint64_t peak = number_at(get(leaf, prefix + "max_usage_in_bytes"));
-    return peak != plan::kNotMeasured && peak + kBatch >= limit;
-  }
-
   enum Kind { kMemory, kPids, kCpu };
   static constexpr const char* kMemorySwap = "memory.memsw.limit_in_bytes";
 
+  struct Base {
+    std::string above;  // the cgroup of the daemon
+    HeldCgroup held;
+  };
   struct Hierarchy {
     const char* controller;
     uint32_t gives;
-    std::string above{};  // the cgroup of the daemon
-    HeldCgroup base{};
+    std::shared_ptr<Base> base{};  // controllers that are mounted together have one
+    int at() const { return base->held.directory.borrow(); }
   };
 
+  std::shared_ptr<Base> base_at(const std::string& above) const {
+    for (const Hierarchy& hierarchy : hierarchies_)
+      if (hierarchy.base && hierarchy.base->above == above) return hierarchy.base;
+    sweep_cgroups(above);
+    auto base = std::make_shared<Base>(Base{above, make_held_cgroup(above, "cloister")});
+    return base->held.directory ? base : nullptr;
+  }
+
   sys::UniqueFd open(Kind kind, const std::string& name) const {
-    const HeldCgroup& base = hierarchies_[kind].base;
-    if (!base.directory) return {};
-    return open_at(base.directory.borrow(), name, O_RDONLY | O_DIRECTORY);
+    if (!hierarchies_[kind].base) return {};
+    return open_at(hierarchies_[kind].at(), name, O_RDONLY | O_DIRECTORY);
   }
 
   // Where the payload will move itself. Empty with errno.
   sys::UniqueFd make(Kind kind, Leaves& leaves) {
     Hierarchy& hierarchy = hierarchies_[kind];
-    if (!hierarchy.base.directory) {
+    if (!hierarchy.base) {
       errno = EOPNOTSUPP;
       return {};
     }
-    const auto make = [&] {
-      return ::mkdirat(hierarchy.base.directory.borrow(), leaves.name.c_str(), 0755) == 0;
+    const auto make_leaf = [&] {
+      return ::mkdirat(hierarchy.at(), leaves.name.c_str(), 0755) == 0;
     };
-    // Whoever removes empty cgroups by hand may have removed the base.
-    if (!make()) {
-      if (errno != ENOENT && errno != ENODEV) return {};
-      HeldCgroup again = make_held_cgroup(hierarchy.above, "cloister");
+    bool made = make_leaf();
+    if (!made && (errno == ENOENT || errno == ENODEV)) {
+      // Whoever removes empty cgroups by hand has removed the base.
+      HeldCgroup again = make_held_cgroup(hierarchy.base->above, "cloister");
       if (!again.directory) return {};
-      hierarchy.base = std::move(again);
-      if (!make()) return {};
+      hierarchy.base->held = std::move(again);
+      if (kind == kMemory) watch_above();
+      made = make_leaf();
     }
-    sys::UniqueFd made = open(kind, leaves.name);
-    if (made) leaves.hierarchies.push_back(open_at(made.borrow(), "tasks", O_WRONLY));
-    return made && leaves.hierarchies.back() ? std::move(made) : sys::UniqueFd();
+    // Names are never used again: it was made for a controller that is mounted with this one.
+    const bool shared = !made && errno == EEXIST;
+    if (!made && !shared) return {};
+    sys::UniqueFd leaf = open(kind, leaves.name);
+    if (!leaf || shared) return leaf;
+    leaves.hierarchies.push_back(open_at(leaf.borrow(), "tasks", O_WRONLY));
+    return leaves.hierarchies.back() ? std::move(leaf) : sys::UniqueFd();
+  }
+
+  // An event each time that memory is short in the cgroup or above it: whenever the kernel
+  // is about to kill there.
+  static sys::UniqueFd oom_events(int cgroup) {
+    const sys::UniqueFd control = open_at(cgroup, "memory.oom_control", O_RDONLY);
+    sys::UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    const bool there = control && event &&
+                       put(cgroup, "cgroup.event_control",
+                           std::to_string(event.borrow()) + " " + std::to_string(control.borrow()));
+    return there ? std::move(event) : sys::UniqueFd();
+  }
+  // The base has no limit, so its events are those of the cgroups above: the kernel tells
+  // it before it tells a job. No file says whose limit it was (failcnt stays 0 on Linux 6.18).
+  void watch_above() {
+    if (hierarchies_[kMemory].base) above_ = oom_events(hierarchies_[kMemory].at());
+  }
+  uint64_t shortages_above() const {
+    uint64_t times = 0;
+    if (above_ && ::read(above_.borrow(), &times, sizeof times) == sizeof times)
+      shortages_above_ += times;
+    return shortages_above_;
   }
 
   // The kernel keeps memory + swap no smaller than memory, so that is set first.
   bool limit_memory(Leaves& leaves, const Limits& limits) {
+    constexpr uint64_t kMost = INT64_MAX;  // more than any machine has
     const sys::UniqueFd leaf = make(kMemory, leaves);
-    const std::string memory = std::to_string(limits.memory);
+    const uint64_t bytes = std::min(limits.memory, kMost);
+    const std::string memory = std::to_string(bytes);
     if (!leaf || !put(leaf.borrow(), "memory.limit_in_bytes", memory)) return false;
-    if (limits.swap &&
-        !put(leaf.borrow(), kMemorySwap, std::to_string(limits.memory + limits.swap - 1)))
-      return false;
+    if (limits.swap) {
+      const uint64_t both = bytes + std::min(limits.swap - 1, kMost - bytes);
+      if (!put(leaf.borrow(), kMemorySwap, std::to_string(both))) return false;
+    }
     // Buffers of TCP are counted apart; who reaches this waits. Not every kernel has it.
     put(leaf.borrow(), "memory.kmem.tcp.limit_in_bytes", memory);
-    if (limits.on_oom == plan::OnOom::kill_process) return true;
-    // The kernel kills one process; that it does is told by an event, and the rest is ours.
-    const sys::UniqueFd control = open_at(leaf.borrow(), "memory.oom_control", O_RDONLY);
-    leaves.oom_event.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    return control && leaves.oom_event &&
-           put(leaf.borrow(), "cgroup.event_control",
-               std::to_string(leaves.oom_event.borrow()) + " " + std::to_string(control.borrow()));
+    leaves.shortages_above = shortages_above();
+    leaves.oom_event = oom_events(leaf.borrow());
+    return bool(leaves.oom_event);
   }
 
   bool limit_pids(Leaves& leaves, const Limits& limits) {
@@ -271,13 +294,16 @@ class V1 : public Controllers {
   bool limit_cpu(Leaves& leaves, const Limits& limits) {
     const sys::UniqueFd leaf = make(kCpu, leaves);
     const Bandwidth bandwidth(limits.cpu_us);
-    return leaf && put(leaf.borrow(), "cpu.cfs_period_us", bandwidth.period) &&
-           put(leaf.borrow(), "cpu.cfs_quota_us", bandwidth.quota);
+    if (!leaf || !put(leaf.borrow(), "cpu.cfs_period_us", bandwidth.period)) return false;
+    // No cgroup may have more than the one above it, whose quota then holds for this one.
+    return put(leaf.borrow(), "cpu.cfs_quota_us", bandwidth.quota) || errno == EINVAL;
   }
 
   std::array<Hierarchy, 3> hierarchies_ = {
       {{"memory", kMemoryAndSwap}, {"pids", plan::kPidsThere}, {"cpu", plan::kCpusThere}}};
   uint32_t there_ = 0;
+  sys::UniqueFd above_;
+  mutable uint64_t shortages_above_ = 0;
 };
 
 // A cgroup with processes gives no controllers to those below it, unless it is the root of
@@ -301,6 +327,7 @@ std::unique_ptr<Controllers> controllers_v2(int base, const std::string& above) 
     // Somebody else may have given it already.
     if (put(base, kSubtree, enable)) there |= controller.gives;
   }
+  if (::access("/proc/swaps", F_OK) < 0) there &= ~plan::kSwapThere;  // CONFIG_SWAP
   return there ? std::make_unique<V2>(base, above, there) : nullptr;
 }
 

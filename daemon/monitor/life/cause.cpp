@@ -56,7 +56,7 @@ plan::LimitHit rlimit_of(int signal, const plan::ExitRecord& record, const Acts&
     return {plan::Limit::rlimit_cpu, 0, cpu.soft * kSecond, used};
   if (signal == SIGKILL && reached(cpu.hard))
     return {plan::Limit::rlimit_cpu, 0, cpu.hard * kSecond, used};
-  if (signal == SIGXCPU && real_time.soft != RLIM_INFINITY)
+  if (signal == SIGXCPU && used >= real_time.soft)
     return {plan::Limit::rlimit_rttime, 0, real_time.soft, plan::kNotMeasured};
   if (signal == SIGXFSZ && file_size.soft != RLIM_INFINITY)
     return {plan::Limit::rlimit_fsize, 0, file_size.soft, plan::kNotMeasured};
@@ -69,10 +69,7 @@ Judgement told(Cause cause, const SentSignals::Sent* sent) {
 }
 
 Judgement judge_exit(int code, int64_t end_ns, const Acts& acts) {
-  // It may have ended by itself while the timer of its limit ran out.
-  const bool by_limit = acts.intent == Cause::wall_time || acts.intent == Cause::cpu_time;
-  if (acts.intent != Cause::payload && !(by_limit && !acts.sent.any_before(end_ns)))
-    return told(acts.intent, acts.sent.latest());
+  if (acts.intent != Cause::payload) return told(acts.intent, acts.sent.latest());
   // Success is the payload's own, whatever it was told before.
   if (code == 0) return {Cause::payload};
   if (code > kShellsSignalExit)
@@ -124,11 +121,6 @@ const SentSignals::Sent* SentSignals::before(int signal, int64_t end_ns) const {
   return nullptr;
 }
 
-bool SentSignals::any_before(int64_t end_ns) const {
-  return std::any_of(all_.begin(), all_.end(),
-                     [&](const Sent& sent) { return sent.first_ns <= end_ns; });
-}
-
 const SentSignals::Sent* SentSignals::goodbye(int64_t end_ns, int64_t within_ns,
                                               int stop_signal) const {
   const Sent* found = nullptr;
@@ -151,10 +143,16 @@ const SentSignals::Sent* SentSignals::latest() const {
 }
 
 Judgement judge(const plan::ExitRecord& record, bool lost, const Acts& acts) {
+  // It had ended by itself when its time was up, and what is left of it had not.
+  const bool by_limit = acts.intent == Cause::wall_time || acts.intent == Cause::cpu_time;
+  if (by_limit && record.exited_at_ns != 0 && record.exited_at_ns < acts.intent_at_ns) {
+    Acts until_then = acts;
+    until_then.intent = Cause::payload;
+    return judge(record, lost, until_then);
+  }
   const bool ending = acts.intent != Cause::payload;
   if (lost) return ending ? told(acts.intent, acts.sent.latest()) : Judgement{Cause::external};
-  if (acts.intent == Cause::memory || died_of_memory(record, acts))
-    return {acts.oom.at_limit ? Cause::memory : Cause::host_memory};
+  if (died_of_memory(record, acts)) return {acts.oom.at_limit ? Cause::memory : Cause::host_memory};
   if (record.ending == plan::Ending::not_started)
     return told(ending ? acts.intent : Cause::setup, acts.sent.latest());
   if (WIFSIGNALED(record.wait_status))

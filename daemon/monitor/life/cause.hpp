@@ -27,7 +27,6 @@ class SentSignals {
   void note(int signal, uint32_t by, int64_t now_ns);
   // This signal, if it was sent at `end_ns` or before.
   const Sent* before(int signal, int64_t end_ns) const;
-  bool any_before(int64_t end_ns) const;
   // The latest of those that ask a program to end, within `within_ns` of `end_ns`.
   const Sent* goodbye(int64_t end_ns, int64_t within_ns, int stop_signal) const;
   // The latest but SIGCONT, which ends nothing.
@@ -41,6 +40,7 @@ class SentSignals {
 struct Acts {
   // Why we are ending it, if we are: payload means that we are not.
   plan::Cause intent = plan::Cause::payload;
+  int64_t intent_at_ns = 0;  // CLOCK_BOOTTIME since when
   SentSignals sent;
   int stop_signal = 0;
   // A program that is told to end may take this long to clean up: what it exits

@@ -107,6 +107,7 @@ void Job::tell_end() {
   patience_.cancel();
   wall_time_.cancel();
   cpu_time_.cancel();
+  memory_.cancel();
   boost::system::error_code ignored;
   oom_.close(ignored);
   payload_watch_.forget();

@@ -19,6 +19,7 @@ namespace cloister::monitor {
 using boost::asio::posix::stream_descriptor;
 using plan::Cause;
 using plan::JobPhase;
+using std::chrono::steady_clock;
 
 Job::Job(Workshop& shop, const Peer& owner, MappedPlan plan, uint64_t serial)
     : shop_(shop),
@@ -29,6 +30,7 @@ Job::Job(Workshop& shop, const Peer& owner, MappedPlan plan, uint64_t serial)
       patience_(shop.io),
       wall_time_(shop.io),
       cpu_time_(shop.io),
+      memory_(shop.io),
       init_watch_(shop.io),
       payload_watch_(shop.io) {
   // What facts are judged by; the process behind the connection may be gone by then.
@@ -215,7 +217,7 @@ bool Job::signal(int signal, plan::Scope scope, uid_t by) {
 
 void Job::kill(Cause cause, uid_t by) {
   if (!alive()) return;
-  if (!ending()) acts_.intent = cause;
+  intend(cause);
   note_sent(SIGKILL, by);
   kill_payload();
 }
@@ -231,12 +233,22 @@ void Job::kill_payload() {
 void Job::stop(Cause cause, uid_t by, std::chrono::milliseconds timeout) {
   if (!alive()) return;
   if (life_ == State::preparing || timeout.count() == 0) return kill(cause, by);
-  if (!ending()) acts_.intent = cause;
+  // A limit that was reached holds, whoever gives the job more time.
+  const auto last = acts_.intent == Cause::wall_time || acts_.intent == Cause::cpu_time
+                        ? deadline_.expiry()
+                        : steady_clock::time_point::max();
+  intend(cause);
   stopped_by_ = by;
   signal(plan()->stop_signal, plan::Scope::main, by);
   signal(SIGCONT, plan::Scope::main, by);  // a stopped payload takes no other signal
-  deadline_.expires_after(timeout);
+  deadline_.expires_at(std::min(steady_clock::now() + timeout, last));
   on_deadline();
+}
+
+void Job::intend(Cause cause) {
+  if (ending()) return;
+  acts_.intent = cause;
+  acts_.intent_at_ns = now_ns(CLOCK_BOOTTIME);
 }
 
 void Job::on_deadline() {

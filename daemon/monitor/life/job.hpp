@@ -115,11 +115,14 @@ class Job : public std::enable_shared_from_this<Job> {
   void kill_payload();
   bool ending() const { return acts_.intent != plan::Cause::payload; }  // by our own hand
   void note_sent(int signal, uid_t by);
+  void intend(plan::Cause cause);  // the first holds
 
   // limits.cpp
   void watch_memory();
+  void count_shortages();
+  void await_kill(int looks);
   void watch_limits();
-  void watch_cpu_time();
+  void watch_cpu_time(uint64_t before);
   void reach(plan::Cause cause);
   void count_up();
   plan::LimitHit limit_reached(plan::Cause cause, const plan::LimitHit& by_rlimit) const;
@@ -153,7 +156,7 @@ class Job : public std::enable_shared_from_this<Job> {
   bool setgroups_denied_ = false;
   boost::asio::posix::stream_descriptor control_;  // socket to init
   boost::asio::posix::stream_descriptor oom_;      // Leaves::oom_event
-  boost::asio::steady_timer deadline_, patience_, wall_time_, cpu_time_;
+  boost::asio::steady_timer deadline_, patience_, wall_time_, cpu_time_, memory_;
   ChildWatch init_watch_;
   // The second source, for when init cannot: whoever has init's ids can stop,
   // starve or kill it.
@@ -167,6 +170,7 @@ class Job : public std::enable_shared_from_this<Job> {
   pid_t init_ = 0;
   int32_t payload_ = 0;  // in init's pid namespace
   uint32_t facts_seen_ = 0;
+  std::chrono::milliseconds cpu_pause_{0};
   int reclaims_ = 0;  // tries to remove the cgroup
   Reaped init_end_{};
   bool init_killed_ = false;   // by us

@@ -135,7 +135,7 @@ plan::Failure Job::equip(const IdDecision& ids, sys::Rights& descriptors) {
 }
 
 plan::Failure Job::add_cgroups(sys::Rights& descriptors) {
-  if (plan()->limits.cpu_time_ms > 0 && !leaves_.kill)
+  if (plan()->limits.cpu_time_ms > 0 && (!leaves_.kill || !leaves_.below_caller.empty()))
     return {plan::Step::cgroup, plan::kNone, EOPNOTSUPP, 0};
   if (plan()->limits.in_cgroups() && !shop_.cgroups.limit(leaves_, plan()->limits))
     return failed(plan::Step::cgroup);

@@ -22,54 +22,74 @@ void Job::watch_limits() {
       if (!error) self->reach(Cause::wall_time);
     });
   }
-  if (plan()->limits.cpu_time_ms > 0) watch_cpu_time();
+  if (plan()->limits.cpu_time_ms > 0) watch_cpu_time(0);
 }
 
-// The next look is when all processors together could have used up what is left.
-void Job::watch_cpu_time() {
+// The next look is when all processors together could have used up what is left, or
+// after a pause that grows while none is used: a job that sleeps close to its limit does
+// not keep the monitor busy, and uses up to a quarter of a second more when it wakes.
+void Job::watch_cpu_time(uint64_t before) {
+  constexpr milliseconds kShortest(5), kLongest(250);
   const uint64_t limit = plan()->limits.cpu_time_ms * 1000;
   const uint64_t used = Cgroups::cpu_time_us(leaves_);
-  if (used >= limit) return reach(Cause::cpu_time);  // nobody can tell: it is as if it had
-  constexpr uint64_t kLeast = 1000;                  // us: more looks would cost more than the job
+  if (used == plan::kNotMeasured) return kill(Cause::cloister, 0);
+  if (used >= limit) return reach(Cause::cpu_time);
+  cpu_pause_ = used == before ? std::min(2 * cpu_pause_, kLongest) : kShortest;
   static const auto processors =
       static_cast<uint64_t>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
-  cpu_time_.expires_after(microseconds(std::max(kLeast, (limit - used) / processors)));
-  cpu_time_.async_wait([self = shared_from_this()](boost::system::error_code error) {
-    if (!error && self->alive()) self->watch_cpu_time();
+  cpu_time_.expires_after(
+      std::max<microseconds>(cpu_pause_, microseconds((limit - used) / processors)));
+  cpu_time_.async_wait([self = shared_from_this(), used](boost::system::error_code error) {
+    if (!error && self->alive()) self->watch_cpu_time(used);
   });
 }
 
 void Job::reach(Cause cause) {
-  if (!alive() || ending()) return;
-  stop(cause, 0, milliseconds(plan()->stop_timeout_ms));
+  if (!alive()) return;
+  const milliseconds timeout(plan()->stop_timeout_ms);
+  if (!ending()) return stop(cause, 0, timeout);
+  // It is being stopped already, and has no more time for that than a limit gives.
+  const auto last = std::chrono::steady_clock::now() + timeout;
+  if (deadline_.expiry() <= last) return;
+  deadline_.expires_at(last);
+  on_deadline();
 }
 
-// Of v1, where the kernel kills one process and leaves the others. The event comes just
-// before it does, and for a limit of a cgroup above as well.
+// Of v1, where the kernel kills one process and leaves the others. It tells when memory is
+// short, in the cgroup or above it, and then kills, or finds that it need not.
 void Job::watch_memory() {
   if (leaves_.oom_event) oom_.assign(leaves_.oom_event.take());
   if (!oom_.is_open()) return;
   oom_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
                   [self = shared_from_this()](boost::system::error_code error) {
-                    uint64_t times;
-                    if (error || ::read(self->oom_.native_handle(), &times, sizeof times) < 0)
-                      return;
-                    if (self->shop_.cgroups.counted(self->leaves_).oom.at_limit)
-                      self->kill(Cause::memory, 0);
-                    else
-                      self->watch_memory();
+                    if (!error) self->count_shortages(), self->await_kill(0);
                   });
+}
+
+void Job::count_shortages() {
+  uint64_t times = 0;
+  if (oom_.is_open() && ::read(oom_.native_handle(), &times, sizeof times) == sizeof times)
+    leaves_.shortages += times;
+}
+
+void Job::await_kill(int looks) {
+  constexpr int kLooks = 7;  // 127 ms
+  const plan::OutOfMemory oom = shop_.cgroups.counted(leaves_).oom;
+  if (oom.at_limit && oom.kills > 0 && acts_.oom_ends_job) return kill(Cause::memory, 0);
+  if (!oom.at_limit || looks == kLooks || !acts_.oom_ends_job) return watch_memory();
+  memory_.expires_after(milliseconds(1 << looks));
+  memory_.async_wait([self = shared_from_this(), looks](boost::system::error_code error) {
+    if (!error && self->alive()) self->await_kill(looks + 1);
+  });
 }
 
 // What the job has taken, at its end.
 void Job::count_up() {
+  count_shortages();
   const Counted seen = shop_.cgroups.counted(leaves_);
   state_.usage = {Cgroups::cpu_time_us(leaves_), seen.cpu_throttled_us, seen.memory_peak,
                   seen.pids_peak};
-  state_.oom = seen.oom;
-  // We were faster than the kernel.
-  if (acts_.intent == Cause::memory && state_.oom.kills == 0) state_.oom.kills = 1;
-  acts_.oom = state_.oom;
+  state_.oom = acts_.oom = seen.oom;
   acts_.forks_refused = seen.forks_refused > 0;
 }
 
@@ -84,7 +104,7 @@ plan::LimitHit Job::limit_reached(Cause cause, const plan::LimitHit& by_rlimit) 
     case Cause::memory: return {Limit::memory, 0, limits.memory, used.memory_peak};
     case Cause::payload:
       // A process that was refused another one gives up; whether for that it alone knows.
-      if (acts_.forks_refused && state_.record.wait_status != 0)
+      if (acts_.forks_refused && limits.pids > 0 && state_.record.wait_status != 0)
         return {Limit::pids, 0, limits.pids, used.pids_peak};
       return {};
     default: return {};
