@@ -103,14 +103,8 @@ void Job::tell_end() {
   read_record();
   const plan::ExitRecord& record = state_.record;
   shop_.slots.erase_record(std::to_array(state_.job));  // it is in our memory now
-  deadline_.cancel();
-  patience_.cancel();
-  wall_time_.cancel();
-  cpu_time_.cancel();
-  memory_.cancel();
-  boost::system::error_code ignored;
-  oom_.close(ignored);
-  payload_watch_.forget();
+  count_up();
+  watch_no_more();
   const int64_t ended =
       record.ended_at_ns ? record.ended_at_ns + real_minus_boot_ns_ : now_ns(CLOCK_REALTIME);
   state_.ended_at_ns = ended;
@@ -121,7 +115,6 @@ void Job::tell_end() {
   if (state_.started_at_ns)
     state_.wall_us = static_cast<uint64_t>(ended - state_.started_at_ns) / 1000;
   ended_boottime_ = std::chrono::seconds((ended - real_minus_boot_ns_) / 1'000'000'000);
-  count_up();
   const Judgement why = judge(record, state_.lost, acts_);
   state_.cause = why.cause;
   state_.killed_signal = why.signal;
@@ -129,6 +122,13 @@ void Job::tell_end() {
   state_.limit = limit_reached(why.cause, why.limit);
   announce(JobPhase::ended);
   if (!parts_.has(Part::init)) reclaim();
+}
+
+void Job::watch_no_more() {
+  for (auto* timer : {&deadline_, &patience_, &wall_time_, &cpu_time_, &memory_}) timer->cancel();
+  boost::system::error_code ignored;  // it is ours alone
+  oom_.close(ignored);
+  payload_watch_.forget();
 }
 
 // What may still be there when the end has been told.

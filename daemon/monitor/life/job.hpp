@@ -142,6 +142,7 @@ class Job : public std::enable_shared_from_this<Job> {
   void given_back(Part part);
   void read_record();
   void tell_end();
+  void watch_no_more();
   void reclaim();
 
   Workshop& shop_;
