@@ -34,7 +34,7 @@ void Job::watch_cpu_time(uint64_t before) {
   const uint64_t used = Cgroups::cpu_time_us(leaves_);
   if (used == plan::kNotMeasured) return kill(Cause::cloister, 0);
   if (used >= limit) return reach(Cause::cpu_time);
-  cpu_pause_ = used == before ? std::min(2 * cpu_pause_, kLongest) : kShortest;
+  cpu_pause_ = used == before ? std::clamp(2 * cpu_pause_, kShortest, kLongest) : kShortest;
   static const auto processors =
       static_cast<uint64_t>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
   cpu_time_.expires_after(
