@@ -38,7 +38,7 @@ constexpr uint32_t kUnshare =
     CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD | CLONE_VM;
 constexpr int kIoprioRealtime = 1;  // IOPRIO_CLASS_RT, ioprio_set(2)
 constexpr int kIoprioShift = 13, kIoprioClasses = 7;
-constexpr uint64_t kLongestGoodbyeMs = 60'000;  // of a job that must end with its connection
+constexpr uint64_t kLongestGoodbyeMs = 60'000;  // of a job that has to end, by its rule
 constexpr uint32_t kNobody = 65534;
 
 Reason needs_new(Namespace which) {
@@ -321,6 +321,11 @@ class Judge {
       return refuse(std::string("limits.") + member.name, Reason::rule_limits, member.told(most),
                     member.told(asked));
     }
+    // One that is asked to stop and has a year for it has reached no limit.
+    const bool timed = rule_.limits.wall_time_ms != 0 || rule_.limits.cpu_time_ms != 0;
+    if (timed && h_.stop_timeout_ms > kLongestGoodbyeMs)
+      return refuse("lifetime.stop_timeout", Reason::rule_limits, kLongestGoodbyeMs,
+                    h_.stop_timeout_ms);
     return true;
   }
 
