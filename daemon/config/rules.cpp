@@ -82,7 +82,7 @@ constexpr Member<plan::Limits> kLimits[] = {
      [](auto& at, auto& value, plan::Limits& limits) { limits.swap = size(at, value) + 1; }},
     {"pids",
      [](auto& at, auto& value, plan::Limits& limits) {
-       limits.pids = static_cast<uint64_t>(whole(at, value, 1, 4194304));
+       limits.pids = static_cast<uint64_t>(whole(at, value, 1, plan::kMaxPids));
      }},
     {"cpus",
      [](auto& at, auto& value, plan::Limits& limits) { limits.cpu_us = processors(at, value); }},

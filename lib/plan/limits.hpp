@@ -67,6 +67,7 @@ struct Limits {
 };
 
 inline constexpr uint32_t kCpuPeriodUs = 100'000;
+inline constexpr uint32_t kMaxPids = 4'194'304;  // PID_MAX_LIMIT, proc_sys_kernel(5)
 
 // Those of them that are amounts, by their fields of the request.
 struct LimitMember {

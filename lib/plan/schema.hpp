@@ -339,7 +339,7 @@ inline constexpr Member kLimitsMembers[] = {
     anything(CLOISTER_AT(Limits, memory)),
     anything(CLOISTER_AT(Limits, swap)),
     anything(CLOISTER_AT(Limits, cpu_us)),
-    number(CLOISTER_AT(Limits, pids), 0, 4194304),
+    number(CLOISTER_AT(Limits, pids), 0, kMaxPids),
     one_of<OnOom>(CLOISTER_AT(Limits, on_oom)),
     reserved(CLOISTER_AT(Limits, reserved)),
 };

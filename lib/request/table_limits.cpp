@@ -88,7 +88,7 @@ const Table& table<Limits>() {
   static constexpr Line kRows[] = {
       Field{"memory", &Limits::memory, Size{4096}, "of the whole job"},
       Field{"swap", &Limits::swap, Size{}, "beside the memory; needs memory"},
-      Field{"pids", &Limits::pids, Integer{1, 4194304}, "processes and threads"},
+      Field{"pids", &Limits::pids, Integer{1, plan::kMaxPids}, "processes and threads"},
       Field{"cpus", &Limits::cpus, Number{0.001, 65536}, "processors' worth of time"},
       Field{"wall_time", &Limits::wall_time, Duration{1},
             "from exec on; then the job is stopped as by Stop"},

@@ -228,8 +228,8 @@ TEST_CASE("numbers of a rule are within their bounds") {
   bound<uint32_t>(number(&RuleRow::networks), 7, 8);
   bound<uint32_t>(number(&RuleRow::said), 31, 32);
   bound<uint32_t>(number(&RuleRow::rlimits_said), 0xffff, 0x10000);
-  bound<uint64_t>([](Block& block) -> uint64_t& { return block.rule().limits.pids; }, 4194304,
-                  4194305);
+  bound<uint64_t>([](Block& block) -> uint64_t& { return block.rule().limits.pids; },
+                  plan::kMaxPids, plan::kMaxPids + 1);
   bound<uint64_t>([](Block& block) -> uint64_t& { return block.rule().limits.wall_time_ms; },
                   plan::kMaxTimeoutMs, plan::kMaxTimeoutMs + 1);
   bound<uint64_t>([](Block& block) -> uint64_t& { return block.rule().capabilities; },
