@@ -127,8 +127,9 @@ def bounds(code):
         yield match.start(), match.end(), str(int(match.group()) + 1)
 
 
-# 0, or of no effect in a process of one thread that closes what it opens.
-NO_FLAG = r"(?!\w*CLOEXEC|\w*Cloexec|O_RDONLY)"
+# 0, or of no effect in a process of one thread that closes what it opens, or in one that
+# may open for reading what it opens to name.
+NO_FLAG = r"(?!\w*CLOEXEC|\w*Cloexec|O_RDONLY|O_PATH)"
 FLAG = rf"(?:\w+::)*{NO_FLAG}(?:k[A-Z]\w*|[A-Z][A-Z0-9_]{{2,}})\b(?![(:{{])"
 FLAGS = replacing((rf" \| {FLAG}", ""), (rf"\b{FLAG} \| ", ""))
 
