@@ -92,9 +92,25 @@ void try_ports(Job& job) {
   }
 }
 
+// Within a second of the link's start the kernel asks, from the address ::, whether
+// anybody else has its link-local address; older versions of pasta take :: for the
+// job's and lose answers on their way. Only pasta is on that link: nobody is asked.
+// There may be no IPv6, or a read-only /proc/sys; then it stays as it is.
+void detect_no_duplicates(Job& job) {
+  constexpr const char* kSwitches[] = {"sys/net/ipv6/conf/all/accept_dad",
+                                       "sys/net/ipv6/conf/default/accept_dad"};
+  for (const char* path : kSwitches) {
+    const long fd = call(Call::openat, job.proc, path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) continue;
+    call(Call::write, static_cast<int>(fd), "0", 1);
+    close(static_cast<int>(fd));
+  }
+}
+
 void make_network(Job& job) {
   job.step = Step::net_namespace;
   must(job, Step::net_namespace, call(Call::unshare, CLONE_NEWNET));
+  detect_no_duplicates(job);
   raise_loopback(job);
   close_metadata_services(job);
 }

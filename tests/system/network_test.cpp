@@ -130,6 +130,22 @@ TEST_CASE("an outbound job reaches servers outside over TCP and UDP, IPv4 and IP
   CHECK(act(client, request)["answer"] == "outside");
 }
 
+// Meanwhile the kernel in there has done all that it does when a link comes up.
+TEST_CASE("an outbound job gets an answer that comes two seconds later, IPv4 and IPv6") {
+  NEEDS_OUTSIDE();
+  const Outside outside;
+  Services services;
+  for (const Way way : {Way::user, Way::rootless}) {
+    CAPTURE(name_of(way));
+    Client client = services.connect(way);
+    for (const char* address : {"198.51.100.1", "2001:db8::1"}) {
+      CAPTURE(std::string(address));
+      const Json late = act(client, outbound({"exchange", "udp", address, "7001", "late"}));
+      CHECK(late.dump() == R"({"answer":"late","error":null})");
+    }
+  }
+}
+
 TEST_CASE("loopback, abstract sockets and the metadata service of the host are out of its reach") {
   NEEDS_OUTSIDE();
   const Outside outside;

@@ -67,10 +67,14 @@ bool answers(const char* host) {
 [[noreturn]] void serve() {
   const int streams[] = {listen_at(SOCK_STREAM, 7000), listen_at(SOCK_STREAM, 80)};
   const int echo = listen_at(SOCK_DGRAM, 7000), dns = listen_at(SOCK_DGRAM, 53);
+  const int late = listen_at(SOCK_DGRAM, 7001);
   for (;;) {
-    pollfd set[] = {
-        {streams[0], POLLIN, 0}, {streams[1], POLLIN, 0}, {echo, POLLIN, 0}, {dns, POLLIN, 0}};
-    poll(set, 4, -1);
+    pollfd set[] = {{streams[0], POLLIN, 0},
+                    {streams[1], POLLIN, 0},
+                    {echo, POLLIN, 0},
+                    {dns, POLLIN, 0},
+                    {late, POLLIN, 0}};
+    poll(set, 5, -1);
     for (int i = 0; i < 2; ++i) {
       if (!set[i].revents) continue;
       const Fd peer(accept4(streams[i], nullptr, nullptr, SOCK_CLOEXEC));
@@ -81,7 +85,7 @@ bool answers(const char* host) {
       (void)recv(peer.get(), text, sizeof text, 0);
       (void)send(peer.get(), "outside", 7, MSG_NOSIGNAL);
     }
-    for (int i = 2; i < 4; ++i) {
+    for (int i = 2; i < 5; ++i) {
       if (!set[i].revents) continue;
       unsigned char text[512];
       sockaddr_storage from{};
@@ -90,6 +94,7 @@ bool answers(const char* host) {
           recvfrom(set[i].fd, text, sizeof text, 0, reinterpret_cast<sockaddr*>(&from), &length);
       if (got <= 0) continue;
       size_t size = static_cast<size_t>(got);
+      if (set[i].fd == late) sleep(2);
       if (set[i].fd == dns) size = dns_answer(text, size, sizeof text);
       (void)sendto(set[i].fd, text, size, 0, reinterpret_cast<sockaddr*>(&from), length);
     }

@@ -6,8 +6,9 @@
 //   198.51.100.2, 2001:db8::2  host ---- everybody  198.51.100.1, 2001:db8::1
 //                                                   169.254.169.254
 //
-// At 198.51.100.1 and 2001:db8::1 port 7000 answers over TCP and UDP, port 53
-// with 198.51.100.80 to whatever is asked; at 169.254.169.254 port 80 would.
+// At 198.51.100.1 and 2001:db8::1 port 7000 answers over TCP and UDP, port 7001
+// over UDP two seconds later, port 53 with 198.51.100.80 to whatever is asked; at
+// 169.254.169.254 port 80 would.
 #pragma once
 
 #include <memory>
