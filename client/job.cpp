@@ -46,13 +46,13 @@ constexpr Option kBox[] = {
     {Opt::rw, 0, "rw", "SRC[:AT]", "bind a path, writable"},
     {Opt::tmpfs, 0, "tmpfs", "AT[:SIZE]", "an empty file system in memory"},
     {Opt::scratch, 0, "scratch", "AT", "an empty directory on disk, gone with the job"},
-    {Opt::device, 0, "device", "PATH", "a node of the host's /dev"},
+    {Opt::device, 0, "device", "PATH", "a device of the host, below /dev"},
     {Opt::root, 0, "root", "DIR|empty", "another root directory"},
     {Opt::root_access, 0, "root-access", "ro|rw|overlay", "overlay: writable, gone with the job"},
     {Opt::secret, 0, "secret", "NAME=FILE", "/run/secrets/NAME with the file's content"},
     {Opt::net, 0, "net", "none|host|outbound", "its network"},
     {Opt::publish, 0, "publish", "[[ADDRESS:]HOST_PORT:]PORT[/udp]",
-     "a port of the host that leads into the job; makes the network outbound"},
+     "forward a port of the host to the job; makes the network outbound"},
     {Opt::seccomp, 0, "seccomp", "FILE|default|none", "its filter; a file may be an OCI profile"},
     {Opt::hostname, 0, "hostname", "NAME", "its host name"},
     {Opt::as, 'u', "as", "USER|UID:GID", "the ids it runs with; default: the caller's"},
@@ -78,7 +78,8 @@ constexpr Option kAttributes[] = {
      "what happens to it when this command ends first"},
     {Opt::idempotency_key, 0, "idempotency-key", "KEY", "the same key and request: the same job"},
     {Opt::unset, 0, "unset", "FIELD", "remove what the profile sets: env.CI, mounts./srv"},
-    {Opt::best_effort, 0, "best-effort", "FIELD", "a field it may go without where unsupported"},
+    {Opt::best_effort, 0, "best-effort", "FIELD",
+     "a field that may be left out where it is unsupported"},
 };
 
 // As text, for the reader of texts: documents made here hold what none that was
@@ -484,7 +485,7 @@ class Mapping {
 
 std::span<const Group> job_options() {
   static constexpr Group kGroups[] = {{"The program", kProgram},
-                                      {"Its box", kBox},
+                                      {"Its sandbox", kBox},
                                       {"Its limits", kLimits},
                                       {"Its attributes", kAttributes}};
   return kGroups;

@@ -12,7 +12,8 @@
 namespace cloister::command {
 namespace {
 
-// The option or file behind what the service calls the request's own.
+// The option or file that set the field at `path`; the service knows only that the
+// request sets it.
 std::string source_of(const Job& job, const std::string& path) {
   for (const auto& [said, source] : job.said)
     if (said == path || said.starts_with(path + '.') || path.starts_with(said + '.')) return source;
@@ -26,7 +27,7 @@ Json origins_of(const DryRun& dry, const Job& job) {
   return origins;
 }
 
-// Those of the service, and what only the command knows.
+// The notes of the service, and one that only the command can make.
 std::vector<std::string> notes_of(const DryRun& dry, const Job& job) {
   std::vector<std::string> notes = dry.notes;
   if (std::string note = repository_note(job.request, dry.effective); !note.empty())
@@ -34,7 +35,8 @@ std::vector<std::string> notes_of(const DryRun& dry, const Job& job) {
   return notes;
 }
 
-// As the payload's mountinfo will have it; what need not be there is in brackets.
+// As the payload's /proc/self/mountinfo will show them. A mount in brackets is left out
+// where its source or place is missing.
 std::string mounts_of(const DryRun& dry) {
   Json mounts = parsed(dry.mounts);
   if (!mounts.is_array() || mounts.empty()) return "";
@@ -50,8 +52,8 @@ std::string mounts_of(const DryRun& dry) {
 
 std::string for_people(const DryRun& dry, const Job& job) {
   Json effective = parsed(dry.effective);
-  // The service does not repeat the values of variables, which may be secrets
-  // of the caller; ours are known here.
+  // The reply has no values of variables, which may be secrets of the caller. Those of
+  // this request are known here.
   for (const auto& [name, value] : job.request.env)
     if (effective.contains("env") && effective["env"].contains(name))
       effective["env"][name] = value;
@@ -73,13 +75,13 @@ int plan(const CommandLine& line) {
   auto client = connect(line);
   if (!client) give_up(client.error());
   auto dry = client->plan(job.request, job.descriptors);
-  std::string missed;
+  std::string note;
   if (const Error error = dry ? Error() : dry.error(); !dry && drop_workspace(job, error)) {
-    missed = no_workspace(job, error);
+    note = no_workspace(job, error);
     dry = client->plan(job.request, job.descriptors);
   }
   if (!dry) give_up(dry.error());
-  if (!missed.empty()) dry->notes.push_back(missed);
+  if (!note.empty()) dry->notes.push_back(note);
   if (!line.has(Opt::json)) {
     print(for_people(*dry, job));
     return 0;

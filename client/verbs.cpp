@@ -36,12 +36,12 @@ constexpr Option kPlan[] = {
 };
 constexpr Option kJson[] = {{Opt::json, 0, "json", nullptr, "JSON, for programs"}};
 constexpr Option kPolicy[] = {
-    {Opt::of_user, 0, "user", "NAME", "as if this user asked; another user takes root"},
+    {Opt::of_user, 0, "user", "NAME", "as if this user asked; only root can name another user"},
     {Opt::json, 0, "json", nullptr, "JSON, for programs"},
 };
 constexpr Option kWait[] = {
-    {Opt::tag, 0, "tag", "KEY=VALUE", "the first of the jobs with a tag"},
-    {Opt::pgid, 0, "pgid", "N", "the first of a process group"},
+    {Opt::tag, 0, "tag", "KEY=VALUE", "the first job with this tag"},
+    {Opt::pgid, 0, "pgid", "N", "the first job of this process group"},
     {Opt::all, 0, "all", nullptr, "the first of all jobs of the caller"},
     {Opt::stopped, 0, "stopped", nullptr, "report stops too (WSTOPPED)"},
     {Opt::continued, 0, "continued", nullptr, "report continuing too (WCONTINUED)"},

@@ -137,7 +137,7 @@ Misconfiguration read_subordinate(bool of_root, Config& config) {
     std::vector<std::string> complaints;
     file.into = parse_subordinate(text, find_user, complaints);
     for (const std::string& complaint : complaints)
-      std::fprintf(stderr, "cloisterd: passed over %s, %s\n", file.path, complaint.c_str());
+      std::fprintf(stderr, "cloisterd: ignored: %s, %s\n", file.path, complaint.c_str());
   }
   const plan::Pool& lease = config.settings.lease;
   if (lease.count == 0) return {};

@@ -96,9 +96,10 @@ std::string covers_note() {
   std::string names;
   for (const char* name : plan::kLockedInProc)
     names += std::string(names.empty() ? "" : ", ") + name;
-  return "the payload is root of the host: wherever a procfs is mounted, " + names +
-         " are read-only, sysfs and the cgroup trees are read-only as a whole, and what shows or "
-         "rules the kernel is hidden";
+  return "the payload has uid 0 or capabilities on the host: wherever a procfs is mounted, " +
+         names +
+         " are read-only, sysfs and the cgroup trees are read-only as a whole, and files "
+         "that show or change the kernel are hidden";
 }
 
 }  // namespace

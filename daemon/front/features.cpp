@@ -160,7 +160,7 @@ class Features {
     else
       add("mounts.overlay", kAvailable);
     if (rootless())
-      add("mounts.idmap", kRestricted, "needs power over the file system's user namespace");
+      add("mounts.idmap", kRestricted, "needs privilege over the file system's user namespace");
     else
       add("mounts.idmap", kAvailable);
     if (host_.features & plan::kDiskThere)
@@ -186,7 +186,7 @@ class Features {
       add("scheduler.real_time", kAvailable);
     else
       add("scheduler.real_time", kRestricted,
-          "needs CAP_SYS_NICE, or a rule of the administrator's");
+          "needs CAP_SYS_NICE, a sufficient RLIMIT_RTPRIO, or a rule of the administrator");
     if (::access("/proc/key-users", F_OK) == 0)
       add("keyring", kAvailable);
     else

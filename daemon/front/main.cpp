@@ -105,7 +105,7 @@ int serve_client(request::Result<Profiles>& profiles, pid_t nursery) {
   if (!become(peer, groups)) fail("cannot become the client");
   if (::getppid() != nursery) return EX_OK;  // it ended before its end could end us
   for (int fd : {0, 1, 2})
-    if (::dup2(null.borrow(), fd) < 0) fail("cannot let go of the log");
+    if (::dup2(null.borrow(), fd) < 0) fail("cannot replace the standard descriptors");
   if (const auto word = refusal(peer, profiles)) {
     // One word, where it can be said at once, and the end.
     for (size_t i = 0; i < peer.connections && i < hello->descriptors.size(); ++i) {

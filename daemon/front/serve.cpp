@@ -164,9 +164,9 @@ Task<void> Session::serve(Pending pending) {
   const bool launches = method == Method::run || method == Method::start || method == Method::plan;
   if (!method) co_return co_await reply(varlink::answer(pending.call));
   if (!launches && !pending.descriptors.empty())
-    co_return co_await reply(varlink::invalid_request("", "carries descriptors that it cannot use",
-                                                      "none",
-                                                      std::to_string(pending.descriptors.size())));
+    co_return co_await reply(
+        varlink::invalid_request("", "has descriptors, which this method does not take", "none",
+                                 std::to_string(pending.descriptors.size())));
   if (pending.call.upgrade) co_return co_await reply(varlink::invalid_parameter("upgrade"));
   if (pending.call.more && !varlink::may_stream(*method)) pending.call.more = false;
   if (pending.call.oneway && *method != Method::signal)

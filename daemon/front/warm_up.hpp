@@ -1,5 +1,5 @@
-// Doing once, for nobody, what the first call of a client would do, so that no
-// client waits for pages, the heap and the user database to be set up.
+// Does in advance what the first call of a client would do, so that no client waits
+// for page faults, growth of the heap or the first use of the user database.
 #pragma once
 
 #include "resolve/profiles.hpp"

@@ -1,6 +1,6 @@
-// Namespaces that are named by a pidfd of root's: opened here, where the power is.
-// A front has none, and the kernel lets only who could trace a process open what
-// is in its /proc/PID/ns, ptrace(2).
+// Opens the namespaces that a request names by the pidfd of a process that the front
+// cannot trace. The kernel opens /proc/PID/ns only for a process that could trace PID,
+// ptrace(2); init of the system service can, and the front has no capabilities.
 #include <asm/errno.h>
 #include <asm/stat.h>
 #include <asm/statfs.h>
@@ -17,8 +17,8 @@ namespace {
 
 constexpr Step kStep = Step::join;
 
-// The process of a pidfd as our /proc numbers it; 0: it is no pidfd, or the
-// process is gone. "pos:\t0\n...Pid:\t123\nNSpid:...", proc_pid_fdinfo(5).
+// The pid of a pidfd's process in our /proc; 0: it is no pidfd, or the process has ended.
+// "pos:\t0\n...Pid:\t123\nNSpid:...", proc_pid_fdinfo(5).
 uint32_t process_of(const Job& job, int fd) {
   Line<32> path;
   path << "self/fdinfo/" << fd;
@@ -37,8 +37,9 @@ uint32_t process_of(const Job& job, int fd) {
   return 0;
 }
 
-// Root's caller may, or the one whose process it is: a number of its own in /proc
-// is a process that its user could trace.
+// Opens ns/NAME of a process for a caller with uid 0, or for the owner of /proc/PID. That
+// is the user of the process only while the process is dumpable, proc(5): while its user
+// could trace it.
 long open_of(const Job& job, uint32_t pid, const char* name) {
   Line<32> directory;
   directory << pid;
@@ -73,10 +74,10 @@ void open_namespaces_of_processes(Job& job) {
     must(job, kStep, call(Call::fstatfs, fd, &kind), i);
     if (kind.f_type == kNsfsMagic) continue;
     const uint32_t pid = process_of(job, fd);
-    if (pid == 0) continue;  // neither: its facts say so
+    if (pid == 0) continue;  // neither a namespace nor a process: its facts say so
     const int made = must_fd(job, kStep, open_of(job, pid, plan::kNamespaceWords[i]), i);
-    // The number was the process's all the time, if that lives still. A signal would
-    // not tell: to a process outside of its pid namespace PID 1 of a job sends none.
+    // While the process lives its pid is not used again, so it was the right one. Signal 0
+    // would not tell: PID 1 of a job cannot signal processes outside of its pid namespace.
     if (has_ended(fd)) fail(job, kStep, ESRCH, i);
     must(job, kStep, call(Call::dup3, made, fd, O_CLOEXEC), i);
     close(made);

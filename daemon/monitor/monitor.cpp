@@ -85,11 +85,13 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
       refill_(io) {
   surroundings_.jobs_are([this](std::string_view cgroups) { return cgroups_.is_job(cgroups); });
   if (mode == plan::Mode::system && !leases_.keep_in(records_.borrow()))
-    std::fprintf(stderr, "cloisterd: cannot keep how far leases have gone round: %s\n",
+    std::fprintf(stderr, "cloisterd: cannot store which ids are leased next: %s\n",
                  std::strerror(errno));
   leases_.configure(config_.lease);
   if (leases_.has_ids() && shop_.landlock_abi < kLeasableAbi)
-    std::fprintf(stderr, "cloisterd: no ids are leased: this kernel has no Landlock\n");
+    std::fprintf(stderr,
+                 "cloisterd: no ids are leased: that needs Landlock ABI 2 (Linux 5.19), which this "
+                 "kernel lacks or has switched off (lsm= at boot)\n");
   while (fronts_.replenish()) {
   }
   slots_.replenish();

@@ -41,7 +41,7 @@ inline constexpr int kCloisterExit = 125;
   X(external, host, kOwnExit, "the signal was not sent by cloister") \
   X(wall_time, payload, kWallTimeExit, "it reached its wall-time limit") \
   X(cpu_time, payload, kOwnExit, "it reached its processor-time limit") \
-  X(memory, payload, kOwnExit, "it ran out of its memory limit") \
+  X(memory, payload, kOwnExit, "it reached its memory limit") \
   X(host_memory, host, kOwnExit, "the host ran out of memory") \
   X(output, payload, kOwnExit, "it wrote more output than its limit") \
   X(seccomp, payload, kOwnExit, "its system call filter forbids what it did") \

@@ -23,12 +23,14 @@ inline constexpr const char* kNoOwnerOfNetwork =
 inline constexpr const char* kTooManyProcesses =
     "The limit of processes is reached (RLIMIT_NPROC or pids cgroup)";
 inline constexpr const char* kNoSuchGroup = "There is no such process group in this job";
-inline constexpr const char* kOnlyOwnIds = "Only ids of the caller can be taken without privilege";
+inline constexpr const char* kOnlyOwnIds = "Without privilege only ids of the caller can be set";
 inline constexpr const char* kUnmappedId = "The id has no mapping in the sandbox's user namespace";
-inline constexpr const char* kServiceLacksIt = "The service itself lacks what it should give";
+inline constexpr const char* kServiceLacksIt =
+    "The service itself lacks the capabilities that this needs";
 inline constexpr const char* kTooManyNamespaces =
     "The host's limit of namespaces is reached (sysctl user.max_*_namespaces)";
-inline constexpr const char* kNoSuchNamespaces = "This kernel was built without it";
+inline constexpr const char* kNoSuchNamespaces =
+    "This kernel was built without namespaces of this type";
 inline constexpr const char* kDiskFull =
     "The disk that holds the service's scratch directory is full";
 inline constexpr const char* kScratchOwner =
@@ -77,12 +79,12 @@ inline constexpr Hint kHints[] = {
     {Step::overlay, ENOTEMPTY, "work must be an empty directory"},
     {Step::overlay, EBUSY, "upper or work is in use by another overlay"},
     {Step::idmap, EPERM,
-     "Showing the files of a mount as owned by other ids takes power over its file system: use the "
-     "system service"},
-    {Step::idmap, EINVAL, "The file system below it has no idmapped mounts"},
+     "An idmapped mount needs privilege over the file system: use the system service"},
+    {Step::idmap, EINVAL, "The file system does not support idmapped mounts"},
     {Step::idmap, ERANGE, "The ids inside must be ids of the job's user namespace"},
-    {Step::device, ENOENT, "It needs a /dev of the sandbox: {\"dev\": \"minimal\"}"},
-    {Step::device, EACCES, "The host's mount that it lies on is nodev"},
+    {Step::device, ENOENT,
+     "A device needs a /dev in the sandbox: mount {\"dev\": \"minimal\"} there"},
+    {Step::device, EACCES, "The host's mount that the device is on is nodev"},
     {Step::secret, EEXIST, "A mount of the request has put something at that place"},
     CLOISTER_MOUNT_HINTS(Step::sources),
     CLOISTER_MOUNT_HINTS(Step::mounts),
@@ -104,9 +106,9 @@ inline constexpr Hint kHints[] = {
      "Without root, more than one's own id is mapped by newuidmap(1) and newgidmap(1): install "
      "them (Debian: uidmap)"},
     {Step::id_map, EPERM,
-     "Each side of a map must lie within the caller's own ids, or those of /etc/subuid and "
-     "/etc/subgid. newuidmap(1), where it is asked, tells why on the standard error of the "
-     "service; it must be set-uid root, and the service without no_new_privs"},
+     "The outside ids of uid_map and gid_map must be the caller's own, or those of /etc/subuid and "
+     "/etc/subgid. newuidmap(1) and newgidmap(1) write their reason to the standard error of the "
+     "service. They must be set-uid root, and the service must run without no_new_privs"},
     {Step::join, EPERM,
      "Joining needs privilege over the namespace and over the user namespace it belongs to"},
     {Step::join, EINVAL, "The descriptor is not a namespace of that type"},
@@ -140,19 +142,20 @@ inline constexpr Hint kHints[] = {
      "A file action may wait for ever, as open(2) of a FIFO does; lifetime.setup_timeout sets the "
      "limit"},
     {Step::controlling_terminal, EPERM,
-     "It must be a terminal that no other session has, and the payload must lead a session "
-     "(setsid)"},
+     "It must be a terminal that is not the controlling terminal of another session, and the "
+     "payload must lead a session (setsid)"},
     {Step::setsid, EPERM, "The payload already leads a process group"},
     {Step::publish, EADDRINUSE, "Another process listens there; name another host_port"},
-    {Step::publish, EACCES, "A port of the host below 1024 takes privilege; name another"},
+    {Step::publish, EACCES,
+     "A port of the host below 1024 needs privilege; name another host_port"},
     {Step::publish, EADDRNOTAVAIL, "The host has no such address"},
     {Step::tun, 0,
-     "pasta runs as the caller, who must be able to open it: udev makes it with mode 0666 "
-     "(modprobe tun)"},
+     "pasta runs as the caller, who must be able to open /dev/net/tun: udev makes it with mode "
+     "0666 (modprobe tun)"},
     {Step::pasta, ENETUNREACH,
-     "It needs an interface with a default route on the host; `pasta --config-net true`, run by "
-     "the same user, tells what it lacks"},
-    {Step::pasta, ENETDOWN, "Somebody ended it, or it failed; the job is ended with it"},
+     "pasta needs an interface with a default route on the host; `pasta --config-net true`, run by "
+     "the same user, prints what it lacks"},
+    {Step::pasta, ENETDOWN, "pasta failed, or somebody killed it; the job was ended too"},
     {Step::network_owner, EPERM, kNoOwnerOfNetwork},
     {Step::network_owner, ENOSPC, kNoOwnerOfNetwork},
     {Step::network_owner, EUSERS, kNoOwnerOfNetwork},
@@ -170,9 +173,10 @@ inline constexpr Hint kHints[] = {
     {Step::loginuid, EPERM, "The service was started in another login; it needs CAP_AUDIT_CONTROL"},
     {Step::cgroup, EACCES, "The service may not place jobs there"},
     {Step::cgroup, EPERM, "The service may not place jobs there"},
-    {Step::cgroup, ENOENT, "The caller's cgroup is gone, or outside the cgroups seen here"},
+    {Step::cgroup, ENOENT,
+     "The caller's cgroup was removed, or the service's cgroup namespace does not show it"},
     {Step::lsm_label, 0, "The security module does not let the service pass it on"},
-    {Step::record, ENOSPC, "The runtime directory is full"},
+    {Step::record, ENOSPC, "The file system of the service's runtime directory is full"},
     {Step::scratch_store, ENOSPC, kDiskFull},
     {Step::scratch_store, EDQUOT, kDiskFull},
     {Step::scratch_store, EPERM, kScratchOwner},
@@ -182,8 +186,8 @@ inline constexpr Hint kHints[] = {
     {Step::scratch, EPERM, kScratchOwner},
     {Step::scratch, EACCES, kScratchOwner},
     {Step::verify_mounts, EXDEV,
-     "The place leads elsewhere by a symbolic link that the caller cannot read, or that was "
-     "changed meanwhile: name the place itself"},
+     "The path of the mount point contains a symbolic link that the caller cannot read, or that "
+     "was changed meanwhile: name the path that the link leads to"},
     {Step::verify_ids, 0, kBug},
     {Step::plan, 0, kBug},
 };

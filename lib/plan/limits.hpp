@@ -1,5 +1,5 @@
-// What can end a job because it reached a limit: the fields of the request, as the
-// verdict names them, and the units in which it counts. Freestanding.
+// The limits that can end a job: their fields of the request, by which the verdict names
+// them, and the units in which the verdict counts. Freestanding.
 #pragma once
 
 #include <stdint.h>
@@ -44,7 +44,7 @@ inline constexpr const LimitInfo& describe(Limit limit) {
 
 inline constexpr uint64_t kNotMeasured = UINT64_MAX;
 
-// The one that ended a job, in its unit.
+// The limit that ended a job. Both amounts are in the unit of describe(which).
 struct LimitHit {
   Limit which;
   uint32_t reserved;
@@ -58,7 +58,7 @@ struct Limits {
   uint64_t wall_time_ms;  // from exec on
   uint64_t cpu_time_ms;
   uint64_t memory;  // bytes
-  uint64_t swap;    // bytes and one, beside the memory
+  uint64_t swap;    // bytes plus one, so that 0 bytes is a limit too; memory not included
   uint64_t cpu_us;  // of processor time in kCpuPeriodUs
   uint64_t pids;    // processes and threads
   OnOom on_oom;     // where memory has a limit
@@ -69,11 +69,12 @@ struct Limits {
 inline constexpr uint32_t kCpuPeriodUs = 100'000;
 inline constexpr uint32_t kMaxPids = 4'194'304;  // PID_MAX_LIMIT, proc_sys_kernel(5)
 
-// Those of them that are amounts, by their fields of the request.
+// The members of Limits that are amounts, by their fields of the request.
 struct LimitMember {
-  const char* name;  // in `limits`
+  const char* name;  // below `limits`
   uint64_t Limits::*amount;
-  // What is told of an amount: bytes, processes, ms, thousandths of a processor.
+  // told(): an amount as messages and rules have it, in bytes, processes, ms, or
+  // thousandths of a processor.
   uint64_t less = 0, divided_by = 1;
   constexpr uint64_t told(uint64_t of) const { return of < less ? 0 : (of - less) / divided_by; }
 };

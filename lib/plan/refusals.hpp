@@ -42,7 +42,7 @@ enum class Remedy : uint32_t {
     "members access to files", \
     "name all groups of the caller") \
   X(a_lease_is_for_both_maps, "a-lease-is-for-both-maps", denied, client, \
-    "uid_map and gid_map are leased together, and the request wants one of them", \
+    "ids are leased for uid_map and gid_map together, and the request asks for one of them only", \
     "set \"subordinate\" for both or for neither") \
   X(leased_ids_leave_nothing, "leased-ids-leave-nothing", denied, client, \
     "leased ids go to another job afterwards, and this job could leave files or objects of " \
@@ -83,15 +83,15 @@ enum class Remedy : uint32_t {
     "(allow.rlimits)") \
   X(not_beyond_own_capabilities, "not-beyond-own-capabilities", denied, client, \
     "the caller does not hold all of these capabilities, and no rule grants them", \
-    "set namespaces.user: \"new\", where any set will do, or have the administrator grant them " \
-    "(allow.capabilities)") \
+    "set namespaces.user: \"new\", where any set is allowed, or have the administrator grant " \
+    "them (allow.capabilities)") \
   X(capabilities_need_new_user_namespace, "capabilities-need-new-user-namespace", denied, client, \
     "here a job has capabilities only in a user namespace of its own", \
     "set namespaces.user: \"new\"") \
   X(user_namespaces_are_restricted, "user-namespaces-are-restricted", denied, host, \
-    "this host keeps unprivileged users from capabilities in user namespaces", \
-    "leave capabilities out; the sysctls are kernel.unprivileged_userns_clone and " \
-    "kernel.apparmor_restrict_unprivileged_userns") \
+    "this host denies unprivileged users capabilities in user namespaces", \
+    "leave capabilities out, or have the administrator change the sysctl " \
+    "kernel.unprivileged_userns_clone or kernel.apparmor_restrict_unprivileged_userns") \
   X(securebits_need_no_new_privs, "securebits-need-no-new-privs", denied, client, \
     "securebits could mislead a set-uid program", "set no_new_privs: true") \
   X(namespace_owner, "namespace-owner", denied, client, \
@@ -99,7 +99,7 @@ enum class Remedy : uint32_t {
     "join a namespace of the caller's own, or have the administrator allow it " \
     "(allow.namespaces_joined)") \
   X(own_jobs, "own-jobs", no_such_job, client, \
-    "a job's namespaces are joined by jobs of the same user, while it runs", \
+    "only jobs of the same user can join a job's namespaces, and only while it runs", \
     "name a running job of the caller (`cloister ps` lists them)") \
   X(joined_with_own_ids, "joined-with-own-ids", denied, client, \
     "a job that joins this mount namespace must have the caller's own ids and no capabilities " \
@@ -141,7 +141,7 @@ enum class Remedy : uint32_t {
     "give each mount a place that no later one covers") \
   X(covers_need_mounts, "covers-need-mounts", denied, client, \
     "the job has uid 0 or capabilities on the host that its caller lacks, so files in /proc " \
-    "and /sys must be covered, which takes mounts of the job's own", \
+    "and /sys must be covered, and the request has no mounts", \
     "ask for mounts, or leave out the ids and capabilities beyond the caller's") \
   X(covers_hold_for_descriptors, "covers-hold-for-descriptors", denied, client, \
     "the job has uid 0 or capabilities on the host that its caller lacks, and this descriptor " \
@@ -149,9 +149,9 @@ enum class Remedy : uint32_t {
     "pass no directory and no file of /proc, /sys or another file system of the kernel") \
   X(nodev_for_other_ids, "nodev-for-other-ids", denied, client, \
     "a bind without nodev would show devices to ids that are not the caller's", \
-    "leave the bind nodev, or name the nodes in devices") \
+    "set no nodev: false, or list the devices in devices") \
   X(ids_of_the_job, "ids-of-the-job", invalid, client, \
-    "the mount shows files as ids that the job's user namespace does not map", \
+    "the mount shows files as owned by ids that the job's user namespace does not map", \
     "map them in uid_map and gid_map") \
   X(own_directories, "own-directories", denied, client, \
     "upper and work of an overlay must be the caller's own directories", \
@@ -159,7 +159,7 @@ enum class Remedy : uint32_t {
   X(a_directory, "a-directory", invalid, client, \
     "upper and work of an overlay must be directories", "name directories") \
   X(character_devices_only, "character-devices-only", denied, client, \
-    "devices takes character devices only", "name a character device below /dev") \
+    "the field devices takes character devices only", "name a character device below /dev") \
   X(own_rights, "own-rights", denied, client, \
     "the mode of the device does not let the caller open it", \
     "name a device that the caller can open") \
@@ -191,8 +191,8 @@ enum class Remedy : uint32_t {
     "pasta is not a program that everybody may run", \
     "have the administrator set its mode to 0755") \
   X(pasta_is_roots, "pasta-is-roots", unsupported, administrator, \
-    "pasta could be written by others than root", \
-    "have the administrator give it to root, writable by nobody else") \
+    "users other than root could write pasta", \
+    "have the administrator make root its owner, and nobody else able to write it") \
   X(no_sweep, "no-sweep", unsupported, administrator, \
     "cloister-sweep, which removes scratch directories from the disk, is not installed", \
     "have the administrator install cloister anew, or use a scratch directory in memory") \
@@ -219,20 +219,22 @@ enum class Remedy : uint32_t {
   X(another_users_service, "another-users-service", denied, client, \
     "this service is another user's", "use the system service, or one of the caller's own") \
   X(unmapped_uid, "unmapped-uid", denied, host, \
-    "the caller's uid has no number in the user namespace of the service", \
-    "connect from a user namespace whose ids the service's maps") \
+    "the caller's uid is not mapped in the user namespace of the service", \
+    "connect from a user namespace whose ids are mapped in the service's") \
   X(confined_caller, "confined-caller", denied, administrator, \
     "the caller is in other namespaces or another root directory than the service, or in one " \
-    "of its jobs, and the new job would not be", \
-    "connect from outside, ask for new namespaces of these types, or have the administrator " \
-    "set allow_confined_callers") \
+    "of its jobs, and the new job would escape that confinement", \
+    "connect from a process that is not confined, ask for new namespaces of these types, or have " \
+    "the administrator set allow_confined_callers") \
   X(seccomp_filter, "seccomp-filter", denied, administrator, \
     "the caller runs under a seccomp filter that its jobs would not have", \
-    "connect from outside it, or have the administrator set allow_confined_callers") \
+    "connect from a process without this filter, or have the administrator set " \
+    "allow_confined_callers") \
   X(lsm_label, "lsm-label", denied, administrator, \
-    "the caller's AppArmor profile or SELinux type confines it, and files would be opened for " \
-    "it without that", \
-    "connect from outside it, or have the administrator set allow_confined_callers") \
+    "the caller's AppArmor profile or SELinux type confines it, and the service would open files " \
+    "for it without this confinement", \
+    "connect from a process that is not confined, or have the administrator set " \
+    "allow_confined_callers") \
   X(max_connections, "max_connections", busy, administrator, \
     "the service has reached its limit of connections of all users", "try again") \
   X(flaw, "flaw", invalid, host, "the plan that was made of the request is not sound", \
@@ -273,10 +275,10 @@ enum class Remedy : uint32_t {
   X(rule_rlimits, "rlimits", denied, administrator, "the hard limit is above the rule's", \
     "lower it, or have the administrator raise allow.rlimits") \
   X(rule_limits, "limits", denied, administrator, \
-    "the rule requires this limit, and none above its own", \
-    "set the limit as low, or have the administrator raise allow.limits") \
+    "the rule requires this limit, and allows no value above its own", \
+    "set this limit no higher than the rule's, or have the administrator raise allow.limits") \
   X(rule_detach, "detach", denied, administrator, \
-    "the rule requires that a job ends at most a minute after its connection", \
+    "the rule requires that a job ends at most a minute after its connection is closed", \
     "use lifetime.on_disconnect: \"kill\", or have the administrator set allow.detach") \
   X(rule_require_namespaces, "require.namespaces", denied, administrator, \
     "the rule requires a new namespace of this type", \

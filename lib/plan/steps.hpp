@@ -106,18 +106,19 @@ enum class Blame : uint32_t {
   X(verify_mounts, "verify_mounts", init, "mounts", mount, always, kernel, \
     "the mounts read back differ from those that were made") \
   X(publish, "publish", init, "network.outbound.publish", port, published, kernel, \
-    "taking a port of the host") \
+    "binding a port of the host") \
   X(network_owner, "network_owner", init, "network.outbound", none, outbound, kernel, \
     "making the user namespace that owns the network") \
   X(network_rules, "network_rules", init, "network.outbound", none, outbound, host, \
-    "closing the clouds' metadata services to the job") \
+    "blocking the metadata services of clouds") \
   X(tun, "tun_device", init, "network.outbound", none, outbound, host, \
     "opening /dev/net/tun for pasta") \
   X(pasta, "pasta", init, "network.outbound", none, outbound, host, \
-    "pasta, the way out of the job's network, has ended") \
+    "pasta(1), which connects the job's network, has ended") \
   X(user_namespace, "unshare_user", init, "namespaces.user", none, user, kernel, \
     "making the user namespace") \
-  X(become_mapped, "become_mapped", init, "uid_map", none, user, kernel, "taking on a mapped id") \
+  X(become_mapped, "become_mapped", init, "uid_map", none, user, kernel, \
+    "changing to a mapped id") \
   X(net_namespace, "unshare_net", init, "namespaces.net", none, net, kernel, \
     "making the network namespace") \
   X(ipc_namespace, "unshare_ipc", init, "namespaces.ipc", none, ipc, kernel, \
@@ -139,7 +140,8 @@ enum class Blame : uint32_t {
     "placing the job in its cgroup") \
   X(cgroup_namespace, "unshare_cgroup", payload, "namespaces.cgroup", none, cgroup, kernel, \
     "making the cgroup namespace") \
-  X(unshare, "unshare", payload, "", none, unshare, kernel, "unsharing what unshare names") \
+  X(unshare, "unshare", payload, "", none, unshare, kernel, \
+    "unsharing what the field unshare names") \
   X(setsid, "setsid", payload, "setsid", none, setsid, kernel, "making a session") \
   X(setpgroup, "setpgid", payload, "", none, always, kernel, "setting the process group") \
   X(controlling_terminal, "controlling_terminal", payload, "terminal", none, controlling_terminal, \
@@ -155,7 +157,7 @@ enum class Blame : uint32_t {
   X(timer_slack, "timer_slack", payload, "", none, always, kernel, "setting the timer slack") \
   X(keyring, "keyring", payload, "keyring", none, always, kernel, "making a session keyring") \
   X(lsm_label, "lsm_label", payload, "", none, never, kernel, \
-    "taking on the caller's security label") \
+    "setting the caller's security label") \
   X(setgroups, "setgroups", payload, "identity.groups", none, always, kernel, \
     "setting the supplementary groups") \
   X(setresgid, "setresgid", payload, "identity", none, always, kernel, "setting the group ids") \
@@ -165,7 +167,7 @@ enum class Blame : uint32_t {
   X(verify_ids, "verify_ids", payload, "identity", none, always, cloister, \
     "the ids read back differ from those set") \
   X(parent_death, "parent_death", payload, "", none, always, kernel, \
-    "tying the payload's life to its init") \
+    "setting the parent-death signal") \
   X(cwd, "chdir", payload, "cwd", cwd, always, kernel, "changing to the working directory") \
   X(umask, "umask", payload, "", none, always, kernel, "setting the umask") \
   X(file_action, "file_action", payload, "file_actions", action, actions, kernel, \

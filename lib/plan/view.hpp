@@ -39,17 +39,17 @@ class BlockView {
 
 using View = BlockView<Header>;
 
-// Whether the monitor judges a descriptor by facts before it is used. What
-// stays outside a box, and what only init opens through, was decided when the
-// client's own rights opened it.
+// Whether the monitor judges a descriptor by facts before it is used. Of the others no
+// judgement is needed, because the client opened them with its own rights: either the
+// payload stays in the namespace that they lead to, or init alone opens files through them.
 inline bool needs_fact(const Header& header, const Descriptor& descriptor) {
   const auto apart = [&](Namespace which) {
     return header.namespaces[static_cast<uint32_t>(which)].join != Join::host;
   };
-  const bool boxed = apart(Namespace::mnt);
+  const bool other_mounts = apart(Namespace::mnt);
   return descriptor.use == Use::namespace_join || descriptor.use == Use::writable_layer ||
-         descriptor.use == Use::device || (descriptor.use == Use::cwd && boxed) ||
-         (descriptor.use == Use::payload && (boxed || apart(Namespace::net)));
+         descriptor.use == Use::device || (descriptor.use == Use::cwd && other_mounts) ||
+         (descriptor.use == Use::payload && (other_mounts || apart(Namespace::net)));
 }
 
 // Whether the monitor has to make a directory on disk for this job.

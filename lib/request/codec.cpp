@@ -323,7 +323,7 @@ bool read_word(Reading& in, const Place& at, const json& value, std::span<const 
                int64_t& out) {
   const auto* text = text_of(value);
   const auto meant = text ? value_of(words, *text) : std::nullopt;
-  if (!meant) return in.mismatch(at, "is not one of the words", list_of(words), value);
+  if (!meant) return in.mismatch(at, "is not an allowed word", list_of(words), value);
   out = *meant;
   return true;
 }

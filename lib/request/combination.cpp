@@ -96,7 +96,7 @@ std::optional<Problem> broken_box(const Request& request) {
                   "a path, or namespaces.mnt \"host\"");
   }
   if (request.root_access && !request.root)
-    return broken("root_access", "needs a root to mount", "root");
+    return broken("root_access", "applies to the field root, which is absent", "root");
   if (const char* field = on_top(request); field && !request.root && request.mounts.empty())
     return broken(field, "needs a root directory of the job's own", "root, or a mount at /");
   for (const Mount& mount : request.mounts) {
@@ -124,13 +124,13 @@ std::optional<Problem> broken_box(const Request& request) {
 
 std::optional<Problem> broken_limits(const Request& request) {
   const Limits& limits = request.limits;
-  const char* const needs_memory = "is about the memory that limits.memory allows";
+  const char* const needs_memory = "needs a limit of memory";
   if (!limits.memory && limits.swap) return broken("limits.swap", needs_memory, "limits.memory");
   if (!limits.memory && limits.on_oom)
     return broken("limits.on_oom", needs_memory, "limits.memory");
   if (request.cgroup != CgroupPlace::caller) return std::nullopt;
-  // Whoever owns the cgroup could take them away.
-  const char* const ours = "is not held below the caller's cgroup";
+  // The owner of that cgroup could remove the limits.
+  const char* const ours = "cannot be enforced below the caller's cgroup";
   if (limits.memory) return broken("limits.memory", ours, "cgroup \"service\"");
   if (limits.pids) return broken("limits.pids", ours, "cgroup \"service\"");
   if (limits.cpu_time) return broken("limits.cpu_time", ours, "cgroup \"service\"");
@@ -171,7 +171,7 @@ std::optional<Problem> broken_combination(const Request& request) {
     return broken("terminal.controlling_fd", "names a second controlling terminal, beside the pty");
   if (controlled && !receives(request, *request.terminal->controlling_fd))
     return broken("terminal.controlling_fd",
-                  "is not a number at which a passed descriptor is placed",
+                  "is not the number of a passed descriptor in the payload",
                   "a receive action, or {\"passed_fd\"} for stdin, stdout or stderr");
   const bool leader = pty || controlled || request.setsid == true;
   if (leader && request.setpgroup.value_or(0) != 0)

@@ -83,7 +83,7 @@ struct OneWord {
       if (*text == words[out]) return true;
     std::string expected;
     for (const char* word : words) expected += (expected.empty() ? "" : ", ") + std::string(word);
-    return in.mismatch(at, "is not one of the words", std::move(expected), value);
+    return in.mismatch(at, "is not an allowed word", std::move(expected), value);
   }
 };
 

@@ -69,7 +69,8 @@ const char* broken(const Scheduler& scheduler) {
   const bool realtime = scheduler.policy == SCHED_FIFO || scheduler.policy == SCHED_RR;
   const int32_t priority = scheduler.priority.value_or(0);
   if (realtime && priority < 1) return "SCHED_FIFO and SCHED_RR need a priority from 1 to 99";
-  if (!realtime && priority != 0) return "only SCHED_FIFO and SCHED_RR have a priority but 0";
+  if (!realtime && priority != 0)
+    return "only SCHED_FIFO and SCHED_RR have a priority other than 0";
   return nullptr;
 }
 
@@ -117,7 +118,8 @@ const char* broken(const Capabilities& sets) {
   const uint64_t permitted = sets.permitted.value_or(0), inheritable = sets.inheritable.value_or(0);
   if (sets.effective.value_or(0) & ~permitted) return "effective has more than permitted";
   if (sets.ambient.value_or(0) & ~(permitted & inheritable))
-    return "ambient has more than permitted and inheritable both have, capabilities(7)";
+    return "ambient has a capability that permitted and inheritable do not both have, "
+           "capabilities(7)";
   const uint32_t bits = sets.securebits.value_or(0);
   if (bits & SECBIT_KEEP_CAPS) return "SECBIT_KEEP_CAPS is cleared by execve(2)";
   return nullptr;
@@ -130,7 +132,7 @@ const char* broken(const LandlockPath& path) {
 const char* broken(const Landlock& landlock) {
   const bool governs = landlock.paths || landlock.bind_tcp || landlock.connect_tcp ||
                        landlock.scopes.value_or(0) != 0;
-  return governs ? nullptr : "governs nothing: say paths, bind_tcp, connect_tcp or scopes";
+  return governs ? nullptr : "restricts nothing: set paths, bind_tcp, connect_tcp or scopes";
 }
 
 const char* broken(const Directory& directory) {

@@ -63,7 +63,7 @@ class Taker {
             size_t most = 128) {
     const auto* read = value.get_ptr<const std::string*>();
     if (!read || read->empty() || read->size() > most)
-      return refuse(at, "is none", expected, value);
+      return refuse(at, "has the wrong type or length", expected, value);
     out = *read;
     return true;
   }
@@ -129,7 +129,7 @@ class Taker {
     }
     uint64_t number = 0;
     if (!natural(value, at, kMostErrno, number)) return false;
-    if (number < low) return refuse(at, "would feign success", "an errno from 1 to 4095", value);
+    if (number < low) return refuse(at, "would report success", "an errno from 1 to 4095", value);
     out = static_cast<uint32_t>(number);
     return true;
   }
@@ -171,7 +171,7 @@ bool take_allowed(Taker& in, const json& document, const std::string& at, Seccom
                        out.otherwise.action = action;
                        return true;
                      }
-                   return in.refuse(field, "is not one of the words",
+                   return in.refuse(field, "is not an allowed word",
                                     "errno, trap, kill_thread, kill_process", value);
                  });
   if (!good) return false;

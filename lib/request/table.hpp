@@ -40,7 +40,7 @@ inline constexpr auto kRequired = [](auto field) {
   return field;
 };
 
-// --- what several tables have -------------------------------------------------------
+// --- shared by several tables -------------------------------------------------------
 
 inline constexpr auto kPassed =
     keyed<PassedFd>("passed_fd", Through{&PassedFd::index, kPassedFdIndex});

@@ -24,7 +24,7 @@ const Table& table<Workspace>() {
           Field{"path", &Workspace::path, kAbsolutePath, "a directory, bound at its own path"}),
       Field{"access", &Workspace::access, kAccess, "rw if absent"},
       Field{"owner", &Workspace::owner, kOwner,
-            "caller: files that the payload makes are the caller's, whoever it is"}};
+            "caller: the caller owns the files that the payload makes, whatever its ids"}};
   static constexpr Table kTable{kRows};
   return kTable;
 }

@@ -69,7 +69,7 @@ const Table& table<Landlock>() {
       Field{"bind_tcp", &Landlock::bind_tcp, kPorts, "ports that may be bound, ABI 4"},
       Field{"connect_tcp", &Landlock::connect_tcp, kPorts, "ports that may be connected to, ABI 4"},
       Field{"scopes", &Landlock::scopes, Mask{landlock_scopes, "a scope"},
-            "what cannot leave the job, ABI 6"}};
+            "confined to the job, ABI 6"}};
   static constexpr Table kTable{kRows, broken_rule<Landlock>};
   return kTable;
 }
@@ -77,7 +77,7 @@ const Table& table<Landlock>() {
 template <>
 const Table& table<Rlimit>() {
   static constexpr Line kRows[] = {
-      kRequired(Field{"soft", &Rlimit::soft, LimitValue{}, "what holds"}),
+      kRequired(Field{"soft", &Rlimit::soft, LimitValue{}, "the limit in force"}),
       kRequired(Field{"hard", &Rlimit::hard, LimitValue{}, "how far soft may be raised"})};
   static constexpr Table kTable{kRows, broken_rule<Rlimit>};
   return kTable;

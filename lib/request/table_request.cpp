@@ -98,7 +98,7 @@ const Table& table<Request>() {
   using R = Request;
   static constexpr Merge kReplace = Merge::replace, kByKey = Merge::by_key;
   static constexpr Line kRows[] = {
-      Field{"profile", &R::profile, kName, "the request this one completes", kReplace,
+      Field{"profile", &R::profile, kName, "the profile that this request adds to", kReplace,
             R"("default")"},
       Field{"name", &R::name, kName, "for people; need not be unique"},
       Field{"idempotency_key", &R::idempotency_key, kName,
@@ -116,8 +116,8 @@ const Table& table<Request>() {
       Field{"unset", &R::unset, kPaths, "fields and keys of lower layers that are taken away",
             Merge::own},
       Field{"implied", &R::implied, kPaths,
-            "requests only: its fields and keys that nobody asked for; what a profile says or "
-            "unsets goes before them",
+            "requests only: fields and keys of it that nobody asked for; a profile that sets or "
+            "unsets them prevails",
             Merge::own},
       Field{"cwd", &R::cwd, kAbsoluteOrFd, "inside the new root; the workspace, else /, if absent"},
       Field{"umask", &R::umask, Octal{0777}, "umask(2)", kReplace, R"("0022")"},
@@ -134,8 +134,10 @@ const Table& table<Request>() {
       Field{"setsid", &R::setsid, kBoolean, "setsid(2)", kReplace, "false"},
       Field{"resetids", &R::resetids, kBoolean, "effective ids := real ids", kReplace, "false"},
       Field{"setsigmask", &R::setsigmask, kSignals, "blocked; all others are not", kReplace, "[]"},
-      Field{"setsigdef", &R::setsigdef, kSignals, "default disposition, as all others have anyway",
-            kReplace, "[]"},
+      Field{
+          "setsigdef", &R::setsigdef, kSignals,
+          "reset to SIG_DFL; so are all others, but the profile none keeps what the caller ignores",
+          kReplace, "[]"},
       Field{"scheduler", &R::scheduler, Object<Scheduler>{}, "sched_setattr(2)", kReplace,
             R"({"policy": "SCHED_OTHER"})"},
       Field{"nice", &R::nice, Integer{-20, 19}, "setpriority(2)", kReplace, "0"},
@@ -167,9 +169,9 @@ const Table& table<Request>() {
       Field{"secrets", &R::secrets, Map<Object<Secret>>{secret_name_rule, {}, 64},
             "files /run/secrets/NAME, 0400, in no reply, record or log", kByKey},
       Field{"masked_paths", &R::masked_paths, List<Bytes>{kAbsolutePath, 0, 4096},
-            "made empty, where they are there", Merge::gather},
+            "made empty, where they exist", Merge::gather},
       Field{"readonly_paths", &R::readonly_paths, List<Bytes>{kAbsolutePath, 0, 4096},
-            "made read-only, where they are there", Merge::gather},
+            "made read-only, where they exist", Merge::gather},
       Field{"devices", &R::devices, List<Object<Device>>{{}, 0, 64},
             "nodes of the host in the sandbox's /dev"},
 
@@ -179,10 +181,11 @@ const Table& table<Request>() {
             "of the payload after its exec, capabilities(7); none if absent"},
       Field{"no_new_privs", &R::no_new_privs, kBoolean, "prctl(2)", kReplace, "true"},
       Field{"set_uid_files", &R::set_uid_files, kBoolean,
-            "whether a box may leave set-uid programs behind; takes a grant of the administrator's",
+            "whether a job in namespaces of its own may make set-uid and set-gid files; needs a "
+            "grant of the administrator",
             kReplace, "false"},
       Field{"seccomp", &R::seccomp, SystemCallFilter{},
-            "which system calls are answered how, seccomp(2); none if absent"},
+            "the filter of system calls, seccomp(2); none if absent"},
       Field{"landlock", &R::landlock, Object<Landlock>{}, "landlock(7); needs no_new_privs"},
 
       Field{"rlimits", &R::rlimits, Map<Object<Rlimit>>{rlimit_rule, {}, plan::kRlimits},
@@ -197,15 +200,16 @@ const Table& table<Request>() {
       Field{"dumpable", &R::dumpable, Dumpable{}, "PR_SET_DUMPABLE, as execve(2) leaves it"},
 
       Field{"limits", &R::limits, Object<Limits>{}, "of the whole job", kByKey},
-      Field{"cgroup", &R::cgroup, kCgroupPlace, "whose cgroup the job is below", kReplace,
+      Field{"cgroup", &R::cgroup, kCgroupPlace, "below whose cgroup the job is placed", kReplace,
             R"("service")"},
       Field{"best_effort", &R::best_effort, kPaths,
             "fields that may be given up where they are unsupported", Merge::own},
       Field{"lifetime", &R::lifetime, Object<Lifetime>{}, "how the job ends", kByKey},
       Field{"tags", &R::tags, Map<Text>{tag_key_rule, {plan::kMaxName, 0}, plan::kMaxTags},
             "to find the job by", kByKey},
-      Field{"defaults", &R::defaults, kDefaults, "profiles only: whose values absent fields take",
-            kReplace, R"("constants")"}};
+      Field{"defaults", &R::defaults, kDefaults,
+            "profiles only: where absent fields take their values from", kReplace,
+            R"("constants")"}};
   static constexpr Table kTable{kRows};
   return kTable;
 }

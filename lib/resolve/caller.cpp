@@ -273,9 +273,9 @@ request::Lacks lacks_of(const Caller& caller, const std::vector<request::Layer>&
   limit(plan::kCpuTimeThere, lacks.cpu_time, nullptr);
   const bool of_root = caller.mode == plan::Mode::system;
   const std::string no_lease =
-      sys::landlock_abi() < 2
-          ? "leased ids need Landlock, which this host lacks or has switched off (lsm= at boot)"
-          : "no ids are set aside to be leased, see lease in cloisterd.json(5)";
+      sys::landlock_abi() < 2 ? "leased ids need Landlock ABI 2 (Linux 5.19), which this kernel "
+                                "lacks or has switched off (lsm= at boot)"
+                              : "no ids are set aside to be leased, see lease in cloisterd.json(5)";
   if (dynamic && !(caller.ids & plan::kLeasedIds))
     lacks.leased_ids = of_root ? no_lease : "only the system service has ids that it can lease";
   const bool rootless = !of_root && !sys::is_root();

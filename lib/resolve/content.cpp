@@ -78,14 +78,14 @@ request::Result<sys::UniqueFd> read_passed(Draft& draft, const std::string& fiel
   size_t size = 0;
   for (char bytes[16384];;) {
     if (!readable(from->borrow(), until))
-      return refused(field, "has no end", "everything within 10 s, and then the end of file");
+      return refused(field, "did not end within 10 s", "a file or pipe that ends");
     const ssize_t got = ::read(from->borrow(), bytes, sizeof bytes);
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got < 0) return failed_call(field, "cannot be read", errno);
     if (got == 0) break;
     size += static_cast<size_t>(got);
     if (size > most)
-      return refused(field, "holds too much", "at most " + std::to_string(most) + " bytes");
+      return refused(field, "is too large", "at most " + std::to_string(most) + " bytes");
     memory.append({bytes, static_cast<size_t>(got)});
   }
   return memory.seal();

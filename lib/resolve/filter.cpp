@@ -342,7 +342,7 @@ class Compiler {
 
   void say_skipped() {
     if (skipped_.empty()) return;
-    std::string text = "seccomp: not let through, because libseccomp here does not know them: ";
+    std::string text = "seccomp: not allowed, because this libseccomp does not know them: ";
     size_t count = 0;
     for (const std::string& name : skipped_) {
       if (count == 16) {

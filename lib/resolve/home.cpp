@@ -158,8 +158,7 @@ MaybeProblem place_home(MountList& mounts) {
       add(plan::MountKind::dir, kElsewhere).mode = 0700;
       if (!asked.empty())
         draft.warnings.push_back("HOME is " + std::string(kElsewhere) +
-                                 ": no directory of the job's "
-                                 "own can be at " +
+                                 ", because the job cannot have a directory of its own at " +
                                  asked);
     }
   }
@@ -196,8 +195,8 @@ MaybeProblem tell_of_home(MountList& mounts) {
       const std::string place = placed.at + (shown == "/" ? home : home.substr(shown.size()));
       const Placed* const mount = box.mount_of(request::normal_path(place));
       if (!mount || mount->at != placed.at) continue;
-      mounts.draft.warnings.push_back("the job sees the home directory " + home +
-                                      " with all that is secret in it, by " + placed.field);
+      mounts.draft.warnings.push_back(placed.field + " shows the job the home directory " + home +
+                                      ", with the secrets in it");
       break;
     }
   }

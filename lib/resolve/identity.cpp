@@ -17,7 +17,7 @@ request::Result<passwd> find_user(const std::string& field, const std::string& n
   if (entry) return *entry;
   // getpwnam(3) lists what "not found" looks like; the rest is a failure.
   if (errno == 0 || errno == ENOENT || errno == ESRCH || errno == EBADF || errno == EPERM)
-    return refused(field, "is not a user here", "a name of the user database", name);
+    return refused(field, "is an unknown user", "a name of the user database", name);
   return failed_call(field, "the user database cannot be read", errno);
 }
 
@@ -26,7 +26,7 @@ request::Result<uint32_t> find_group(const std::string& field, const std::string
   const group* const entry = ::getgrnam(name.c_str());
   if (entry) return entry->gr_gid;
   if (errno == 0 || errno == ENOENT || errno == ESRCH || errno == EBADF || errno == EPERM)
-    return refused(field, "is not a group here", "a name of the group database", name);
+    return refused(field, "is an unknown group", "a name of the group database", name);
   return failed_call(field, "the group database cannot be read", errno);
 }
 

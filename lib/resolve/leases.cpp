@@ -21,7 +21,8 @@ MaybeProblem check_leased(Draft& draft) {
   const bool gids = is_subordinate(request.gid_map) && !(draft.caller.ids & plan::kSubgids);
   if (!dynamic && !uids && !gids) return std::nullopt;
   if (!dynamic && !(is_subordinate(request.uid_map) && is_subordinate(request.gid_map)))
-    return refused(uids ? "gid_map" : "uid_map", "a lease is for both maps", "\"subordinate\"");
+    return refused(uids ? "gid_map" : "uid_map", "ids are leased for uid_map and gid_map together",
+                   "\"subordinate\"");
   if (!request::is_new(request.namespaces.mnt))
     return outlasts("namespaces.mnt", "a file written on the host", "\"new\"", "");
   if (!request::is_new(request.namespaces.ipc))

@@ -151,7 +151,7 @@ MaybeProblem resolve_mounts(Draft& draft) {
   for (const auto part : {add_resolver, add_covers, settle, tell_of_home})
     if (auto problem = part(mounts)) return problem;
   if (mounts.list.size() > plan::kMaxMounts)
-    return refused("mounts", "are too many", "at most " + std::to_string(plan::kMaxMounts),
+    return refused("mounts", "has too many elements", "at most " + std::to_string(plan::kMaxMounts),
                    std::to_string(mounts.list.size()));
   std::vector<plan::Mount> list;
   for (Placed& placed : mounts.list) {

@@ -1,4 +1,4 @@
-// Signals, scheduling, limits, lifetime: what is numbers already, or nearly.
+// Signals, scheduling, limits, lifetime: the fields that are numbers already, or nearly.
 #include <fcntl.h>
 #include <sched.h>
 #include <unistd.h>
@@ -25,8 +25,8 @@ void mark(uint8_t (&set)[plan::kCpuBytes], uint32_t cpu) {
   set[cpu / 8] = static_cast<uint8_t>(set[cpu / 8] | 1u << cpu % 8);
 }
 
-// sched_setaffinity(2) takes processors that are not there and forgets them;
-// here they are refused. The file reads "0-3,6".
+// sched_setaffinity(2) ignores processors that do not exist; here they are refused.
+// The file reads "0-3,6".
 MaybeProblem find_online(uint8_t (&online)[plan::kCpuBytes]) {
   const char* const path = "/sys/devices/system/cpu/online";
   const sys::UniqueFd fd(::open(path, O_RDONLY | O_CLOEXEC));
@@ -50,7 +50,7 @@ MaybeProblem find_online(uint8_t (&online)[plan::kCpuBytes]) {
 MaybeProblem resolve_affinity(Draft& draft) {
   if (!draft.request.affinity) return std::nullopt;
   if (draft.effective.origins.at("affinity") == request::kFromCaller) {
-    // The kernel's own answer a moment ago.
+    // Read from the kernel a moment ago, so it needs no check.
     for (const uint32_t cpu : *draft.request.affinity) mark(draft.plan->affinity, cpu);
     return std::nullopt;
   }
@@ -59,14 +59,14 @@ MaybeProblem resolve_affinity(Draft& draft) {
   for (size_t i = 0; i < draft.request.affinity->size(); ++i) {
     const uint32_t cpu = (*draft.request.affinity)[i];
     if (!(online[cpu / 8] & 1u << cpu % 8))
-      return refused("affinity[" + std::to_string(i) + ']', "is not a processor that is online",
-                     "the number of one", std::to_string(cpu));
+      return refused("affinity[" + std::to_string(i) + ']', "is not an online processor",
+                     "the number of an online processor", std::to_string(cpu));
     mark(draft.plan->affinity, cpu);
   }
   return std::nullopt;
 }
 
-// Those whose rows say that the Plan has them as the request does.
+// Copies the fields whose rows say that the Plan has the same number as the request.
 void carry_over(Draft& draft) {
   for (const plan::Member& member : plan::schema::kHeaderMembers) {
     if (!member.is_carried_over()) continue;
@@ -95,7 +95,8 @@ void resolve_rlimits(Draft& draft) {
     plan::Rlimit& out = draft.plan->rlimits[*resource];
     out.soft = limit.soft;
     out.hard = limit.hard;
-    // What nobody asked for gives way to what the caller itself may have.
+    // A limit that neither the request nor the caller sets is lowered to the highest
+    // value allowed, instead of being refused.
     out.set = origin == request::kFromRequest || origin == request::kFromCaller;
   }
 }
@@ -149,7 +150,7 @@ MaybeProblem resolve_numbers(Draft& draft) {
   if (*request.setsid) header.flags |= plan::kSetsid;
   if (*request.resetids) header.flags |= plan::kResetIds;
   if (request.setpgroup) header.flags |= plan::kSetpgroup;
-  // posix_spawn(3) as oneself: root keeps what root has.
+  // Such a job is like posix_spawn(3) by the caller: the capabilities of root are kept.
   if (request.defaults == Defaults::caller) header.flags |= plan::kKeepCapabilities;
   if (header.method == plan::Method::start) header.flags |= plan::kWantPidfd;
   resolve_scheduler(draft);

@@ -41,18 +41,19 @@ MaybeProblem check_exec(const plan::Header& header, bool no_new_privs) {
     permitted |= raised;
   }
   const uint64_t effective = root && ids.euid == 0 ? permitted : set.ambient;
-  const char* const kept = root ? "for uid 0 execve(2) keeps what bounding or inheritable has too"
-                                : "unless the uid is 0, execve(2) keeps the ambient set only";
+  const char* const kept =
+      root ? "for uid 0 execve(2) keeps only what bounding or inheritable has too"
+           : "unless the uid is 0, execve(2) keeps the ambient set only";
   if (const uint64_t lost = set.permitted & ~permitted)
     return refused("capabilities.permitted", kept,
                    root ? "the same in bounding" : "the same in ambient", names_of(lost));
   if (const uint64_t gained = permitted & ~set.permitted)
     return refused("capabilities.permitted",
-                   "execve(2) of uid 0 raises it to bounding and inheritable",
+                   "for uid 0 execve(2) raises it to bounding and inheritable",
                    "the same in permitted, or no_new_privs true", names_of(gained));
   if (effective != set.effective)
     return refused("capabilities.effective",
-                   "execve(2) leaves all of permitted effective for uid 0, and for others ambient",
+                   "after execve(2) effective is permitted for uid 0, and ambient for others",
                    "as permitted", names_of(effective ^ set.effective));
   return std::nullopt;
 }
@@ -77,10 +78,10 @@ MaybeProblem resolve_privileges(Draft& draft) {
   if (auto problem = resolve_capabilities(draft)) return problem;
   const Ids ids = ids_of(draft.plan.header());
   if (draft.request.dumpable && (ids.ruid != ids.euid || ids.rgid != ids.egid))
-    return refused(
-        "dumpable",
-        "execve(2) with other effective than real ids makes it /proc/sys/fs/suid_dumpable",
-        "resetids true, or the same ids");
+    return refused("dumpable",
+                   "with effective ids other than the real ones execve(2) sets it to the value of "
+                   "/proc/sys/fs/suid_dumpable",
+                   "resetids true, or the same ids");
   // A real-time task has none, sched(7); the constant asks for nothing.
   const plan::Scheduler& scheduler = draft.plan->scheduler;
   const bool fair = !(scheduler.set & plan::kHasPolicy) || scheduler.policy == SCHED_OTHER ||

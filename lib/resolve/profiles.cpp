@@ -30,7 +30,8 @@ request::Result<std::string> read_whole(const std::string& path, bool guarded) {
   if (guarded &&
       ((!sys::is_roots(info.st_uid) && info.st_uid != ::geteuid()) || (info.st_mode & 022)))
     return Problem{Problem::Kind::invalid, "profile",
-                   "of " + path + " can be changed by others than root", "root's, chmod go-w", ""};
+                   path + " can be changed by users other than root",
+                   "a file that only root can write (chown root, chmod go-w)", ""};
   std::string text;
   char chunk[16384];
   for (;;) {
@@ -139,7 +140,7 @@ std::vector<Profiles::Known> Profiles::list(const OwnDirectory& own) const {
     for (const std::string& name : names_in(directory, none)) {
       Known known{name, directory + '/' + name + ".json", "", ""};
       if (profiles_.contains(name)) {
-        known.problem = "never used: this name is the service's own";
+        known.problem = "never used: the service has a profile of this name";
       } else if (const auto layers = Profiles::layers(name, own); !layers) {
         known.problem = layers.error().field + ' ' + layers.error().reason;
       } else if (const auto profile = read_profile(known.file, false)) {

@@ -83,7 +83,7 @@ MaybeProblem resolve_seccomp(Draft& draft) {
   draft.plan->seccomp_flags = chosen.flags;
   draft.notes.insert(draft.notes.end(), chosen.notes.begin(), chosen.notes.end());
   draft.notes.push_back("seccomp: a filter of " + std::to_string(chosen.program.size()) +
-                        " instructions, answered the same by every ABI it names");
+                        " instructions, with the same answers for every ABI that it names");
   return std::nullopt;
 }
 

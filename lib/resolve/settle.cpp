@@ -57,7 +57,8 @@ class Settling {
       if (each->mount.kind != MountKind::lock) others.push_back(&*each);
     if (locked) locked_.insert(begin->at);
     if (others.empty()) {
-      if (lock->at == "/") return refused(lock->field, "has no root to lock", "root", "/");
+      if (lock->at == "/")
+        return refused(lock->field, "needs a root directory of the job's own", "root", "/");
       settled_.push_back(std::move(*lock));
       return std::nullopt;
     }
@@ -68,7 +69,8 @@ class Settling {
         others.erase(others.begin());
       else
         return refused(others[1]->field,
-                       "would be hidden: " + others[0]->field + " has its place, " + others[0]->at,
+                       "would be hidden: " + others[0]->field + " is mounted at the same place, " +
+                           others[0]->at,
                        "one mount for each place");
     }
     settled_.push_back(std::move(*others[0]));

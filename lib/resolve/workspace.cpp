@@ -39,7 +39,8 @@ MaybeProblem add_workspace(MountList& mounts) {
   struct stat status {};
   if (::fstat(fd.borrow(), &status) != 0) return failed_call(field, "cannot look at " + at, errno);
   if (is_system(status))
-    return refused(field, "is a directory of the system", "a directory of one's own work", at);
+    return refused(field, "is a directory of the system",
+                   "a directory of your own, such as a project", at);
   // A HOME of somebody's choice may lie in the workspace, as in CI; it is no
   // directory of its own there.
   for (const std::string& home : homes_of(draft))
@@ -50,8 +51,8 @@ MaybeProblem add_workspace(MountList& mounts) {
   const std::string path = path_of(fd.borrow());
   for (const char* tree : {"/proc/", "/sys/", "/dev/"})
     if (path.starts_with(tree))
-      return refused(field, "lies in a directory of the system", "a directory of one's own work",
-                     at);
+      return refused(field, "lies in a directory of the system",
+                     "a directory of your own, such as a project", at);
   if (const int error = unreadable(fd.borrow(), status))
     return failed_call(field, "cannot be read by the caller", error);
 

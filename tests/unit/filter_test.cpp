@@ -98,9 +98,9 @@ TEST_CASE("the words of a filter are read strictly, and a refusal names the plac
   CHECK(refusal_of(R"({"deny": ["p trace"]})") == "seccomp.deny[0]: is not a name");
   CHECK(refusal_of(R"({"deny": ["ptrace"], "errno": "EWHAT"})") ==
         "seccomp.errno: is not an errno");
-  CHECK(refusal_of(R"({"deny": ["ptrace"], "errno": 0})") == "seccomp.errno: would feign success");
+  CHECK(refusal_of(R"({"deny": ["ptrace"], "errno": 0})") == "seccomp.errno: would report success");
   CHECK(refusal_of(R"({"allow": ["read"], "default": "log"})") ==
-        "seccomp.default: is not one of the words");
+        "seccomp.default: is not an allowed word");
   CHECK(refusal_of(R"({"allow": ["read"], "default": "kill_process", "errno": "EPERM"})") ==
         "seccomp.errno: belongs to \"default\": \"errno\"");
   const auto oci = [](const std::string& rest) {

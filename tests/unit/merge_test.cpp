@@ -386,7 +386,8 @@ TEST_CASE("combinations that no kernel has are refused by their rule") {
   refuses("{}", R"("namespaces": {"mnt": "new"}, "mounts": [{"at": "/", "tmpfs": {}}])", "mounts./",
           "bind");
   refuses("{}", R"("terminal": {"rows": 1})", "terminal", "pty");
-  refuses("{}", R"("terminal": {"controlling_fd": 0})", "terminal.controlling_fd", "placed");
+  refuses("{}", R"("terminal": {"controlling_fd": 0})", "terminal.controlling_fd",
+          "passed descriptor");
   refuses("{}", R"("terminal": {"controlling_fd": 0}, "stdin": "pty")", "terminal.controlling_fd",
           "second controlling terminal");
   refuses("{}", R"("setsid": true, "setpgroup": 5)", "setpgroup", "session leader");

@@ -21,11 +21,11 @@ constexpr int kShare = 4;             // an account gains 1/kShare of the time t
 constexpr milliseconds kMost{250};    // the most an account can hold, gained in a second
 constexpr milliseconds kDebt{1000};   // how far an account can be overdrawn
 constexpr milliseconds kGather{50};   // how long refused connections are collected
-constexpr size_t kMostRefused = 512;  // so many of one user are told at once
+constexpr size_t kMostRefused = 512;  // of one user; then they are answered at once
 
-// Whether descriptors are in the connection's queue, which a front has to close. By what
-// the kernel says of our own descriptor, proc(5), Linux 5.6: to look into the queue would
-// be to read what a client wrote.
+// Whether the connection's receive queue holds descriptors, which a front has to close.
+// The kernel counts them in fdinfo (scm_fds, Linux 5.6); recvmsg(2) would read what a
+// client wrote.
 bool holds_descriptors(int connection) {
   const std::string path = "/proc/self/fdinfo/" + std::to_string(connection);
   const sys::UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -35,7 +35,8 @@ bool holds_descriptors(int connection) {
   return info.find("\nscm_fds: 0\n") == std::string_view::npos;
 }
 
-// The peer has gone, and to close the connection closes no descriptors in its queue.
+// Whether the peer has hung up, and closing the connection would close no descriptors in
+// its queue.
 bool is_over(const sys::UniqueFd& connection) {
   pollfd end{connection.borrow(), 0, 0};
   return ::poll(&end, 1, 0) > 0 && (end.revents & POLLHUP) &&
@@ -53,12 +54,12 @@ struct Door::Silent {
 Door::Door(boost::asio::io_context& io, bool metered, Handlers handlers)
     : io_(io), metered_(metered), handlers_(std::move(handlers)), turn_(io) {}
 
-// Readable and empty is the end of the stream. Nobody else reads from the connection, so
-// whatever was sent is still there.
+// A stream socket that is readable without any bytes is at its end. Nobody else reads from
+// the connection, so whatever was sent is still there.
 bool Door::gone_without_a_word(int connection) {
-  pollfd said{connection, POLLIN, 0};
+  pollfd input{connection, POLLIN, 0};
   int bytes = 0;
-  return ::poll(&said, 1, 0) > 0 && ::ioctl(connection, FIONREAD, &bytes) == 0 && bytes == 0;
+  return ::poll(&input, 1, 0) > 0 && ::ioctl(connection, FIONREAD, &bytes) == 0 && bytes == 0;
 }
 
 Door::Line& Door::line_of(uid_t user) {
@@ -72,8 +73,8 @@ Door::Line& Door::line_of(uid_t user) {
 }
 
 void Door::enter(sys::UniqueFd connection, Peer peer) {
-  pollfd said{connection.borrow(), POLLIN, 0};
-  if (peer.pid == 0 || ::poll(&said, 1, 0) > 0)
+  pollfd input{connection.borrow(), POLLIN, 0};
+  if (peer.pid == 0 || ::poll(&input, 1, 0) > 0)
     return settle({std::move(connection), std::move(peer)});
   auto silent = std::make_shared<Silent>(io_, connection.take());
   silent->peer = std::move(peer);
@@ -84,10 +85,10 @@ void Door::enter(sys::UniqueFd connection, Peer peer) {
       });
 }
 
-void Door::settle(Guest guest) {
-  const uid_t user = guest.peer.uid;
-  if (gone_without_a_word(guest.connection.borrow())) return handlers_.left(user);
-  line_of(user).ready.push_back(std::move(guest));
+void Door::settle(Waiting waiting) {
+  const uid_t user = waiting.peer.uid;
+  if (gone_without_a_word(waiting.connection.borrow())) return handlers_.left(user);
+  line_of(user).ready.push_back(std::move(waiting));
   armed_ ? arm(Clock::now()) : turn();
 }
 
@@ -122,8 +123,8 @@ void Door::fill(Line& line, Clock::time_point now) {
 
 // When this line can have its next turn.
 Door::Clock::time_point Door::due(const Line& line, Clock::time_point now) const {
-  // At once, whatever is in the account, so that they do not pile up here. The account
-  // pays for it: the user's next connections wait longer.
+  // At once, whatever is in the account, so that the number of refused connections stays
+  // bounded. The account pays for it: the user's next connections wait longer.
   if (line.refused.size() >= kMostRefused) return now;
   const Clock::time_point wanted = line.ready.empty() ? line.refuse_at : now;
   if (!line.metered || line.account.count() > 0) return wanted;
@@ -164,13 +165,13 @@ void Door::turn() {
     if (many || (!line.refused.empty() && line.refuse_at <= start)) {
       tell_refused(line);
     } else {
-      Guest guest = std::move(line.ready.front());
+      Waiting waiting = std::move(line.ready.front());
       line.ready.pop_front();
       // The peer may have hung up while the connection waited.
-      if (gone_without_a_word(guest.connection.borrow()))
-        handlers_.left(guest.peer.uid);
+      if (gone_without_a_word(waiting.connection.borrow()))
+        handlers_.left(waiting.peer.uid);
       else
-        charge(line, handlers_.serve(std::move(guest.connection), std::move(guest.peer)));
+        charge(line, handlers_.serve(std::move(waiting.connection), std::move(waiting.peer)));
     }
   }
   const Clock::time_point now = Clock::now();

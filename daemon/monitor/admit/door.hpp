@@ -54,13 +54,13 @@ class Door {
   void refuse(sys::UniqueFd connection, Peer peer, const plan::Refusal& refusal);
 
  private:
-  struct Guest {
+  struct Waiting {  // a connection that waits for a front
     sys::UniqueFd connection;
     Peer peer;
   };
   struct Silent;
   struct Line {  // of one user
-    std::deque<Guest> ready;
+    std::deque<Waiting> ready;
     std::vector<sys::UniqueFd> refused;
     Peer refused_peer;
     plan::Refusal refusal{};
@@ -73,7 +73,7 @@ class Door {
   };
 
   Line& line_of(uid_t user);
-  void settle(Guest guest);
+  void settle(Waiting waiting);
   void fill(Line& line, Clock::time_point now);
   Clock::time_point due(const Line& line, Clock::time_point now) const;
   void tell_refused(Line& line);

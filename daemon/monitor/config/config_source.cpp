@@ -17,9 +17,8 @@ namespace {
 
 constexpr char kStandard[] = "/etc/cloister/cloisterd.json";
 
-// Where scratch directories on disk lie, unless root says otherwise; empty:
-// nowhere. What is in a cache of a user's may vanish, as the XDG base directory
-// specification has it.
+// Where scratch directories on disk are by default; empty: there are none. A user's own
+// are in the cache, whose content may be deleted at any time (XDG base directory specification).
 std::string scratch_path() {
   if (sys::is_root()) return "/var/lib/cloister/scratch";
   const char* cache = ::getenv("XDG_CACHE_HOME");
@@ -28,22 +27,22 @@ std::string scratch_path() {
   return home && *home == '/' ? std::string(home) + "/.cache/cloister/scratch" : "";
 }
 
-// What is opened once, at the start.
-const char* changed_for_good(const Config& now, const Config& fresh) {
+// The first member that differs and that is used only at the start of the service.
+const char* changed_start_member(const Config& now, const Config& fresh) {
   if (fresh.cgroup != now.cgroup) return "cgroup";
   if (fresh.pasta != now.pasta) return "pasta";
   if (fresh.scratch != now.scratch) return "scratch";
   return nullptr;
 }
 
-Config with(Misconfiguration wrong) {
+Config defaults_with(Misconfiguration wrong) {
   Config config;
   config.scratch = scratch_path();
   config.wrong = std::move(wrong);
   return config;
 }
 
-bool says_something(const char* path) {
+bool may_have_content(const char* path) {
   struct stat info {};
   return ::stat(path, &info) == 0 ? info.st_size > 0 : errno != ENOENT;
 }
@@ -57,9 +56,10 @@ std::string ConfigSource::path() const {
 
 void ConfigSource::read(std::function<void(Config)> done) {
   const std::string file = path();
-  // A user's own service and private mode often have nothing to read, and who
-  // runs one command does not wait for a program that finds nothing.
-  if (!of_root_ && file.empty() && !says_something("/etc/subuid") && !says_something("/etc/subgid"))
+  // A user's own service and private mode often have nothing to read. Then the program is
+  // not started, so that a private service answers sooner.
+  if (!of_root_ && file.empty() && !may_have_content("/etc/subuid") &&
+      !may_have_content("/etc/subgid"))
     return boost::asio::post(io_, [done = std::move(done)] { done(of_no_file()); });
   read_config(io_, {program_.borrow(), of_root_, file},
               [file, done = std::move(done)](Config config) {
@@ -69,7 +69,7 @@ void ConfigSource::read(std::function<void(Config)> done) {
               });
 }
 
-Config ConfigSource::of_no_file() { return with({}); }
+Config ConfigSource::of_no_file() { return defaults_with({}); }
 
 void ConfigSource::first(std::function<void(Config)> done) {
   found_ = !path().empty();
@@ -88,12 +88,15 @@ void ConfigSource::again(const Config& now, std::function<void(Config)> done) {
   const std::string file = path();
   if (file.empty() && found_)
     return boost::asio::post(io_, [done = std::move(done)] {
-      done(with({kStandard, {}, "is not there any more"}));
+      done(defaults_with(
+          {kStandard,
+           {},
+           "no longer exists; put it back, or restart the service to run without it"}));
     });
   read([this, &now, file, done = std::move(done)](Config fresh) {
     if (!fresh.wrong) {
-      if (const char* member = changed_for_good(now, fresh))
-        fresh = with({file, member, "cannot change while the service runs; restart it"});
+      if (const char* member = changed_start_member(now, fresh))
+        fresh = defaults_with({file, member, "cannot change while the service runs; restart it"});
       else
         found_ = !file.empty();
     }

@@ -33,7 +33,7 @@ class ConfigSource {
   // What holds where there is no file, but for subordinate ids.
   static Config of_no_file();
   // At a reload: what holds instead of `now`. All or nothing: with a `wrong`,
-  // `now` goes on to hold. A file that is not there any more takes no rule away.
+  // `now` goes on to hold. A file that no longer exists is a `wrong` too.
   void again(const Config& now, std::function<void(Config)> done);
 
  private:

@@ -63,7 +63,7 @@ Reloads::Outcome Reloads::settle(Config fresh) {
   Outcome outcome{!fresh.wrong, "not reloaded: " + fresh.wrong.text()};
   if (outcome.done) {
     const std::string path = source_.path();
-    outcome.text = "reloaded " + (path.empty() ? std::string("nothing") : path);
+    outcome.text = "reloaded" + (path.empty() ? ": no configuration file" : " " + path);
     adopt_(std::move(fresh));
   }
   std::fprintf(stderr, "cloisterd: %s\n", outcome.text.c_str());

@@ -23,7 +23,7 @@ Cgroups::Cgroups(CgroupChoice choice) {
     if (version == 2 && choice == CgroupChoice::v1) continue;
     if (version == 1 && choice == CgroupChoice::v2) continue;
     for (const CgroupTree& tree : cgroup_trees()) {
-      // Of v1 the pids hierarchy: every host that has v1 has it.
+      // Of the v1 hierarchies that of pids: every host with v1 has it.
       if (tree.version != version || (version == 1 && !tree.controls("pids"))) continue;
       const auto own = tree.place_of(own_cgroups());
       if (!own || !open_base(tree.at, *own, version)) continue;
@@ -43,7 +43,7 @@ uint32_t Cgroups::limits() const {
 }
 
 bool Cgroups::limit(Leaves& leaves, const plan::Limits& limits) {
-  errno = EOPNOTSUPP;  // below a caller's cgroup they would not be its caller's to undo
+  errno = EOPNOTSUPP;  // below its own cgroup the caller could undo them
   return controllers_ && leaves && leaves.below_caller.empty() &&
          controllers_->limit(leaves, limits);
 }
@@ -61,7 +61,8 @@ Leaves Leaves::names() const {
   return names;
 }
 
-// At the start, and again: one that was killed may have left processes that live on.
+// Removes what other services have left. Runs at the start and again later: a service that
+// was killed may have left processes that end only later.
 void Cgroups::sweep() {
   swept_ = std::chrono::steady_clock::now();
   sweep_cgroups(mount_ + own_);
@@ -120,7 +121,7 @@ void Cgroups::clean_up() {
   for (const CgroupTree& tree : cgroup_trees()) {
     if (tree.version != 2) continue;
     std::optional<std::string> own = tree.place_of(own_cgroups());
-    // Where systemd(1) has a delegated unit's other commands run.
+    // systemd(1) runs the other commands of a delegated unit (ExecStopPost=, ...) there.
     constexpr std::string_view kControl = "/.control";
     if (!own) continue;
     if (own->ends_with(kControl)) own->resize(own->size() - kControl.size());
@@ -172,8 +173,8 @@ Leaves Cgroups::create() {
 
 bool Cgroups::remove(const Leaves& leaves) {
   if (!leaves.below_caller.empty()) {
-    // The caller owns what it lies in: an empty one it may remove, and put another
-    // in its place, which is not ours.
+    // The caller owns the directory above. It may have removed the leaf while that was
+    // empty, and made another of the same name, which is not ours.
     struct stat now {};
     const bool ours = ::stat(leaves.below_caller.c_str(), &now) == 0 && now.st_ino == leaves.inode;
     if (ours && ::rmdir(leaves.below_caller.c_str()) < 0 && errno != ENOENT) return false;

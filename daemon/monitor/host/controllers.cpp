@@ -40,7 +40,7 @@ uint64_t number_at(std::string_view text) {
   return value;
 }
 
-// Of lines "NAME NUMBER"; plan::kNotMeasured if there is none of this name.
+// The number in the line "NAME NUMBER"; plan::kNotMeasured if there is no such line.
 uint64_t number_of(std::string_view text, std::string_view name) {
   while (!text.empty()) {
     const std::string_view line = text.substr(0, text.find('\n'));
@@ -53,8 +53,8 @@ uint64_t number_of(std::string_view text, std::string_view name) {
 
 uint64_t or_zero(uint64_t counted) { return counted == plan::kNotMeasured ? 0 : counted; }
 
-// Time, and in how much of it, in us. The kernel takes no quota below 1 ms, and no
-// period above 1 s.
+// Processor time (the quota) in each period, both in us. The kernel takes no quota below
+// 1 ms, and no period above 1 s.
 struct Bandwidth {
   std::string quota, period;
   explicit Bandwidth(uint64_t cpu_us) {
@@ -199,7 +199,7 @@ class V1 : public Controllers {
   struct Hierarchy {
     const char* controller;
     uint32_t gives;
-    std::shared_ptr<Base> base{};  // controllers that are mounted together have one
+    std::shared_ptr<Base> base{};  // controllers that are mounted together share one
     int at() const { return base->held.directory.borrow(); }
   };
 
@@ -216,7 +216,7 @@ class V1 : public Controllers {
     return open_at(hierarchies_[kind].at(), name, O_RDONLY | O_DIRECTORY);
   }
 
-  // Where the payload will move itself. Empty with errno.
+  // Makes the leaf into which the payload will move itself. Empty with errno.
   sys::UniqueFd make(Kind kind, Leaves& leaves) {
     Hierarchy& hierarchy = hierarchies_[kind];
     if (!hierarchy.base) {
@@ -228,14 +228,15 @@ class V1 : public Controllers {
     };
     bool made = make_leaf();
     if (!made && (errno == ENOENT || errno == ENODEV)) {
-      // Whoever removes empty cgroups by hand has removed the base.
+      // The base is gone: somebody removes empty cgroups by hand. It is made again.
       HeldCgroup again = make_held_cgroup(hierarchy.base->above, "cloister");
       if (!again.directory) return {};
       hierarchy.base->held = std::move(again);
       if (kind == kMemory) watch_above();
       made = make_leaf();
     }
-    // Names are never used again: it was made for a controller that is mounted with this one.
+    // Names are never used again, so the leaf that exists was made a moment ago, for a
+    // controller that is mounted together with this one.
     const bool shared = !made && errno == EEXIST;
     if (!made && !shared) return {};
     sys::UniqueFd leaf = open(kind, leaves.name);
@@ -244,8 +245,8 @@ class V1 : public Controllers {
     return leaves.hierarchies.back() ? std::move(leaf) : sys::UniqueFd();
   }
 
-  // An event each time that memory is short in the cgroup or above it: whenever the kernel
-  // is about to kill there.
+  // An eventfd(2) that counts how often this cgroup, or one above it, has reached its limit
+  // of memory and the kernel was about to kill a process of it.
   static sys::UniqueFd oom_events(int cgroup) {
     const sys::UniqueFd control = open_at(cgroup, "memory.oom_control", O_RDONLY);
     sys::UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -254,8 +255,9 @@ class V1 : public Controllers {
                            std::to_string(event.borrow()) + " " + std::to_string(control.borrow()));
     return there ? std::move(event) : sys::UniqueFd();
   }
-  // The base has no limit, so its events are those of the cgroups above: the kernel tells
-  // it before it tells a job. No file says whose limit it was (failcnt stays 0 on Linux 6.18).
+  // The base has no limit, so its events are those of the cgroups above. The kernel counts
+  // an event in the base before it counts it in a job. No file tells whose limit was reached
+  // (failcnt stays 0 on Linux 6.18).
   void watch_above() {
     if (hierarchies_[kMemory].base) above_ = oom_events(hierarchies_[kMemory].at());
   }
@@ -266,7 +268,7 @@ class V1 : public Controllers {
     return shortages_above_;
   }
 
-  // The kernel keeps memory + swap no smaller than memory, so that is set first.
+  // The limit of memory + swap may not be below that of memory, so memory is set first.
   bool limit_memory(Leaves& leaves, const Limits& limits) {
     constexpr uint64_t kMost = INT64_MAX;  // more than any machine has
     const sys::UniqueFd leaf = make(kMemory, leaves);
@@ -277,7 +279,8 @@ class V1 : public Controllers {
       const uint64_t both = bytes + std::min(limits.swap - 1, kMost - bytes);
       if (!put(leaf.borrow(), kMemorySwap, std::to_string(both))) return false;
     }
-    // Buffers of TCP are counted apart; who reaches this waits. Not every kernel has it.
+    // Buffers of TCP are counted apart; a process that reaches this limit waits. Not every
+    // kernel has the file.
     put(leaf.borrow(), "memory.kmem.tcp.limit_in_bytes", memory);
     leaves.shortages_above = shortages_above();
     leaves.oom_event = oom_events(leaf.borrow());
@@ -296,7 +299,7 @@ class V1 : public Controllers {
     const sys::UniqueFd leaf = make(kCpu, leaves);
     const Bandwidth bandwidth(limits.cpu_us);
     if (!leaf || !put(leaf.borrow(), "cpu.cfs_period_us", bandwidth.period)) return false;
-    // No cgroup may have more than the one above it, whose quota then holds for this one.
+    // EINVAL: the quota is above that of a parent, which then holds for this cgroup too.
     return put(leaf.borrow(), "cpu.cfs_quota_us", bandwidth.quota) || errno == EINVAL;
   }
 
@@ -307,8 +310,8 @@ class V1 : public Controllers {
   mutable uint64_t shortages_above_ = 0;
 };
 
-// A cgroup with processes gives no controllers to those below it, unless it is the root of
-// the tree. A service that is alone in its own moves below it.
+// A cgroup with processes enables no controllers for its children, unless it is the root of
+// the tree. A service that is alone in its cgroup moves into a child of it.
 bool step_aside(int own) {
   if (get(own, "cgroup.procs") != std::to_string(::getpid()) + "\n") return false;
   if (::mkdirat(own, kAside, 0755) < 0 && errno != EEXIST) return false;
@@ -325,7 +328,7 @@ std::unique_ptr<Controllers> controllers_v2(int base, const std::string& above) 
     const std::string enable = std::string("+") + controller.name;
     if (!put(own.borrow(), kSubtree, enable) && errno == EBUSY && step_aside(own.borrow()))
       put(own.borrow(), kSubtree, enable);
-    // Somebody else may have given it already.
+    // Where that failed, somebody else may have enabled it for the base already.
     if (put(base, kSubtree, enable)) there |= controller.gives;
   }
   if (::access("/proc/swaps", F_OK) < 0) there &= ~plan::kSwapThere;  // CONFIG_SWAP

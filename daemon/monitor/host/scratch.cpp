@@ -73,7 +73,8 @@ class Sweep : public std::enable_shared_from_this<Sweep> {
       write_id_maps(io_, {pid, ::geteuid(), ::getegid(), maps, false},
                     [self = shared_from_this()](const plan::Failure& failure) {
                       if (failure.error)
-                        std::fprintf(stderr, "cloisterd: id maps of cloister-sweep: %s\n",
+                        std::fprintf(stderr,
+                                     "cloisterd: cannot write the id maps of cloister-sweep: %s\n",
                                      std::strerror(failure.error));
                       self->gate_.reset();
                     });

@@ -51,7 +51,8 @@ void Audit::record(std::string_view decision, std::initializer_list<Field> field
   if (!journal_.empty())
     taken = to_journal("MESSAGE=" + line +
                        "\nSYSLOG_IDENTIFIER=cloisterd\nPRIORITY=" + (good ? "6\n" : "5\n") + named);
-  missing_ = taken ? (*taken ? 0 : missing_ + 1) : to_stderr(line) ? 0 : missing_ + 1;
+  const bool written = taken ? *taken : to_stderr(line);
+  missing_ = written ? 0 : missing_ + 1;
 }
 
 std::optional<bool> Audit::to_journal(const std::string& entry) {
@@ -61,15 +62,15 @@ std::optional<bool> Audit::to_journal(const std::string& entry) {
   if (::sendto(socket_.borrow(), entry.data(), entry.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
                reinterpret_cast<sockaddr*>(&address), sizeof address) >= 0)
     return true;
-  // Full: it is there all the same, and the record is missing. Going to the
-  // other place would let whoever fills the queue choose where records go.
+  // journald runs and its queue is full: the record is lost, and counted. If it went to
+  // standard error instead, whoever fills the queue could choose where records go.
   if (errno == EAGAIN || errno == ENOBUFS) return false;
   return {};
 }
 
-// Whoever holds the other end may not read: ask before, as O_NONBLOCK would be
-// set for everybody else who writes there. A pipe that is ready has room for
-// PIPE_BUF bytes, pipe(7).
+// The reader of standard error may have stopped reading, so poll(2) comes first. O_NONBLOCK
+// is no way out: it would be set for all processes that share the open file description.
+// A pipe that is ready has space for PIPE_BUF bytes, pipe(7).
 bool Audit::to_stderr(const std::string& line) {
   const std::string text = "cloisterd: " + line.substr(0, PIPE_BUF - 32) + "\n";
   pollfd ready{STDERR_FILENO, POLLOUT, 0};

@@ -82,8 +82,8 @@ void Job::read_record() {
     // was there, we know that nothing ran; else nobody knows.
     state_.lost = state_.phase != JobPhase::preparing || !ending();
     if (state_.lost)
-      std::fprintf(stderr, "cloisterd: init %d ended without a record (%s)\n", init_,
-                   parts_.has(Part::init) ? "it is held"
+      std::fprintf(stderr, "cloisterd: no record of a job from init %d (%s)\n", init_,
+                   parts_.has(Part::init) ? "killed, but it does not end"
                                           : words_of({init_end_.code, init_end_.status}).c_str());
     if (!state_.lost) record.ending = plan::Ending::not_started;
   }
@@ -153,7 +153,7 @@ void Job::reclaim() {
       });
       return;
     }
-    std::fprintf(stderr, "cloisterd: what job j-%s had is left: %s: %s\n",
+    std::fprintf(stderr, "cloisterd: cannot clean up after job j-%s: %s: %s\n",
                  sys::hex(state_.job).c_str(), name_of(orphaned ? Part::orphans : Part::leaves),
                  std::strerror(error));
     shop_.cgroups.leave(std::move(leaves_), lease_);

@@ -70,7 +70,7 @@ void Job::lose_patience() {
 bool Job::kernel_tells_end() {
   const std::optional<ChildWatch::Outcome>& seen = payload_watch_.outcome();
   if (!seen || (state_.phase == JobPhase::preparing && !seen->executed)) return false;
-  std::fprintf(stderr, "cloisterd: init %d did not tell the end of its payload, the kernel did\n",
+  std::fprintf(stderr, "cloisterd: init %d did not report the end of its payload, the kernel did\n",
                init_);
   plan::ExitRecord& record = state_.record;
   record = {};

@@ -66,7 +66,7 @@ bool Job::take(Event event) {
     life_ = *to;
     return true;
   }
-  std::fprintf(stderr, "cloisterd: defect: job j-%s: %s in state %s\n",
+  std::fprintf(stderr, "cloisterd: internal error: job j-%s: unexpected event %s in state %s\n",
                sys::hex(state_.job).c_str(), name_of(event), name_of(life_));
   defective_ = true;
   kill(Cause::cloister, 0);

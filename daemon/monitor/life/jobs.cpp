@@ -409,7 +409,7 @@ void Jobs::tell_who_is_left() {
     const Entry& entry = table_.at(id);
     const auto left = entry.job ? entry.job->left() : std::nullopt;
     if (left)
-      std::fprintf(stderr, "cloisterd: job j-%s is left: its %s does not end (init %d)\n",
+      std::fprintf(stderr, "cloisterd: job j-%s is left behind: its %s does not end (init %d)\n",
                    sys::hex(id).c_str(), name_of(*left), entry.job->init());
   }
 }

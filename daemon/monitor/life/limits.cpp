@@ -1,6 +1,5 @@
-// The limits of a job: on time, which the monitor watches over itself, and on memory,
-// processes and processors, which the kernel does. A job that reaches one on time is
-// stopped as by Stop.
+// The limits of a job. Those on time are enforced by the monitor: a job that reaches one is
+// stopped as by Stop. Those on memory, processes and processors are enforced by the kernel.
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,7 +12,7 @@ using plan::Cause;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-// From exec on.
+// Called when the payload has been executed.
 void Job::watch_limits() {
   const uint64_t wall_time_ms = plan()->limits.wall_time_ms;
   if (wall_time_ms > 0) {
@@ -25,9 +24,9 @@ void Job::watch_limits() {
   if (plan()->limits.cpu_time_ms > 0) watch_cpu_time(0);
 }
 
-// The next look is when all processors together could have used up what is left, or
-// after a pause that grows while none is used: a job that sleeps close to its limit does
-// not keep the monitor busy, and uses up to a quarter of a second more when it wakes.
+// The next look is when all processors together could have used up what is left, but not
+// before a pause, which grows while the job uses none. So a job that sleeps close to its
+// limit does not keep the monitor busy; when it wakes, it may run for kLongest beyond it.
 void Job::watch_cpu_time(uint64_t before) {
   constexpr milliseconds kShortest(5), kLongest(250);
   const uint64_t limit = plan()->limits.cpu_time_ms * 1000;
@@ -48,15 +47,15 @@ void Job::reach(Cause cause) {
   if (!alive()) return;
   const milliseconds timeout(plan()->stop_timeout_ms);
   if (!ending()) return stop(cause, 0, timeout);
-  // It is being stopped already, and has no more time for that than a limit gives.
+  // It is being stopped already. A limit gives it no more time for that than stop_timeout.
   const auto last = std::chrono::steady_clock::now() + timeout;
   if (deadline_.expiry() <= last) return;
   deadline_.expires_at(last);
   on_deadline();
 }
 
-// Of v1, where the kernel kills one process and leaves the others. It tells when memory is
-// short, in the cgroup or above it, and then kills, or finds that it need not.
+// For v1, where the kernel kills one process and leaves the others. It reports that a limit
+// of memory was reached, in the cgroup or above it; then it kills, or finds memory after all.
 void Job::watch_memory() {
   if (leaves_.oom_event) oom_.assign(leaves_.oom_event.take());
   if (!oom_.is_open()) return;
@@ -103,7 +102,8 @@ plan::LimitHit Job::limit_reached(Cause cause, const plan::LimitHit& by_rlimit) 
     case Cause::cpu_time: return {Limit::cpu_time, 0, limits.cpu_time_ms * 1000, used.cpu_us};
     case Cause::memory: return {Limit::memory, 0, limits.memory, used.memory_peak};
     case Cause::payload:
-      // A process that was refused another one gives up; whether for that it alone knows.
+      // fork(2) has failed at the limit, and the payload has failed. Only the payload knows
+      // whether the one was the cause of the other.
       if (acts_.forks_refused && limits.pids > 0 && state_.record.wait_status != 0)
         return {Limit::pids, 0, limits.pids, used.pids_peak};
       return {};

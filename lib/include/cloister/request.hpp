@@ -389,7 +389,7 @@ struct Request {
   std::map<std::string, std::string> env;  // names are UTF-8
   std::vector<std::string> env_pass;       // profiles only: patterns of the caller's variables
   std::vector<std::string> unset;          // fields and keys to remove: "env.LD_PRELOAD"
-  std::vector<std::string> implied;        // fields and keys that nobody asked for: profiles win
+  std::vector<std::string> implied;  // fields and keys that nobody asked for: profiles prevail
   std::optional<PathOrFd> cwd;
   std::optional<uint32_t> umask;
 
@@ -439,7 +439,7 @@ struct Request {
   std::vector<std::string> best_effort;  // fields to give up if they are unsupported
   Lifetime lifetime;
   std::map<std::string, std::string> tags;
-  std::optional<Defaults> defaults;  // profiles only: whose values absent fields take
+  std::optional<Defaults> defaults;  // profiles only: where absent fields take their values
 
   bool operator==(const Request&) const = default;
 };
