@@ -15,6 +15,9 @@ std::string read_file(const std::string& path);
 // open(2) with O_CLOEXEC and mode 0666. Throws Trouble that names `what`.
 UniqueFd open_file(const std::string& path, int flags, const char* what);
 
+// A pipe that poll(2) calls writable takes this much without blocking, pipe(7).
+inline constexpr size_t kUnblockedWrite = 4096;
+
 // Returns 0 if all of it was written, else an errno.
 int write_all(int fd, std::string_view bytes);
 

@@ -36,6 +36,7 @@ constexpr Option kProgram[] = {
     {Opt::stdin_, 0, "stdin", "FILE|-|null", "its stdin; - is the command's own"},
     {Opt::stdout_, 0, "stdout", "FILE|-|null", "its stdout"},
     {Opt::stderr_, 0, "stderr", "FILE|-|null|stdout", "its stderr"},
+    {Opt::log, 0, "log", "FILE", "its stdout and stderr, both into one file"},
     {Opt::pass_fd, 0, "pass-fd", "N",
      "send descriptor N; the request calls it passed_fd 0, 1, ..."},
 };
@@ -65,6 +66,8 @@ constexpr Option kLimits[] = {
     {Opt::pids, 0, "pids", "N", "how many processes and threads"},
     {Opt::cpus, 0, "cpus", "N", "how many processors' worth of time: 0.5, 2"},
     {Opt::cpu_time, 0, "cpu-time", "TIME", "how much processor time all its processes may take"},
+    {Opt::max_output, 0, "max-output", "SIZE",
+     "how much it may write to stdout, and to stderr: 10M; then it is killed"},
 };
 constexpr Option kAttributes[] = {
     {Opt::rlimit, 0, "rlimit", "NAME=SOFT[:HARD]", "a resource limit: nofile=1024, core=unlimited"},
@@ -286,7 +289,31 @@ class Mapping {
     return {{"passed_fd", job_.descriptors.size() - 1}};
   }
 
+  // --max-output and --log say where both streams go, and nothing else may. stderr may
+  // go where stdout does.
+  void refuse_other_places(Opt id, const char* does) const {
+    const auto trouble = [&](const std::string& other) {
+      return Trouble{name_of(id) + " " + does + " stdout and stderr, and " + other};
+    };
+    if (!line_.has(id)) return;
+    if (id == Opt::max_output && line_.has(Opt::log)) throw trouble("--log names another place");
+    if (job_.terminal) throw trouble("--tty gives the job a terminal");
+    for (const auto& [field, option] :
+         {std::pair{"stdout", Opt::stdout_}, std::pair{"stderr", Opt::stderr_}}) {
+      const auto asked = document_.find(field);
+      if (line_.has(option)) {
+        if (line_.value(option) != "stdout" || option != Opt::stderr_)
+          throw trouble(name_of(option) + " names another place");
+      } else if (asked != document_.end() && *asked != "stdout" &&
+                 !(id == Opt::max_output && asked->contains("capture"))) {
+        throw trouble(std::string("the request names another place for ") + field);
+      }
+    }
+  }
+
   void set_streams() {
+    refuse_other_places(Opt::max_output, "captures");
+    refuse_other_places(Opt::log, "takes");
     struct Stream {
       const char* field;
       Opt option;
@@ -301,6 +328,10 @@ class Mapping {
       const auto& [field, option, flags] = kStreams[fd];
       if (line_.has(option))
         document_[field] = stream_of(fd, field, line_.value(option), flags);
+      else if (fd != STDIN_FILENO && line_.has(Opt::max_output))
+        set_captured(field);
+      else if (fd != STDIN_FILENO && line_.has(Opt::log))
+        set_logged(field);
       else if (!document_.contains(field))
         document_[field] = implied_stream(fd);
       note(line_.has(option) ? name_of(option) : kCaller);
@@ -310,6 +341,32 @@ class Mapping {
       if (!terminal.contains("rows")) terminal["rows"] = around_.rows;
       if (!terminal.contains("columns")) terminal["columns"] = around_.columns;
     }
+  }
+
+  // stderr that is the same as stdout stays so.
+  void set_captured(const char* field) {
+    if (document_.contains(field) && document_[field] == "stdout") return;
+    json& capture = document_[field]["capture"];
+    capture["max"] = number_or_text(line_.value(Opt::max_output));
+    capture["on_limit"] = "kill";
+    note(name_of(Opt::max_output));
+  }
+
+  // One open file, sent twice: a descriptor that is sent is used once.
+  void set_logged(const char* field) {
+    if (document_.contains(field) && document_[field] == "stdout") return;
+    const std::string path(line_.value(Opt::log));
+    if (verb_ == Verb::plan) {
+      document_[field] = {{"path", bytes(path)}};
+    } else {
+      if (log_ < 0) {
+        constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC | O_APPEND;
+        job_.opened.push_back(open_file(path, kFlags, "--log"));
+        log_ = job_.opened.back().borrow();
+      }
+      document_[field] = pass(log_);
+    }
+    note(name_of(Opt::log));
   }
 
   void set_secret(std::string_view text) {
@@ -355,6 +412,7 @@ class Mapping {
     if (job_.terminal) return "pty";
     // A job that goes on without this command holds none of its descriptors:
     // $(cloister start ...) would wait for all of it.
+    if (verb_ == Verb::start && fd != STDIN_FILENO) return {{"capture", json::object()}};
     if (verb_ == Verb::start || !around_.open[fd]) return "null";
     if (fd == STDIN_FILENO && stdin_taken_) return "null";
     return pass(fd);
@@ -468,6 +526,7 @@ class Mapping {
     auto read = cloister::parse(text_of(document_));
     if (!read) refuse(read.error());
     job_.request = *std::move(read);
+    std::copy(std::begin(around_.open), std::end(around_.open), job_.open);
     return std::move(job_);
   }
 
@@ -478,6 +537,7 @@ class Mapping {
   Environment environment_;
   std::vector<json> placed_;  // where options have mounts
   bool stdin_taken_ = false;
+  int log_ = -1;  // borrowed
   Job job_;
 };
 

@@ -42,6 +42,7 @@ struct Job {
   bool implied_workspace = false;  // the workspace is the current directory by default
   std::string directory;           // the current directory, or its last known name
   bool terminal = false;
+  bool open[3] = {true, true, true};  // the command's own descriptors 0, 1 and 2, at its start
 };
 
 // Throws Trouble.

@@ -54,7 +54,7 @@ mkdir -p build
 }
 # shellcheck disable=SC2046 # a list of words
 ninja -C build cloister cloisterd cloister-front cloister-init cloister-network \
-  cloister-config cloister-sweep \
+  cloister-config cloister-relay cloister-sweep \
   $(ls config/profiles/*.json) >build/quickstart.log 2>&1 || {
   tail -n 40 build/quickstart.log >&2
   die 'the build failed'

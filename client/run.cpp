@@ -19,6 +19,7 @@ struct Ending {
   Verdict verdict;
   std::string line;  // for a person
   std::string note;  // what else may explain it
+  bool lost_output = false;
 };
 
 // The current directory becomes the workspace unless the service, which knows
@@ -28,17 +29,24 @@ Ending carry_through(const CommandLine& line, Job& job) {
   auto client = connect(line);
   if (!client) return {verdict_of(client.error(), Mode::unknown), client.error().message(), ""};
   std::string note;
-  auto verdict = Session(*client, job, quiet).run();
+  bool lost = false;
+  const auto carry = [&] {
+    Session session(*client, job, quiet);
+    auto ended = session.run();
+    lost = session.lost_output();
+    return ended;
+  };
+  auto verdict = carry();
   if (const Error error = verdict ? Error() : verdict.error();
       !verdict && drop_workspace(job, error)) {
     note = no_workspace(job, error);
     if (!quiet && is_missed(job)) complain(std::exchange(note, ""));
-    verdict = Session(*client, job, quiet).run();
+    verdict = carry();
   }
   if (verdict && !verdict->ok && job.request.workspace && !repository_note(job.request).empty())
     if (const auto dry = client->plan(job.request, job.descriptors))
       note = repository_note(job.request, dry->effective);
-  if (verdict) return {*verdict, line_of(*verdict), note};
+  if (verdict) return {*verdict, line_of(*verdict), note, lost};
   const auto mode = client->mode();
   return {verdict_of(verdict.error(), mode ? *mode : Mode::unknown), verdict.error().message(),
           note};
@@ -57,6 +65,7 @@ int run(const CommandLine& line) {
       complain(ending.line);
       if (!ending.note.empty()) complain(ending.note);
     }
+    if (ending.lost_output) return kFailed;
     const auto signal = sys::signal_number(ending.verdict.term_signal.value_or(""));
     if (line.has(Opt::propagate_signal) && signal) die_of(*signal);
     return ending.verdict.folded_exit_code();

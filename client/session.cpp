@@ -19,6 +19,10 @@ constexpr std::chrono::milliseconds kPatience{500};
 constexpr std::chrono::milliseconds kOnePress{200};
 constexpr std::chrono::seconds kSecondPress{10};
 constexpr std::chrono::seconds kHintAfter{1};
+// Who was asked to end waits no longer than this for those who read its output.
+constexpr std::chrono::seconds kLastWords{1};
+// What is read ahead of a slow reader of the output, to hear of the job's end.
+constexpr size_t kMostAhead = 16u << 20;  // bytes
 
 // What ends a command is for all of it, as a terminal sends it to its whole
 // foreground process group; other signals are for the program that knows them.
@@ -47,12 +51,13 @@ Result<Verdict> Session::run() {
 }
 
 Result<Verdict> Session::loop(Signals& signals) {
-  for (;;) {
-    pollfd ready[] = {{client_.socket(), POLLIN, 0},
+  while (!verdict_ || copy_.waiting() != 0) {
+    pollfd ready[] = {{takes_events() ? client_.socket() : -1, POLLIN, 0},
                       {signals.descriptor(), POLLIN, 0},
                       {-1, 0, 0},
                       {-1, 0, 0},
-                      {-1, 0, 0}};
+                      {-1, 0, 0},
+                      {copy_.descriptor(), POLLOUT, 0}};
     if (relay_) {
       // A descriptor that nothing is wanted of is left out: its hang-up would
       // make poll(2) return at once, for ever.
@@ -71,17 +76,32 @@ Result<Verdict> Session::loop(Signals& signals) {
       while (const auto signal = signals.next())
         if (auto done = hand_on(*signal); !done) return done.error();
     if (relay_) relay_->step(ready[2].revents, ready[3].revents, ready[4].revents);
-    if (ready[0].revents != 0) {
-      const auto ended = take_event(signals);
-      if (!ended) return ended.error();
-      if (*ended) return *std::move(verdict_);
-    }
+    if (ready[5].revents != 0 && !copy_.write())
+      if (auto sent = hang_up(); !sent) return sent.error();
+    if (ready[0].revents != 0)
+      if (auto taken = take_event(signals); !taken) return taken.error();
     if (ending_ && left(patience_) == 0) throw Interrupted{*ending_};
     if (hint_at_ && left(*hint_at_) == 0) hint();
+    if (give_up_at_ && left(*give_up_at_) == 0) copy_.drop();
   }
+  return *std::move(verdict_);
 }
 
-Result<bool> Session::take_event(Signals& signals) {
+// Output that nobody has taken yet holds the next events up, as a full pipe would hold
+// the job up; but whoever asks the job to stop or to end wants to hear of it.
+bool Session::takes_events() const {
+  if (verdict_) return false;
+  return copy_.waiting() == 0 || (asked_ && copy_.waiting() < kMostAhead);
+}
+
+// Nobody reads the output any more. A job that wrote to that place itself would get
+// SIGPIPE, whichever of its processes it was.
+Result<void> Session::hang_up() {
+  if (verdict_ || !started_) return {};
+  return client_.signal_running(id_, SIGPIPE, SignalScope::group);
+}
+
+Result<void> Session::take_event(Signals& signals) {
   auto event = client_.next_event();
   if (!event) return event.error();
   switch (event->kind) {
@@ -109,9 +129,14 @@ Result<bool> Session::take_event(Signals& signals) {
       }
       break;
     case Event::Kind::continued: break;
-    case Event::Kind::ended: verdict_ = std::move(event->verdict); return true;
+    case Event::Kind::output: copy_.add(*event); break;
+    case Event::Kind::ended:
+      verdict_ = std::move(event->verdict);
+      hint_at_.reset();
+      if (asked_) give_up_at_ = Clock::now() + kLastWords;
+      break;
   }
-  return false;
+  return {};
 }
 
 int Session::left(Clock::time_point until) {
@@ -121,6 +146,7 @@ int Session::left(Clock::time_point until) {
 
 int Session::time_left() const {
   if (ending_) return left(patience_);
+  if (give_up_at_) return left(*give_up_at_);
   return hint_at_ ? left(*hint_at_) : -1;
 }
 
@@ -129,8 +155,13 @@ Result<void> Session::hand_on(int signal) {
     relay_->follow_size();
     return {};
   }
-  if (started_) return send(signal);
   const bool ends = signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
+  if (verdict_) {
+    if (ends) copy_.drop();
+    return {};
+  }
+  if (ends || signal == SIGTSTP) asked_ = true;
+  if (started_) return send(signal);
   if (ends && !ending_) {
     ending_ = signal;
     patience_ = Clock::now() + kPatience;
@@ -168,7 +199,7 @@ void Session::hint() {
 // As a shell expects of a command line that was told to stop: we stop too, and
 // its SIGCONT comes back through hand_on().
 void Session::stop_with_job(Signals& signals) {
-  stop_asked_ = false;
+  stop_asked_ = asked_ = false;
   if (relay_) relay_->raw().suspend();
   signals.stop_self();
   if (relay_) {

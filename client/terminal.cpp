@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "file.hpp"
 #include "options.hpp"
 #include "sys/names.hpp"
 
@@ -16,8 +17,6 @@ namespace cloister::command {
 namespace {
 
 constexpr size_t kChunk = 65536;
-// A pipe that poll(2) calls writable takes this much without blocking, pipe(7).
-constexpr size_t kUnblockedWrite = 4096;
 constexpr int kDrainMs = 1000;
 
 }  // namespace

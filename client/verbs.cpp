@@ -39,6 +39,13 @@ constexpr Option kPolicy[] = {
     {Opt::of_user, 0, "user", "NAME", "as if this user asked; only root can name another user"},
     {Opt::json, 0, "json", nullptr, "JSON, for programs"},
 };
+constexpr Option kLogs[] = {
+    {Opt::follow, 'f', "follow", nullptr, "go on until the job has ended"},
+    {Opt::tail, 0, "tail", "N", "the last N lines of each stream alone"},
+    {Opt::stdout_, 0, "stdout", nullptr, "its stdout alone"},
+    {Opt::stderr_, 0, "stderr", nullptr, "its stderr alone"},
+    {Opt::json, 0, "json", nullptr, "JSON, for programs; data is Base64"},
+};
 constexpr Option kWait[] = {
     {Opt::tag, 0, "tag", "KEY=VALUE", "the first job with this tag"},
     {Opt::pgid, 0, "pgid", "N", "the first job of this process group"},
@@ -87,6 +94,13 @@ constexpr VerbInfo kVerbs[] = {
      Operands::end,
      true,
      start},
+    {"logs",
+     "[OPTIONS] ID",
+     "show what a job wrote to its captured stdout and stderr",
+     {"Options", kLogs},
+     Operands::anywhere,
+     false,
+     logs},
     {"wait",
      "[OPTIONS] ID",
      "wait for a job; exits with its code",

@@ -10,6 +10,7 @@ namespace cloister::command {
 
 int run(const CommandLine& line);
 int start(const CommandLine& line);
+int logs(const CommandLine& line);
 int wait(const CommandLine& line);
 int kill(const CommandLine& line);
 int stop(const CommandLine& line);

@@ -162,6 +162,11 @@ constexpr Member<Quota> kQuota[] = {
        quota.request_bytes =
            static_cast<uint64_t>(whole(at, value, 0, static_cast<int64_t>(plan::kMaxQuotaBytes)));
      }},
+    {"output_bytes",
+     [](auto& at, auto& value, Quota& quota) {
+       quota.output_bytes =
+           static_cast<uint64_t>(whole(at, value, 0, static_cast<int64_t>(plan::kMaxQuotaBytes)));
+     }},
     {"fds_in_flight",
      [](auto& at, auto& value, Quota& quota) { quota.fds_in_flight = count(at, value, 0); }},
 };

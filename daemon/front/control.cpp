@@ -1,4 +1,4 @@
-// Calls about jobs that are there already: Wait, Signal, Stop, List, Inspect,
+// Calls about jobs that are there already: Wait, Signal, Stop, List, Inspect, Output,
 // Remove, Describe.
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -9,6 +9,7 @@
 #include "features.hpp"
 #include "reply.hpp"
 #include "request/reader.hpp"
+#include "request/text.hpp"
 #include "session.hpp"
 #include "sys/names.hpp"
 #include "verdict.hpp"
@@ -107,6 +108,8 @@ Json description(const plan::Host& host, const Caller& caller, const Profiles& p
           {"waits_limit", host.waits_limit},
           {"request_bytes", host.request_bytes},
           {"request_bytes_limit", host.request_bytes_limit},
+          {"output_bytes", host.output_bytes},
+          {"output_bytes_limit", host.output_bytes_limit},
           {"connection_bytes_limit", kMostMemory},
           {"features", features(host, caller, profiles)}};
 }
@@ -115,6 +118,26 @@ varlink::Reply success(Json parameters) {
   varlink::Reply reply;
   reply.parameters = std::move(parameters);
   return reply;
+}
+
+varlink::Reply output_reply(const OutputReader::Chunk& chunk, bool end, bool continues) {
+  varlink::Reply reply = success({{"stream", kStreamNames[chunk.stream]},
+                                  {"offset", chunk.offset},
+                                  {"data", request::to_base64(chunk.data)},
+                                  {"end", end}});
+  reply.continues = continues;
+  return reply;
+}
+
+varlink::Reply no_output() {
+  return varlink::invalid_request(
+      "stream", "is not captured, or no longer kept because newer jobs needed the room",
+      "a stream that the request captures", "");
+}
+
+// Where it ends; by this who reads sees what was not kept of the end.
+varlink::Reply output_end(const OutputReader& output, uint32_t stream, bool ended, bool continues) {
+  return output_reply({stream, output.position(stream), ""}, ended, continues);
 }
 
 varlink::Reply success(const char* name, Json value) {
@@ -239,6 +262,51 @@ Task<void> Session::on_inspect(Pending pending) {
   Json result = inspection(*answer);
   if (result.is_null()) leave();
   co_await reply(success(std::move(result)));
+}
+
+Task<void> Session::on_output(Pending pending) {
+  Reader in(pending.call.parameters);
+  plan::Ask ask = monitor_.make(plan::AskKind::output);
+  std::string id;
+  fill_id(in, ask, id, Reader::Need::required);
+  const auto stream = in.word("stream", kStreamNames);
+  const auto offset = in.integer("offset", 0, INT64_MAX);
+  const bool follow = in.boolean("follow").value_or(false);
+  if (offset && !stream) in.refuse("offset", "is of one stream", "stream", "");
+  if (follow && !pending.call.more)
+    in.refuse("follow", "needs more replies", "a call with more", "");
+  if (const auto problem = in.finish()) co_return co_await reply(refuse(*problem));
+
+  OutputReader::Files files;
+  for (uint32_t i = 0; i < plan::kCaptured; ++i) {
+    if (stream && *stream != i) continue;
+    ask.sequence = monitor_.make(plan::AskKind::output).sequence;
+    ask.stream = i;
+    auto answer = co_await Session::ask(ask, id);
+    if (!answer) co_return;
+    if (!answer->descriptors.empty()) files[i] = std::move(answer->descriptors[0]);
+  }
+  OutputReader output(io_, std::move(files));
+  if (!output.reads_any()) co_return co_await reply(no_output());
+  if (offset) output.seek(static_cast<uint32_t>(*stream), static_cast<uint64_t>(*offset));
+  for (;;) {
+    const bool ended = output.ended();  // before it is read to the end
+    auto chunk = output.next();
+    if (!chunk && output.dropped()) {
+      co_return co_await reply(no_output());
+    } else if (chunk && pending.call.more) {
+      co_await reply(output_reply(*chunk, false, true));
+    } else if (chunk) {
+      co_return co_await reply(output_reply(*chunk, false, false));
+    } else if (follow && !ended) {
+      co_await output.changed();
+    } else {
+      const bool both = output.reads(0) && output.reads(1);
+      if (both && pending.call.more) co_await reply(output_end(output, 0, ended, true));
+      const uint32_t last = output.reads(1) && (pending.call.more || !output.reads(0)) ? 1 : 0;
+      co_return co_await reply(output_end(output, last, ended, false));
+    }
+  }
 }
 
 Task<void> Session::on_remove(Pending pending) {

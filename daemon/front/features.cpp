@@ -191,7 +191,7 @@ class Features {
       add("keyring", kAvailable);
     else
       add("keyring", kAbsent, "the kernel was built without CONFIG_KEYS: nothing is kept there");
-    add("stdout.capture", kAbsent, "not implemented");
+    add("stdout.capture", kAvailable);
   }
 
   const plan::Host& host_;

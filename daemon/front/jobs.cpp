@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
@@ -13,6 +14,7 @@
 #include "dry_run.hpp"
 #include "reply.hpp"
 #include "request/reader.hpp"
+#include "request/text.hpp"
 #include "seal.hpp"
 #include "session.hpp"
 #include "sys/names.hpp"
@@ -21,6 +23,7 @@
 namespace cloister::front {
 
 namespace asio = boost::asio;
+using namespace asio::experimental::awaitable_operators;
 using plan::JobPhase;
 using plan::TellKind;
 using varlink::Json;
@@ -65,8 +68,17 @@ varlink::Reply event_reply(Json event, bool continues) {
 
 Json event_json(const char* event, const std::string& id) {
   return {
-      {"event", event},           {"id", id},           {"pid", nullptr},     {"signal", nullptr},
-      {"pty_passed_fd", nullptr}, {"verdict", nullptr}, {"warnings", nullptr}};
+      {"event", event},           {"id", id},           {"pid", nullptr},    {"signal", nullptr},
+      {"pty_passed_fd", nullptr}, {"stream", nullptr},  {"offset", nullptr}, {"data", nullptr},
+      {"verdict", nullptr},       {"warnings", nullptr}};
+}
+
+Json output_json(const OutputReader::Chunk& chunk, const std::string& id) {
+  Json event = event_json("output", id);
+  event["stream"] = kStreamNames[chunk.stream];
+  event["offset"] = chunk.offset;
+  event["data"] = request::to_base64(chunk.data);
+  return event;
 }
 
 Json start_json(const std::string& id) {
@@ -203,11 +215,36 @@ Task<std::optional<Session::Launched>> Session::launch(Pending& pending, plan::M
   }
   launched.id = varlink::job_name(answer->tell.state.job);
   launched.warnings = warnings_of(*effective, *resolved);
-  if (answer->descriptors.size() > 1) {
-    launched.channel = std::move(answer->descriptors[1]);
+  size_t next = 1;
+  for (uint32_t i = 0; i < plan::kCaptured; ++i)
+    if (answer->tell.state.output[i].captured && next < answer->descriptors.size())
+      launched.outputs[i] = std::move(answer->descriptors[next++]);
+  if (next < answer->descriptors.size()) {
+    launched.channel = std::move(answer->descriptors[next]);
     co_await pass_descriptors(launched.channel.borrow(), std::move(resolved->descriptors));
   }
   co_return launched;
+}
+
+// All output is told before the end: the relay has ended by then.
+Task<Answer> Session::next_answer(const Launched& launched, bool started, OutputReader& output) {
+  std::optional<Answer> answer;
+  for (;;) {
+    if (!answer && !monitor_.poll_answer(launched.sequence, answer)) leave();
+    const bool ends = answer && answer->tell.kind == TellKind::event &&
+                      answer->tell.state.event == JobPhase::ended;
+    std::optional<OutputReader::Chunk> chunk;
+    if (ends || (started && !answer)) chunk = output.next();
+    if (chunk) {
+      co_await reply(event_reply(output_json(*chunk, launched.id), true));
+    } else if (answer) {
+      co_return *std::move(answer);
+    } else if (started && output.reads_any()) {
+      co_await (monitor_.readable() || output.changed());
+    } else {
+      co_await monitor_.readable();
+    }
+  }
 }
 
 Task<void> Session::on_run(Pending pending) {
@@ -220,21 +257,23 @@ Task<void> Session::on_run(Pending pending) {
     accepted["warnings"] = std::move(launched->warnings);
     co_await reply(event_reply(std::move(accepted), true));
   }
+  OutputReader output(io_, std::move(launched->outputs));
   bool started = false;
   for (;;) {
-    auto answer = co_await monitor_.answer(launched->sequence);
-    if (!answer) leave();
-    if (answer->tell.kind == TellKind::refused)
-      co_return co_await reply(reply_to(answer->tell.refusal, id));
-    const plan::JobState& state = answer->tell.state;
+    const Answer answer = co_await next_answer(*launched, started, output);
+    if (answer.tell.kind == TellKind::refused)
+      co_return co_await reply(reply_to(answer.tell.refusal, id));
+    const plan::JobState& state = answer.tell.state;
     if (state.event == JobPhase::ended) {
-      const JobPlan job(answer->descriptors.at(0));
+      const JobPlan job(answer.descriptors.at(0));
       if (!job) leave();
       Json ended = event_json("ended", id);
       ended["verdict"] = varlink::to_dom(told_verdict(state, job.view()));
       co_await reply(event_reply(std::move(ended), false));
-      // The client has its verdict. One with a key may be asked for again.
-      if (job.view()->idempotency_key.length == 0) {
+      // The client has its verdict, and its output if there is any. One with a key may be
+      // asked for again.
+      const bool has_output = stream || (!state.output[0].captured && !state.output[1].captured);
+      if (job.view()->idempotency_key.length == 0 && has_output) {
         plan::Ask forget = monitor_.make(plan::AskKind::remove);
         std::memcpy(forget.job, state.job, sizeof forget.job);
         if (!monitor_.ask(forget)) leave();

@@ -43,15 +43,20 @@ bool MonitorLink::ask(const plan::Ask& ask) {
   return written == sizeof ask;
 }
 
+bool MonitorLink::poll_answer(uint32_t sequence, std::optional<Answer>& answer) {
+  do answer = receive_tell(tells_.native_handle());
+  while (answer && answer->tell.sequence != sequence);
+  return answer || errno == EAGAIN;
+}
+
+boost::asio::awaitable<void> MonitorLink::readable() {
+  co_await tells_.async_wait(stream_descriptor::wait_read, boost::asio::use_awaitable);
+}
+
 boost::asio::awaitable<std::optional<Answer>> MonitorLink::answer(uint32_t sequence) {
-  for (;;) {
-    if (auto next = receive_tell(tells_.native_handle())) {
-      if (next->tell.sequence == sequence) co_return next;
-      continue;
-    }
-    if (errno != EAGAIN) co_return std::nullopt;
-    co_await tells_.async_wait(stream_descriptor::wait_read, boost::asio::use_awaitable);
-  }
+  std::optional<Answer> answer;
+  while (poll_answer(sequence, answer) && !answer) co_await readable();
+  co_return answer;
 }
 
 }  // namespace cloister::front

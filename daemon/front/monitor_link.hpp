@@ -36,6 +36,10 @@ class MonitorLink {
   // The next answer to `sequence`; answers to others are dropped, since one
   // call is served at a time. Nothing when the monitor is gone.
   boost::asio::awaitable<std::optional<Answer>> answer(uint32_t sequence);
+  // The same without waiting. False when the monitor is gone; `answer` may stay empty.
+  bool poll_answer(uint32_t sequence, std::optional<Answer>& answer);
+  // Until one may be there.
+  boost::asio::awaitable<void> readable();
 
  private:
   boost::asio::posix::stream_descriptor tells_;

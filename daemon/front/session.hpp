@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "monitor_link.hpp"
+#include "output.hpp"
 #include "resolve/caller.hpp"
 #include "resolve/profiles.hpp"
 #include "resolve/resolve.hpp"
@@ -52,6 +53,7 @@ class Session {
     std::string id;
     sys::UniqueFd channel;              // to its init; empty when the job was there already
     std::vector<std::string> warnings;  // for people
+    OutputReader::Files outputs;        // captured, if the client is told of it as it comes
   };
 
   // serve.cpp
@@ -78,6 +80,8 @@ class Session {
   // Parse, merge, resolve, ask the monitor, hand the descriptors to init.
   // Nothing: the reply that says why was sent.
   Task<std::optional<Launched>> launch(Pending& pending, plan::Method method);
+  // The next that is to be told: of the job, or of its output, which is told here.
+  Task<Answer> next_answer(const Launched& launched, bool started, OutputReader& output);
   Task<bool> pass_descriptors(int channel, std::vector<sys::UniqueFd> descriptors);
 
   // control.cpp

@@ -36,6 +36,7 @@ class Actions {
       const Action& action = job_.plan().at(h_.actions, i);
       if (action.op == Op::receive) up(job_.descriptors[action.descriptor], action.descriptor);
       if (action.op == Op::pty) up(job_.front);
+      if (action.op == Op::capture) up(job_.captured[action.fd - 1]);
     }
     must(job_, Step::descriptors, call(Call::close_range, 3, job_.first_hidden - 1, 0));
   }
@@ -50,7 +51,8 @@ class Actions {
 
  private:
   static bool creates(Op op) {
-    return op == Op::open || op == Op::dup2 || op == Op::receive || op == Op::pty;
+    return op == Op::open || op == Op::dup2 || op == Op::receive || op == Op::pty ||
+           op == Op::capture;
   }
   static int target(const Action& action) {
     return action.op == Op::dup2 ? action.new_fd : action.fd;
@@ -99,6 +101,7 @@ class Actions {
       case Op::fchdir: return visible(action.fd) ? call(Call::fchdir, action.fd) : -EBADF;
       case Op::tcsetpgrp: return foreground(action);
       case Op::pty: return terminal(action);
+      case Op::capture: return call(Call::dup3, job_.captured[action.fd - 1], action.fd, 0);
       case Op::count_: break;
     }
     return -EINVAL;

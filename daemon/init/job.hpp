@@ -59,6 +59,7 @@ struct Job {
   uint64_t held_signals;  // bit n-1: signal n came before the exec
 
   int descriptors[plan::kMaxDescriptors];  // as received; order of Header::descriptors
+  int captured[plan::kCaptured];           // write ends of the pipes, or 0
   int trees[plan::kMaxMounts];             // of mount i, or 0
   uint32_t mount_ids[plan::kMaxMounts];    // of mount i, or 0
   bool over_closed[plan::kMaxMounts];      // mount i lies on a directory above its place

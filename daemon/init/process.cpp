@@ -61,6 +61,10 @@ void read_plan(Job& job) {
   const plan::Flaw flaw = plan::check(block, bytes);
   if (flaw != plan::Flaw::none) fail(job, Step::plan, EINVAL, static_cast<uint32_t>(flaw));
   job.block = block;
+  int pipe = plan::kFirstJoinFd + static_cast<int>(job.order.join_count + job.order.tasks_count) +
+             (job.has(plan::kScratch) ? 1 : 0);
+  for (uint32_t i = 0; i < plan::kCaptured; ++i)
+    if (job.header().capture[i].max > 0) job.captured[i] = pipe++;
   job.identity = job.header().identity;
   if (const uint32_t id = job.order.leased_id) {
     job.identity.ruid = job.identity.euid = job.identity.suid = id;

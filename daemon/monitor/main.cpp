@@ -341,7 +341,8 @@ int run(int argc, char** argv) {
   Programs programs{need_program(options.front, "cloister-front"),
                     image_of(need_program(options.init, "cloister-init"), "cloister-init"),
                     image_of(need_program("", "cloister-network"), "cloister-network"),
-                    open_program(find_program("", "cloister-sweep"))};
+                    open_program(find_program("", "cloister-sweep")),
+                    need_program("", "cloister-relay")};
   sys::UniqueFd records = only ? sys::UniqueFd() : record_directory(options.runtime);
   if (records) sweep_records(records);
   const int records_at = records.borrow();

@@ -61,6 +61,7 @@ Monitor::Monitor(boost::asio::io_context& io, Config config, plan::Mode mode, Pr
             mode,
             programs_.init,
             programs_.network,
+            programs_.relay.borrow(),
             pasta_.program.borrow(),
             pasta_.why_not,
             leases_,

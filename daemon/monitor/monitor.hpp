@@ -23,6 +23,7 @@ struct Programs {
   sys::UniqueFd front;
   Image init, network;
   sys::UniqueFd sweep;  // may be empty: there are no scratch directories on disk
+  sys::UniqueFd relay;
 };
 
 class Monitor {

@@ -28,7 +28,7 @@ struct Line {
             varlink::Connection::Socket(executor, asio::local::stream_protocol(), socket.take())) {}
 
   varlink::Connection connection;
-  bool streaming = false;  // it waits for events: a oneway call may go out
+  bool streaming = false;  // it waits for events of a job: a oneway call may go out
   bool writing = false;
 };
 
@@ -167,11 +167,11 @@ awaitable<Result<codec::Received>> AsyncClient::State::exchange(Call call) {
   } lease{shared_from_this(), std::move(*acquired)};
   Line& line = *lease.line;
 
-  const bool streams = static_cast<bool>(call.on_event);
+  const bool streams = call.on_event || call.on_chunk;
   std::string text = varlink::call_text(call.method, *call.parameters, streams);
   auto written = co_await line.connection.write(std::move(text), call.descriptors);
   if (!written && !codec::has_hung_up(written.error())) co_return codec::transport(written.error());
-  line.streaming = streams;
+  line.streaming = static_cast<bool>(call.on_event);
 
   for (;;) {
     auto message = co_await line.connection.read();
@@ -189,11 +189,17 @@ awaitable<Result<codec::Received>> AsyncClient::State::exchange(Call call) {
     const bool last = !reply->continues;
     codec::Received copy;
     if (last) copy.parameters = reply->parameters;
-    auto event = codec::decode(std::move(*reply), std::type_identity<Event>{});
-    if (!event) co_return event.error();
-    if (last != (event->kind == Event::Kind::ended))
-      co_return codec::protocol("the service ended its replies before the job did, or after it");
-    call.on_event(*event);
+    if (call.on_chunk) {
+      const auto chunk = codec::decode(std::move(*reply), std::type_identity<OutputChunk>{});
+      if (!chunk) co_return chunk.error();
+      call.on_chunk(*chunk);
+    } else {
+      auto event = codec::decode(std::move(*reply), std::type_identity<Event>{});
+      if (!event) co_return event.error();
+      if (last != (event->kind == Event::Kind::ended))
+        co_return codec::protocol("the service ended its replies before the job did, or after it");
+      call.on_event(*event);
+    }
     if (last) {
       lease.good = true;
       co_return std::move(copy);
@@ -308,6 +314,13 @@ AsyncClient::Call AsyncClient::stop_call(std::string_view id,
 
 AsyncClient::Call AsyncClient::list_call(const ListFilter& filter) {
   return {codec::method("List"), codec::list_parameters(filter), {}, {}};
+}
+
+AsyncClient::Call AsyncClient::output_call(std::string_view id, const OutputQuery& query,
+                                           OnChunk on_chunk) {
+  if (!on_chunk) on_chunk = [](const OutputChunk&) {};
+  return {codec::method("Output"), codec::output_parameters(id, query), {}, {}, {},
+          std::move(on_chunk)};
 }
 
 AsyncClient::Call AsyncClient::id_call(const char* method, std::string_view id) {

@@ -136,6 +136,23 @@ Result<Inspection> Client::inspect(std::string_view id) {
   return state_->call<Inspection>("Inspect", codec::id_parameters(id));
 }
 
+Result<void> Client::output(std::string_view id, const OutputQuery& query,
+                            const std::function<void(const OutputChunk&)>& on_chunk) {
+  auto parameters = codec::output_parameters(id, query);
+  if (!parameters) return parameters.error();
+  const std::string call = varlink::call_text(codec::method("Output"), *parameters, true);
+  if (auto sent = state_->ask(call, {}); !sent) return sent.error();
+  for (;;) {
+    auto reply = state_->receive();
+    if (!reply) return reply.error();
+    const bool last = !reply->continues;
+    const auto chunk = codec::decode(std::move(*reply), std::type_identity<OutputChunk>{});
+    if (!chunk) return chunk.error();
+    if (on_chunk) on_chunk(*chunk);
+    if (last) return {};
+  }
+}
+
 Result<void> Client::remove(std::string_view id) {
   return state_->call<void>("Remove", codec::id_parameters(id));
 }

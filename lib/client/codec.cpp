@@ -4,13 +4,15 @@
 #include <stdexcept>
 #include <utility>
 
+#include "request/text.hpp"
 #include "varlink/members.hpp"
 #include "varlink/service.hpp"
 
 namespace cloister {
 namespace {
 
-constexpr std::string_view kKinds[] = {"accepted", "started", "stopped", "continued", "ended"};
+constexpr std::string_view kKinds[] = {"accepted",  "started", "stopped",
+                                       "continued", "output",  "ended"};
 constexpr std::string_view kScopes[] = {"main", "group", "all"};
 
 }  // namespace
@@ -46,6 +48,13 @@ class Members {
   Members& required(const char* name, T& out) {
     if (!varlink::found(object_, name) && why_.empty()) why_ = std::string(name) + " is missing";
     return optional(name, out);
+  }
+  Members& base64(const char* name, std::string& out) {
+    std::string digits;
+    required(name, digits);
+    if (!request::from_base64(digits, out) && why_.empty())
+      why_ = std::string(name) + " is not Base64";
+    return *this;
   }
   // Any JSON, as text.
   Members& json(const char* name, std::string& out) {
@@ -139,6 +148,17 @@ std::string list_parameters(const ListFilter& filter) {
 
 std::string id_parameters(std::string_view id) { return text({{"id", id}}); }
 
+Result<std::string> output_parameters(std::string_view id, const OutputQuery& query) {
+  if (query.offset != 0 && query.stream.empty())
+    return Error{method("InvalidRequest"),
+                 text({{"field", "offset"}, {"reason", "needs the stream that it is of"}})};
+  Json parameters = {{"id", id}};
+  if (!query.stream.empty()) parameters["stream"] = query.stream;
+  if (query.offset != 0) parameters["offset"] = query.offset;
+  if (query.follow) parameters["follow"] = true;
+  return text(parameters);
+}
+
 Error unreachable(std::string message) { return local("local.Unreachable", std::move(message)); }
 
 Error transport(const boost::system::error_code& code) {
@@ -179,6 +199,10 @@ Result<std::optional<Event>> decode(Received&& reply, std::type_identity<std::op
       .optional("verdict", event->verdict)
       .optional("warnings", event->warnings)
       .descriptor("pty_passed_fd", reply.descriptors, event->pty);
+  if (*known == Event::Kind::output)
+    members.required("stream", event->stream)
+        .required("offset", event->offset)
+        .base64("data", event->data);
   if (*known == Event::Kind::ended && !event->verdict)
     return protocol("the service reports an end without a verdict");
   return members.result(std::move(event));
@@ -257,6 +281,16 @@ Result<Description> decode(Received&& reply, std::type_identity<Description>) {
       .optional("connection_bytes_limit", description.connection_bytes_limit)
       .json("features", description.features);
   return members.result(std::move(description));
+}
+
+Result<OutputChunk> decode(Received&& reply, std::type_identity<OutputChunk>) {
+  OutputChunk chunk;
+  Members members(reply.parameters);
+  members.required("stream", chunk.stream)
+      .required("offset", chunk.offset)
+      .base64("data", chunk.data)
+      .required("end", chunk.end);
+  return members.result(std::move(chunk));
 }
 
 Result<Answer> decode(Received&& reply, std::type_identity<Answer>) {

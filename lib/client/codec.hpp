@@ -24,6 +24,8 @@ std::string signal_parameters(std::string_view id, int signal, SignalScope scope
 std::string stop_parameters(std::string_view id, std::optional<std::chrono::milliseconds> timeout);
 std::string list_parameters(const ListFilter& filter);
 std::string id_parameters(std::string_view id);
+// An offset without a stream is an InvalidRequest.
+Result<std::string> output_parameters(std::string_view id, const OutputQuery& query);
 
 Error unreachable(std::string message);
 Error transport(const boost::system::error_code& code);
@@ -49,6 +51,7 @@ Result<std::vector<JobInfo>> decode(Received&& reply, std::type_identity<std::ve
 Result<Inspection> decode(Received&& reply, std::type_identity<Inspection>);
 Result<DryRun> decode(Received&& reply, std::type_identity<DryRun>);
 Result<Description> decode(Received&& reply, std::type_identity<Description>);
+Result<OutputChunk> decode(Received&& reply, std::type_identity<OutputChunk>);
 Result<Answer> decode(Received&& reply, std::type_identity<Answer>);
 
 }  // namespace cloister::codec

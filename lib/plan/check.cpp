@@ -92,6 +92,7 @@ void PlanChecker::agreements() {
     if (choice.join == Join::descriptor) names(choice.descriptor, Use::namespace_join);
   each(h.actions, [&](const Action& action) {
     if (action.op == Op::receive) names(action.descriptor, Use::payload);
+    if (action.op == Op::capture) that(h.captures(action.fd), Flaw::range);
   });
   each(h.mounts, [&](const Mount& mount) { mount_agrees(mount); });
   map_ends(h.uid_map);

@@ -6,6 +6,7 @@
 
 #include "limits.hpp"
 #include "mount_kinds.hpp"
+#include "output.hpp"
 #include "use.hpp"
 
 namespace cloister::plan {
@@ -73,6 +74,7 @@ enum class Op : uint32_t {
   chdir,        // path
   fchdir,       // fd
   tcsetpgrp,    // fd
+  capture,      // the pipe of captured output -> fd, which is that of its stream
   pty,          // the slave of the job's terminal -> fd
   count_
 };

@@ -14,6 +14,8 @@ enum class Unit : uint8_t { bytes, us, processes };
   X(pids, "limits.pids", processes) \
   X(wall_time, "limits.wall_time", us) \
   X(cpu_time, "limits.cpu_time", us) \
+  X(stdout_, "stdout.capture.max", bytes) \
+  X(stderr_, "stderr.capture.max", bytes) \
   X(rlimit_cpu, "rlimits.RLIMIT_CPU", us) \
   X(rlimit_rttime, "rlimits.RLIMIT_RTTIME", us) \
   X(rlimit_fsize, "rlimits.RLIMIT_FSIZE", bytes)

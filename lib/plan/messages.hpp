@@ -28,7 +28,7 @@ using JobId = uint8_t[16];
 
 // Verbs of the monitor's Jobs.
 #define CLOISTER_ASKS(X) \
-  X(submit) X(wait) X(signal) X(stop) X(list) X(inspect) X(remove) X(describe)
+  X(submit) X(wait) X(signal) X(stop) X(list) X(inspect) X(output) X(remove) X(describe)
 
 enum class AskKind : uint32_t {
 #define X(id) id,
@@ -57,6 +57,8 @@ struct Ask {
   uint32_t plan_bytes;  // submit
   uint64_t timeout_ms;  // stop; UINT64_MAX = the job's own
   uint64_t after;       // list: rows behind this serial, at most kRowsPerPage
+  uint32_t stream;      // output: index into Header::capture
+  uint32_t reserved;
   char tag_key[kMaxName + 8];
   char tag_value[kMaxName + 8];
 };
@@ -66,12 +68,14 @@ enum class TellKind : uint32_t {
   assigned,     // the first: Peer; descriptors: connection, plan memfd; or connections to refuse
   groups,       // after `assigned`: the peer's groups in batches
   refused_too,  // after those: descriptors: more connections to refuse
-  accepted,     // JobState; descriptors: channel to init, next plan memfd
+  accepted,     // JobState; descriptors: next plan memfd, the output of each stream that is
+                // `captured` if all events are to be told, channel to init
   planned,      // plan_only was authorised: Refusal, of which only `policy`; descriptor: next plan
                 // memfd
   refused,      // Refusal; descriptor: next plan memfd when it answers a submit
   event,        // JobState changed: started, stopped, continued, ended; descriptor: the job's plan
-  row,          // one JobState of a list, descriptor: its plan
+  row,          // one JobState of a list, descriptor: its plan; to `output`, the output if there is
+                // any
   done,         // end of list, success of signal, stop, remove; WNOHANG with nothing to report
   described,    // Host
 };
@@ -146,7 +150,8 @@ struct JobState {
   LimitHit limit;      // that ended it
   OutOfMemory oom;     // when ended
   SandboxUsage usage;  // when ended
-  ExitRecord record;   // when ended and not lost
+  OutputState output[kCaptured];
+  ExitRecord record;  // when ended and not lost
 };
 
 inline constexpr uint64_t kPastaThere = 1;  // and it is to be trusted
@@ -158,6 +163,7 @@ struct Host {
   uint32_t jobs_running, jobs_kept;
   uint32_t jobs_limit, connections_limit, jobs_kept_limit, waits_limit;
   uint64_t request_bytes, request_bytes_limit;  // of Plans, of running and of kept jobs
+  uint64_t output_bytes, output_bytes_limit;    // of captured output, of running and kept jobs
   uint64_t features;                            // kPastaThere | ...
   char policy[kMaxRuleName];  // the rule of root's configuration that speaks of the peer
 };

@@ -24,12 +24,13 @@ inline constexpr int kPayloadCgroupFd =
 inline constexpr int kCgroupKillFd = 8;  // cgroup.kill of that leaf, write-only
 inline constexpr int kFirstJoinFd =
     9;  // namespaces of other jobs, then v1 `tasks`
-        // files, then JOB (daemon/monitor/host/scratch.hpp) with kScratch
+        // files, then JOB (daemon/monitor/host/scratch.hpp) with kScratch, then the
+        // write end of a pipe for each stream that is captured
 inline constexpr uint32_t kMaxTasksFds = 16;
 inline constexpr int kPastaFd = kPassedFd;  // of cloister-network: the program, instead of a front
 // With the Order come the plan and these, in that order: the kernel puts each
 // at the lowest number that is free, and those are the numbers above.
-inline constexpr uint32_t kMaxOrderFds = 1 + kNamespaces + kMaxTasksFds + 1;
+inline constexpr uint32_t kMaxOrderFds = 1 + kNamespaces + kMaxTasksFds + 1 + kCaptured;
 
 inline constexpr uint32_t kOrderVersion = 4;
 

@@ -43,6 +43,7 @@ struct Header {
 
   Span<Descriptor> descriptors;
   Span<Action> actions;
+  Capture capture[kCaptured];
 
   uint64_t signal_mask;     // bit n-1 = signal n blocked, sigprocmask(2)
   uint64_t signal_default;  // bit n-1 = signal n has its default action, else it is ignored
@@ -86,6 +87,11 @@ struct Header {
   int32_t stop_signal;
   uint64_t stop_timeout_ms, setup_timeout_ms;
   uint64_t parse_us, resolve_us;  // what these phases of the front took
+
+  // Of a number of stdout or stderr.
+  bool captures(int32_t fd) const {
+    return fd >= 1 && fd <= static_cast<int32_t>(kCaptured) && capture[fd - 1].max > 0;
+  }
 };
 
 static_assert(sizeof(Header) % 8 == 0);
@@ -117,6 +123,7 @@ inline constexpr Member kHeaderMembers[] = {
 
     list(CLOISTER_AT(Header, descriptors), kDescriptor, kMaxDescriptors).by_authorise(),
     list(CLOISTER_AT(Header, actions), kAction, kMaxActions).of("file_actions"),
+    block(CLOISTER_AT(Header, capture), kCapture, kCaptured).of("stdout"),
 
     anything(CLOISTER_AT(Header, signal_mask)).of("setsigmask"),
     anything(CLOISTER_AT(Header, signal_default)).initially(UINT64_MAX).of("setsigdef"),

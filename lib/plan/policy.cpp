@@ -13,7 +13,8 @@ bool is_plain(char c) {
 void check_quota(Checker& is, const Quota& quota) {
   for (uint32_t most : {quota.jobs, quota.connections, quota.spawns_per_s, quota.fds_in_flight})
     is.range(most, 0, kMaxQuota);
-  is.that(quota.request_bytes <= kMaxQuotaBytes, Flaw::range);
+  is.that(quota.request_bytes <= kMaxQuotaBytes && quota.output_bytes <= kMaxQuotaBytes,
+          Flaw::range);
 }
 
 void check_pool(Checker& is, const Pool& pool) {

@@ -62,6 +62,7 @@ struct Quota {
   uint32_t spawns_per_s = 0;            // and as many at once, after a second of silence
   uint32_t fds_in_flight = 0;           // passed with jobs that have not started yet
   uint64_t request_bytes = 128u << 20;  // of the requests of running and kept jobs
+  uint64_t output_bytes = 8ull << 30;   // of their captured output, as far as it may grow
 };
 
 enum class Network : uint32_t { none, outbound, host, count_ };

@@ -298,6 +298,10 @@ enum class Remedy : uint32_t {
   X(rule_quota_request_bytes, "quota.request_bytes", busy, administrator, \
     "the requests of the caller's jobs take as much memory as the rule lets them", \
     "wait for a job to end, or have the administrator raise quota.request_bytes") \
+  X(rule_quota_output_bytes, "quota.output_bytes", busy, administrator, \
+    "the captured output of the caller's running jobs may take as much space as the rule lets it", \
+    "capture less (stdout.capture.max), wait for a job to end, or have the administrator raise " \
+    "quota.output_bytes") \
   X(rule_quota_fds_in_flight, "quota.fds_in_flight", busy, administrator, \
     "too many descriptors were passed with jobs of the caller that have not started yet", \
     "pass fewer at a time, or have the administrator raise quota.fds_in_flight")

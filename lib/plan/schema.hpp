@@ -345,6 +345,13 @@ inline constexpr Member kLimitsMembers[] = {
 };
 CLOISTER_STRUCT(kLimits, Limits, kLimitsMembers);
 
+inline constexpr Member kCaptureMembers[] = {
+    number(CLOISTER_AT(Capture, max), 0, kMaxCapture),
+    one_of<OnLimit>(CLOISTER_AT(Capture, on_limit)),
+    one_of<Keep>(CLOISTER_AT(Capture, keep)),
+};
+CLOISTER_STRUCT(kCapture, Capture, kCaptureMembers);
+
 inline constexpr Member kLandlockMembers[] = {
     anything(CLOISTER_AT(Landlock, handled_fs)),
     anything(CLOISTER_AT(Landlock, handled_net)),

@@ -82,6 +82,7 @@ enum class Blame : uint32_t {
     "setting up the sandbox took too long") \
   X(scratch_store, "scratch_store", monitor, "mounts", none, disk, kernel, \
     "making a scratch directory on disk") \
+  X(capture, "capture", monitor, "stdout", none, never, kernel, "capturing output") \
   X(start, "start", init, "", none, never, cloister, "starting cloister-init") \
   X(plan, "plan", init, "", none, always, cloister, "reading the plan") \
   X(descriptors, "descriptors", init, "", none, descriptors, kernel, \

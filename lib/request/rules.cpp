@@ -85,6 +85,13 @@ const char* broken(const Ids& ids) {
   return ids.groups && ids.initgroups ? "groups and initgroups exclude each other" : nullptr;
 }
 
+const char* broken(const Capture& capture) {
+  if (capture.max > plan::kMaxCapture) return "max is above 1T";
+  return capture.on_limit == OnLimit::kill && capture.keep
+             ? "keep is for output that is truncated, and on_limit ends the job"
+             : nullptr;
+}
+
 // The last id must be below (uid_t)-1, on both sides.
 const char* broken(const IdMapping& line) {
   return line.inside > UINT32_MAX - line.count || line.outside > UINT32_MAX - line.count

@@ -15,6 +15,7 @@ const char* sysctl_rule(std::string_view key);
 const char* secret_name_rule(std::string_view key);
 
 // Null, or the rule that the members break together.
+const char* broken(const Capture&);
 const char* broken(const OpenAction&);
 const char* broken(const CloseRangeAction&);
 const char* broken(const Scheduler&);

@@ -5,6 +5,7 @@ namespace cloister::request {
 namespace {
 
 constexpr Choice<OnLimit, 2> kOnLimit{{{"kill", OnLimit::kill}, {"truncate", OnLimit::truncate}}};
+constexpr Choice<Keep, 3> kKeep{{{"head", Keep::head}, {"tail", Keep::tail}, {"both", Keep::both}}};
 
 struct Policy {
   bool read(Reading& in, const Place& at, const json& value, int32_t& out) const;
@@ -38,9 +39,14 @@ constexpr Choice<IoClass, 4> kIoClass{{{"none", IoClass::none},
 template <>
 const Table& table<Capture>() {
   static constexpr Line kRows[] = {
-      Field{"max", &Capture::max, Size{}, "bytes kept"},
-      Field{"on_limit", &Capture::on_limit, kOnLimit, "what happens past max"}};
-  static constexpr Table kTable{kRows};
+      Field{"max", &Capture::max, Size{1}, "bytes kept; 10M if absent"},
+      Field{"on_limit", &Capture::on_limit, kOnLimit,
+            "kill: a job that writes more is stopped; truncate: the rest is not kept; truncate if "
+            "absent"},
+      Field{"keep", &Capture::keep, kKeep,
+            "the part of more than max that is kept: the beginning, the end, or half of each; "
+            "head if absent"}};
+  static constexpr Table kTable{kRows, broken_rule<Capture>};
   return kTable;
 }
 

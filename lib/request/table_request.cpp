@@ -6,8 +6,7 @@ namespace {
 
 constexpr auto kOpenPath = keyed<OpenPath>("path", Through{&OpenPath::path, kPath});
 
-constexpr auto kCapture =
-    keyed<Capture>("capture", Object<Capture>{}, "captured output is not implemented");
+constexpr auto kCapture = keyed<Capture>("capture", Object<Capture>{});
 
 constexpr OneOf kStdin{Bareword<Null>{"null"}, Bareword<Pty>{"pty"}, kPassed, InlineContent{},
                        kOpenPath};

@@ -51,8 +51,15 @@ class Actions {
     return std::nullopt;
   }
 
-  // merge() gives captured output up or refuses it.
-  MaybeProblem add(const Capture&) { return refused(field_, "cannot be captured"); }
+  MaybeProblem add(const Capture& wanted) {
+    plan::Capture& capture = draft_.plan->capture[fd_ - 1];
+    capture.max = wanted.max.value_or(plan::kDefaultCapture);
+    capture.on_limit =
+        wanted.on_limit == OnLimit::kill ? plan::OnLimit::kill : plan::OnLimit::truncate;
+    capture.keep = static_cast<plan::Keep>(wanted.keep.value_or(Keep::head));
+    append(plan::Op::capture, fd_);
+    return std::nullopt;
+  }
 
   MaybeProblem add(const Pty&) {
     append(plan::Op::pty, fd_);

@@ -15,7 +15,7 @@ namespace cloister::sys {
 
 // With one message. The longest list is an Order's (lib/plan/order.hpp); the
 // kernel takes 253, SCM_MAX_FD.
-inline constexpr size_t kMaxRights = 26;
+inline constexpr size_t kMaxRights = 28;
 
 // What goes with one message; the descriptors stay the caller's. The list has
 // room for kMaxRights. One more is not written anywhere, and makes the list one

@@ -28,6 +28,7 @@ std::string_view launcher_description();
   X(Stop, stop) \
   X(List, list) \
   X(Inspect, inspect) \
+  X(Output, output) \
   X(Remove, remove) \
   X(Describe, describe)
 
@@ -41,7 +42,9 @@ enum class Method {
 std::optional<Method> method_of(std::string_view qualified_name);
 
 // Whether the method may answer with more than one reply.
-constexpr bool may_stream(Method method) { return method == Method::run; }
+constexpr bool may_stream(Method method) {
+  return method == Method::run || method == Method::output;
+}
 
 // The reply to a call that is not the launcher's: GetInfo,
 // GetInterfaceDescription, or the standard error that says what was not found.

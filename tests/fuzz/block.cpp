@@ -82,6 +82,8 @@ void as_init(View plan) {
   for (uint32_t i = 0; i < h.actions.count; ++i) {
     const plan::Action& action = plan.at(h.actions, i);
     if (action.op == plan::Op::receive) walk.names(action.descriptor, plan::Use::payload);
+    if (action.op == plan::Op::capture)
+      require(h.captures(action.fd), "the stream of an action is captured");
   }
   for (uint32_t i = 0; i < h.mounts.count; ++i) {
     const plan::Mount& mount = plan.at(h.mounts, i);

@@ -267,6 +267,7 @@ const std::map<std::string, std::string> kElsewhere = {
     {"idempotency_key", "tells jobs apart, and is not applied"},
     {"degraded", "is told of the job, and not applied"},
     {"tags", "are told of the job, and not applied"},
+    {"capture", "shows in what is kept: tests/system/output_test.cpp"},
     {"actions", "tests/system/seeds_descriptors_test.cpp: by what each of them does"},
     {"descriptors", "bypass_test.cpp, covers_test.cpp: by what each of them is for"},
     {"controlling_fd", "of a terminal: tests/system/seeds_session_test.cpp"},

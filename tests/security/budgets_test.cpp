@@ -221,6 +221,69 @@ TEST_CASE(
   client.call("Stop", {{"id", again.parameters["id"]}, {"timeout", "0s"}});
 }
 
+Json captured(const std::string& line, uint64_t max) {
+  return {{"argv", {"sh", "-c", line}},
+          {"profile", "none"},
+          {"executable", "/bin/sh"},
+          {"env", {{"PATH", "/usr/bin:/bin"}}},
+          {"stdout", {{"capture", {{"max", max}}}}}};
+}
+
+TEST_CASE("S6: captured output of a user takes no more than its bound, and the oldest goes first") {
+  NEEDS_ROOT();
+  World& world = World::get();
+  // A file begins with a header, which counts too.
+  constexpr uint64_t kHeader = 4096, kHalf = 512 << 10, kBound = 2 * (kHalf + kHeader);
+  Ruled ruled(Json{{"quota", {{"output_bytes", kBound}}}});
+  Client client = ruled.connect(world.alice()), bob = ruled.connect(world.bob());
+  Reply reply = client.call("Start", {{"request", captured(":", kBound - kHeader + 1)}});
+  INFO(reply.parameters.dump());
+  CHECK(reply.error == "Busy");
+  CHECK(reply.parameters["rule"] == "default/quota.output_bytes");
+  CHECK(reply.parameters["limit"] == kBound);
+  // A running job counts with all that it may write, and one that has ended with what it did.
+  const auto start = [&](const std::string& line) {
+    Reply started = client.call("Start", {{"request", captured(line, kHalf)}});
+    INFO(started.error << " " << started.parameters.dump());
+    REQUIRE(started.error == "");
+    return started.parameters["id"].get<std::string>();
+  };
+  const std::string one = start("exec sleep 100"), two = start("exec sleep 100");
+  CHECK(client.call("Describe").parameters["output_bytes"] == kBound);
+  CHECK(client.call("Start", {{"request", captured(":", 1)}}).error == "Busy");
+  CHECK(bob.call("Start", {{"request", captured(":", kBound - kHeader)}}).error == "");
+  for (const std::string& id : {one, two}) client.call("Stop", {{"id", id}, {"timeout", "0s"}});
+  std::vector<std::string> full;
+  for (int i = 0; i < 3; ++i) {
+    full.push_back(start("head -c 1000000 /dev/zero"));
+    CHECK(client.call("Wait", {{"id", full.back()}}).parameters["verdict"]["ok"] == true);
+  }
+  CHECK(client.call("Describe").parameters["output_bytes"] == kBound);
+  const auto read = [&](const std::string& id) {
+    return client.call("Output", {{"id", id}, {"stream", "stdout"}}).error;
+  };
+  CHECK(read(full[0]) == "InvalidRequest");  // dropped: its verdict stays
+  CHECK(client.call("Wait", {{"id", full[0]}}).parameters["verdict"]["ok"] == true);
+  // One that is refused all the same takes nobody's place.
+  CHECK(client.call("Start", {{"request", captured(":", kBound)}}).error == "Busy");
+  CHECK(read(full[1]) == "");
+  CHECK(read(full[2]) == "");
+  // Who still reads it does not keep its space.
+  Client reader = ruled.connect(world.alice());
+  reader.post("Output", {{"id", full[2]}, {"stream", "stdout"}}, {}, {{"more", true}});
+  REQUIRE(reader.receive()->error == "");
+  for (const std::string& id : full) client.call("Remove", {{"id", id}});
+  std::string last;
+  uint64_t heard = 0;
+  while (auto told = reader.receive()) {
+    last = told->error;
+    if (!last.empty() || !told->continues) break;
+    heard += from_base64(told->parameters["data"]).size();
+  }
+  CHECK((last == "InvalidRequest" || heard >= kHalf - (48 << 10)));  // dropped, or read before
+  CHECK(client.call("Describe").parameters["output_bytes"] == 0);
+}
+
 TEST_CASE("S10: records that fill the runtime directory keep nobody from starting jobs") {
   NEEDS_ROOT();
   World& world = World::get();

@@ -453,7 +453,7 @@ def _(t):
 
     expect(job in t("ps", "-a", "-q").out and job not in t("ps", "-q").out)
     expect(t("rm", job).returncode == 0)
-    for verb in "rm", "inspect", "wait", "stop", "kill":
+    for verb in "rm", "inspect", "logs", "wait", "stop", "kill":
         done = t(verb, job)
         expect(done.returncode == 125 and job in done.err, verb, done.err)
 
@@ -497,7 +497,7 @@ def _(t):
 def _(t):
     job = t("start", "sleep", "30").out.strip()
     other = Target("other", t.options, 65534, 65534, "/nonexistent", False)
-    for verb in "inspect", "kill", "stop", "rm":
+    for verb in "inspect", "logs", "kill", "stop", "rm":
         expect(other(verb, job).returncode == 125, verb)
     expect(job not in other("ps", "-aq").out)
     shutil.rmtree(other.work)
@@ -595,7 +595,7 @@ def _(t):
 @case("help names every verb, and the version is known")
 def _(t):
     text = t("--help").out
-    for verb in "run start wait kill stop rm ps inspect plan info".split():
+    for verb in "run start logs wait kill stop rm ps inspect plan info".split():
         expect(f"  {verb} " in text, verb)
         expect(f"usage: cloister {verb}" in t(verb, "--help").out, verb)
     expect(t("--version").out.startswith("cloister "))

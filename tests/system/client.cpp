@@ -141,6 +141,23 @@ Reply Client::call(const std::string& method, const Json& parameters, const std:
   return std::move(*reply);
 }
 
+std::string from_base64(const std::string& text) {
+  const std::string kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string bytes;
+  uint32_t bits = 0;
+  int count = 0;
+  for (const char c : text) {
+    const size_t digit = kDigits.find(c);
+    if (digit == std::string::npos && c != '=') throw std::runtime_error("not Base64: " + text);
+    if (c == '=') break;
+    bits = bits << 6 | static_cast<uint32_t>(digit);
+    if ((count += 6) < 8) continue;
+    count -= 8;
+    bytes += static_cast<char>(bits >> count & 0xff);
+  }
+  return bytes;
+}
+
 Outcome Client::run(Json request, std::vector<int> fds) {
   Fd output;
   if (!request.contains("stdout")) {
@@ -161,9 +178,10 @@ Outcome Client::run(Json request, std::vector<int> fds) {
       break;
     }
     outcome.events.push_back(reply->parameters);
-    if (reply->parameters.value("event", "") == "ended") {
-      outcome.verdict = reply->parameters.at("verdict");
-    }
+    const std::string event = reply->parameters.value("event", "");
+    if (event == "ended") outcome.verdict = reply->parameters.at("verdict");
+    if (event == "output")
+      outcome.captured[reply->parameters.at("stream")] += from_base64(reply->parameters.at("data"));
   }
   if (output) outcome.out = content_of(output.get());
   return outcome;

@@ -6,6 +6,7 @@
 // connection over and stays until the Client goes.
 #pragma once
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -32,14 +33,18 @@ struct Outcome {
   Json parameters;    // of the error
   Json verdict;       // null if there is an error
   std::vector<Json> events;
-  std::string out;      // standard output, unless the request said where it goes
-  std::vector<Fd> fds;  // that came back, in order
+  std::string out;  // standard output, unless the request said where it goes
+  std::map<std::string, std::string> captured;  // by stream, as its events told it
+  std::vector<Fd> fds;                          // that came back, in order
 
   // The probe's report on standard output; throws when it is none.
   Json report() const;
   // For messages: what the service answered.
   std::string told() const;
 };
+
+// RFC 4648; throws on anything else.
+std::string from_base64(const std::string& text);
 
 class Client {
  public:

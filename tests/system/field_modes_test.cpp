@@ -8,7 +8,7 @@
 //   act      arguments of the probe; its report if absent
 //   fds      what is passed along, see open_passed()
 //   read     what is looked at: report:/POINTER, descriptor:N:/POINTER,
-//            verdict:/POINTER, stdout, or file:PATH
+//            verdict:/POINTER, stdout, output:STREAM, or file:PATH
 //   expect   its value, or {"not": VALUE}, or {"has": TEXT}
 //   rule     what refuses it where it is Denied, cloister-refusals(7); any if absent
 //   root user rootless private: works | Unsupported | Denied | kept from caller |
@@ -95,7 +95,8 @@ class Trial {
       return outcome.verdict["failure"]["errno_name"].get<std::string>();
     }
     const std::string read = fill(row_["read"]);
-    Json seen = look(read, outcome, content_of(report.get()));
+    Json seen = read.starts_with("output:") ? Json(kept_of(client, outcome, read.substr(7)))
+                                            : look(read, outcome, content_of(report.get()));
     Json expected = fill(row_["expect"]);
     return matches(seen, expected) ? "works" : "without effect: " + read + " is " + seen.dump();
   }
@@ -188,6 +189,13 @@ class Trial {
     INFO(reply.parameters.dump());
     REQUIRE(reply.error == "");
     return reply.parameters["id"];
+  }
+
+  // Of a job with a key, which is kept after its end.
+  static std::string kept_of(Client& client, Outcome& outcome, const std::string& stream) {
+    Reply reply = client.call("Output", {{"id", outcome.verdict["id"]}, {"stream", stream}});
+    REQUIRE(reply.error == "");
+    return from_base64(reply.parameters["data"]);
   }
 
   static Json look(const std::string& read, const Outcome& outcome, const std::string& report) {

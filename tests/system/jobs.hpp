@@ -24,4 +24,12 @@ inline Json wait(Client& client, const Json& id, const Json& options = nullptr) 
   return reply.parameters;
 }
 
+// The request of a program of the host's tree, in the box that the profile default makes.
+inline Json in_a_box(Json request) {
+  request["profile"] = "default";
+  request["workspace"] = nullptr;
+  request["cwd"] = "/";
+  return request;
+}
+
 }  // namespace cloister::system_test

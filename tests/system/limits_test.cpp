@@ -22,13 +22,6 @@ Json shell(const std::string& line, const Json& limits = nullptr) {
           {"limits", limits}};
 }
 
-Json in_a_box(Json request) {
-  request["profile"] = "default";
-  request["workspace"] = nullptr;
-  request["cwd"] = "/";
-  return request;
-}
-
 constexpr int64_t kMilli = 1000;  // us
 constexpr int64_t kLong = 20'000 * kMilli;
 

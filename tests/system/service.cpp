@@ -250,6 +250,7 @@ World::World() {
                                                        {"cloister-network", CLOISTER_NETWORK},
                                                        {"cloister-config", CLOISTER_CONFIG},
                                                        {"cloister-sweep", CLOISTER_SWEEP},
+                                                       {"cloister-relay", CLOISTER_RELAY},
                                                        {"probe", PROBE}};
   for (const auto& [program, path] : programs) {
     fs::copy_file(path, directory_ + "/bin/" + program);

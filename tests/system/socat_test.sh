@@ -21,7 +21,7 @@ mkdir -p "$directory/bin/config"
 cp "$1" "$directory/bin/cloisterd"
 cp "$2" "$directory/bin/cloister-front"
 cp "$3" "$directory/bin/cloister-init"
-cp "$(dirname "$1")/cloister-network" "$(dirname "$1")/cloister-config" "$directory/bin/"
+for program in network config relay; do cp "$(dirname "$1")/cloister-$program" "$directory/bin/"; done
 cp -r "$4" "$directory/bin/config/profiles"
 "$directory/bin/cloisterd" --socket "$directory/socket" --runtime-dir "$directory/run" &
 service=$!

@@ -34,7 +34,8 @@ try:
     os.makedirs(directory + "/bin/config")
     beside = os.path.dirname(sys.argv[1])
     for program in sys.argv[1:4] + [
-            beside + "/cloister-network", beside + "/cloister-config"]:
+            beside + "/cloister-network", beside + "/cloister-config",
+            beside + "/cloister-relay"]:
         shutil.copy(program, directory + "/bin")
     shutil.copytree(sys.argv[4], directory + "/bin/config/profiles")
     socket = directory + "/socket"

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -181,4 +182,46 @@ TEST_CASE("destroying the client completes what is under way, and what waits, wi
   soon.async_wait([&](boost::system::error_code) { client.reset(); });
   context.run();
   CHECK(failed == 3);
+}
+
+TEST_CASE("async output streams its parts, and another call gets the connection after it") {
+  Json seen;
+  bool more = false;
+  Single service([&](Peer& peer) {
+    if (!peer.is("Output")) return peer.reply(Json::object());
+    seen = peer.call.parameters;
+    more = peer.call.more;
+    peer.reply({{"stream", "stdout"}, {"offset", 0}, {"data", "YQ=="}, {"end", false}}, true);
+    peer.reply({{"stream", "stderr"}, {"offset", 4}, {"data", "Yg=="}, {"end", true}});
+  });
+  asio::io_context context;
+  auto client = AsyncClient::adopt(context.get_executor(), std::move(service.client));
+  std::string text;
+  int good = 0;
+  client.async_output(
+      "j-1", {.stream = "", .follow = true},
+      [&](const OutputChunk& chunk) {
+        text += chunk.stream + "@" + std::to_string(chunk.offset) + ":" + chunk.data + " ";
+      },
+      [&](Result<void> result) { good += result.has_value(); });
+  client.async_remove("j-1", [&](Result<void> result) { good += result.has_value(); });
+  context.run();
+  CHECK(text == "stdout@0:a stderr@4:b ");
+  CHECK(seen == Json({{"id", "j-1"}, {"follow", true}}));
+  CHECK(more);
+  CHECK(good == 2);
+}
+
+TEST_CASE("async output reports what the service or the query has wrong") {
+  Single service([](Peer& peer) { peer.send(varlink::no_such_job("j-9")); });
+  asio::io_context context;
+  auto client = AsyncClient::adopt(context.get_executor(), std::move(service.client));
+  std::vector<std::string> errors;
+  const auto keep = [&](Result<void> result) { errors.push_back(result.error().name); };
+  client.async_output("j-9", {}, {}, keep);
+  client.async_output("j-9", {.stream = "", .offset = 1}, {}, keep);
+  context.run();
+  std::sort(errors.begin(), errors.end());
+  CHECK(errors == std::vector<std::string>{"io.cloister.Launcher.InvalidRequest",
+                                           "io.cloister.Launcher.NoSuchJob"});
 }

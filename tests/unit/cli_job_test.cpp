@@ -197,7 +197,83 @@ TEST_CASE("stdin, stdout and stderr are the command's own, in this order") {
 TEST_CASE("a started job holds no descriptor of the command") {
   const Job job = job_of({"x"}, Verb::start);
   CHECK(job.descriptors.empty());
-  CHECK(std::holds_alternative<Null>(*job.request.standard_output));
+  CHECK(std::holds_alternative<Null>(*job.request.standard_input));
+  for (const auto& stream : {job.request.standard_output, job.request.standard_error}) {
+    CHECK_FALSE(std::get<Capture>(*stream).max);
+    CHECK_FALSE(std::get<Capture>(*stream).on_limit);
+  }
+  const Job plain = job_of({"--profile", "none", "--stdout", "null", "x"}, Verb::start);
+  CHECK(std::holds_alternative<Null>(*plain.request.standard_output));
+  CHECK(std::holds_alternative<Capture>(*plain.request.standard_error));
+  const File file(R"({"argv": ["a"], "stdout": "null", "stderr": "stdout"})");
+  const Request asked = job_of({"--request", file.path}, Verb::start).request;
+  CHECK(std::holds_alternative<Null>(*asked.standard_output));
+  CHECK(std::holds_alternative<LikeStdout>(*asked.standard_error));
+}
+
+TEST_CASE("a limit on output captures both streams, and a job past it is killed") {
+  for (const Verb verb : {Verb::run, Verb::start, Verb::plan}) {
+    const Job job = job_of({"--max-output", "10M", "x"}, verb);
+    for (const auto& stream : {job.request.standard_output, job.request.standard_error}) {
+      CHECK(std::get<Capture>(*stream).max == 10u << 20);
+      CHECK(std::get<Capture>(*stream).on_limit == OnLimit::kill);
+    }
+    CHECK(job.descriptors.size() == (verb == Verb::start ? 0 : 1));
+    if (verb == Verb::plan) CHECK(job.said.at("stdout.capture.max") == "--max-output");
+  }
+  const Request one = job_of({"--max-output", "1", "--stderr", "stdout", "x"}).request;
+  CHECK(std::get<Capture>(*one.standard_output).max == 1u);
+  CHECK(std::holds_alternative<LikeStdout>(*one.standard_error));
+  // The request's own capture has the option's limit.
+  const File file(R"({"argv": ["a"], "stdout": {"capture": {"max": 5, "on_limit": "truncate"}},
+    "stderr": "stdout"})");
+  const Request both = job_of({"--request", file.path, "--max-output", "7"}).request;
+  CHECK(std::get<Capture>(*both.standard_output).max == 7u);
+  CHECK(std::get<Capture>(*both.standard_output).on_limit == OnLimit::kill);
+  CHECK(std::holds_alternative<LikeStdout>(*both.standard_error));
+  CHECK(says(trouble_of({"--max-output", "much", "x"}), "capture.max: is not a size"));
+}
+
+TEST_CASE("a limit on output, a log and another place exclude each other") {
+  const auto trouble = [](std::vector<std::string> options) {
+    options.emplace_back("x");
+    return trouble_of(options);
+  };
+  CHECK(trouble({"--max-output", "1M", "--stdout", "null"}) ==
+        "--max-output captures stdout and stderr, and --stdout names another place");
+  CHECK(says(trouble({"--max-output", "1M", "--stderr", "-"}), "and --stderr names another place"));
+  CHECK(says(trouble({"--max-output", "1M", "--log", "/tmp/x"}), "and --log names another place"));
+  CHECK(says(trouble({"--max-output", "1M", "-t"}), "and --tty gives the job a terminal"));
+  CHECK(trouble({"--log", "/nonexistent/x", "--stdout", "null"}) ==
+        "--log takes stdout and stderr, and --stdout names another place");
+  CHECK(says(trouble({"--log", "/nonexistent/x", "-t"}), "and --tty gives the job a terminal"));
+  CHECK(says(trouble({"--log", "/nonexistent/x"}), "--log: cannot open /nonexistent/x"));
+  const File file(R"({"stderr": {"path": "/x"}})"), captured(R"({"stdout": {"capture": {}}})");
+  CHECK(says(trouble({"--request", file.path, "--max-output", "1M"}),
+             "the request names another place for stderr"));
+  CHECK(says(trouble({"--request", captured.path, "--log", "/nonexistent/x"}),
+             "the request names another place for stdout"));
+}
+
+TEST_CASE("a log is one open file for both streams, which is written at its end") {
+  for (const Verb verb : {Verb::run, Verb::start}) {
+    const File log("old");
+    const Job job = job_of({"--log", log.path, "--stdin", "null", "x"}, verb);
+    REQUIRE(job.opened.size() == 1);
+    const int fd = job.opened[0].borrow();
+    CHECK(job.descriptors == std::vector<int>{fd, fd});
+    CHECK(std::get<PassedFd>(*job.request.standard_output).index == 0);
+    CHECK(std::get<PassedFd>(*job.request.standard_error).index == 1);
+    CHECK((::fcntl(fd, F_GETFL) & (O_ACCMODE | O_APPEND)) == (O_WRONLY | O_APPEND));
+    CHECK(::lseek(fd, 0, SEEK_END) == 0);
+  }
+  const File log("old");
+  const Job job = job_of({"--log", log.path, "--stderr", "stdout", "--stdin", "null", "x"});
+  CHECK(job.descriptors.size() == 1);
+  CHECK(std::holds_alternative<LikeStdout>(*job.request.standard_error));
+  const Job dry = job_of({"--log", "/nonexistent/x", "x"}, Verb::plan);
+  CHECK(std::get<OpenPath>(*dry.request.standard_error).path == "/nonexistent/x");
+  CHECK(dry.said.at("stderr.path") == "--log");
 }
 
 TEST_CASE("streams can be files, nothing, and each other") {

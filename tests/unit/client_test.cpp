@@ -96,13 +96,95 @@ TEST_CASE("errors of the service are values that say what to do") {
       "the request is refused at nice: is out of range; expected -20 to 19, got 99", Exception);
 }
 
+TEST_CASE("captured output comes between the events of a run, byte for byte") {
+  Single service([](Peer& peer) {
+    peer.reply({{"event", "started"}, {"id", "j-1"}}, true);
+    peer.reply({{"event", "output"},
+                {"id", "j-1"},
+                {"stream", "stderr"},
+                {"offset", 9'000'000'000},
+                {"data", "AP8K"}},
+               true);
+    peer.reply({{"event", "ended"}, {"id", "j-1"}, {"verdict", verdict("j-1", 0)}});
+  });
+  auto client = Client::adopt(std::move(service.client));
+  std::string seen;
+  const auto ended = client.run(job(), {}, [&](Event& event) {
+    seen += to_string(event.kind);
+    if (event.kind != Event::Kind::output) return;
+    CHECK(event.stream == "stderr");
+    CHECK(event.offset == 9'000'000'000);
+    CHECK(event.data == std::string("\0\xff\n", 3));
+  });
+  REQUIRE(ended.has_value());
+  CHECK(seen == "startedoutputended");
+}
+
+TEST_CASE("the output of a job is read to the last reply, and the connection serves on") {
+  Json seen;
+  bool more = false;
+  Single service([&](Peer& peer) {
+    if (!peer.is("Output")) return peer.reply(Json::object());
+    seen = peer.call.parameters;
+    more = peer.call.more;
+    peer.reply({{"stream", "stdout"}, {"offset", 7}, {"data", "YQ=="}, {"end", false}}, true);
+    peer.reply({{"stream", "stdout"}, {"offset", 8}, {"data", ""}, {"end", true}});
+  });
+  auto client = Client::adopt(std::move(service.client));
+  std::string text;
+  const auto take = [&](const OutputChunk& chunk) {
+    text += chunk.stream + "@" + std::to_string(chunk.offset) + ":" + chunk.data +
+            (chunk.end ? "$" : ";");
+  };
+  REQUIRE(client.output("j-1", {"stdout", 7, true}, take).has_value());
+  CHECK(text == "stdout@7:a;stdout@8:$");
+  CHECK(seen == Json({{"id", "j-1"}, {"stream", "stdout"}, {"offset", 7}, {"follow", true}}));
+  CHECK(more);
+  REQUIRE(client.output("j-1", {}, {}).has_value());
+  CHECK(seen == Json({{"id", "j-1"}}));
+  seen = nullptr;
+  const auto both = client.output("j-1", {.stream = "", .offset = 1}, take);
+  REQUIRE_FALSE(both.has_value());
+  CHECK(both.error().is("InvalidRequest"));
+  CHECK(both.error().message() ==
+        "the request is refused at offset: needs the stream that it is of");
+  CHECK(seen == nullptr);  // it was not sent
+  CHECK(client.remove("j-1").has_value());
+}
+
+TEST_CASE("output that cannot be read is an error, and what came before it is kept") {
+  for (const char* wrong :
+       {R"({"parameters":{"stream":"stdout","offset":0,"data":"YQ=","end":true}})",
+        R"({"parameters":{"stream":"stdout","offset":0,"data":"YR==","end":true}})",
+        R"({"parameters":{"stream":"stdout","offset":0,"data":7,"end":true}})",
+        R"({"parameters":{"stream":"stdout","offset":-1,"data":"","end":true}})",
+        R"({"parameters":{"stream":"stdout","data":"","end":true}})",
+        R"({"parameters":{"offset":0,"data":"","end":true}})",
+        R"({"parameters":{"stream":"stdout","offset":0,"data":""}})"}) {
+    Single service([&](Peer& peer) {
+      peer.reply({{"stream", "stdout"}, {"offset", 0}, {"data", "YQ=="}, {"end", false}}, true);
+      (void)varlink::write_message(peer.socket, wrong);
+    });
+    auto client = Client::adopt(std::move(service.client));
+    std::string text;
+    const auto result =
+        client.output("j-1", {}, [&](const OutputChunk& chunk) { text += chunk.data; });
+    REQUIRE_FALSE(result.has_value());
+    CHECK_MESSAGE(result.error().is("Protocol"), std::string(wrong));
+    CHECK(text == "a");
+  }
+}
+
 TEST_CASE("a service that hangs up or talks nonsense is an error, never a verdict") {
-  for (const char* nonsense :
-       {"", "{", "[]", R"({"parameters":{}})", R"({"parameters":{"event":"ended","id":"j"}})",
-        R"({"parameters":{"event":"ended","id":"j","verdict":{"id":7}}})",
-        R"({"parameters":{"event":"started","id":"j","pty_passed_fd":0},"continues":true})",
-        R"({"parameters":{"event":"started","id":"j"}})",
-        R"({"parameters":{"event":"flown","id":"j"},"continues":true})"}) {
+  for (
+      const char* nonsense :
+      {"", "{", "[]", R"({"parameters":{}})", R"({"parameters":{"event":"ended","id":"j"}})",
+       R"({"parameters":{"event":"ended","id":"j","verdict":{"id":7}}})",
+       R"({"parameters":{"event":"started","id":"j","pty_passed_fd":0},"continues":true})",
+       R"({"parameters":{"event":"started","id":"j"}})",
+       R"({"parameters":{"event":"output","id":"j","stream":"stdout","offset":0},"continues":true})",
+       R"({"parameters":{"event":"output","id":"j","stream":"stdout","offset":0,"data":"="},"continues":true})",
+       R"({"parameters":{"event":"flown","id":"j"},"continues":true})"}) {
     Single service([&](Peer& peer) {
       if (*nonsense != '\0') (void)varlink::write_message(peer.socket, nonsense);
       ::shutdown(peer.socket, SHUT_RDWR);

@@ -39,8 +39,8 @@ only_include() {
 }
 
 # Paths of this project hold no spaces: the lists below may split.
-# What is in the memory of cloisterd, cloister-init, cloister-network and cloister-sweep.
-core=$(sources daemon/monitor daemon/init daemon/network daemon/sweep lib/plan lib/sys)
+# What is in the memory of cloisterd, cloister-init, -network, -relay and -sweep.
+core=$(sources daemon/monitor daemon/init daemon/network daemon/relay daemon/sweep lib/plan lib/sys)
 no_include "lib includes nothing of the programs" \
   '(\.\./)*(daemon|monitor|front|init)/' $(sources lib)
 no_include "the command includes no header of the daemon" \
@@ -52,6 +52,8 @@ no_include "the monitor includes nothing of the front, init or the request" \
   '(\.\./)*(daemon/)?(front|init|network|request|varlink|resolve)/' $(sources daemon/monitor)
 no_include "the sweeper includes nothing but lib/sys" \
   '(\.\./)*(daemon|monitor|front|init|plan|request|varlink|resolve|client)/' $(sources daemon/sweep)
+no_include "the relay includes nothing but lib/sys and lib/plan" \
+  '(\.\./)*(daemon|monitor|front|init|request|varlink|resolve|client)/' $(sources daemon/relay)
 no_include "what reads the configuration includes nothing but lib/sys and lib/plan" \
   '(\.\./)*(daemon|monitor|front|init|request|varlink|resolve|client)/' $(sources daemon/config)
 only_include "init and the network process include the kernel's headers and no library's" \

@@ -47,6 +47,35 @@ TEST_CASE("file actions are performed in order and see nothing of init's") {
   CHECK(job.output() == "/usr/bin\nword\n0\n1\n2\n3\n4\n7\n");
 }
 
+TEST_CASE("a captured stream is the pipe that came with the order, and no other is there") {
+  NEEDS_ROOT();
+  int out[2], err[2];
+  REQUIRE(::pipe2(out, O_CLOEXEC) == 0);
+  REQUIRE(::pipe2(err, O_CLOEXEC) == 0);
+  const sys::UniqueFd ends[] = {sys::UniqueFd(out[0]), sys::UniqueFd(out[1]), sys::UniqueFd(err[0]),
+                                sys::UniqueFd(err[1])};
+  const auto read_all = [](int fd) {
+    char bytes[64];
+    const ssize_t got = ::read(fd, bytes, sizeof bytes);
+    return std::string(bytes, got > 0 ? static_cast<size_t>(got) : 0);
+  };
+  for (const bool both : {true, false}) {
+    CAPTURE(both);
+    Driver job;
+    if (both) job.plan->capture[0].max = 1;
+    job.plan->capture[1].max = 1;
+    if (both) job.pipes.push_back(out[1]);
+    job.pipes.push_back(err[1]);
+    if (both) job.act(Op::capture, 1);
+    job.act(Op::capture, 2);
+    job.shell("echo out; exec >&2; echo err; ls /proc/$$/fd; :");
+    job.run();
+    CHECK(job.exit_code() == 0);
+    if (both) CHECK(read_all(out[0]) == "out\n");
+    CHECK(read_all(err[0]) == "err\n0\n1\n2\n");
+  }
+}
+
 TEST_CASE("an action that names a descriptor of init's finds nothing there") {
   NEEDS_ROOT();
   for (const int fd : {3, 4, 5, 6, 12, 13, 14, 40}) {

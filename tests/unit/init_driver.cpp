@@ -210,6 +210,8 @@ void Driver::start() {
   if (cgroup_kill >= 0) moves.push_back({cgroup_kill, plan::kCgroupKillFd});
   for (size_t i = 0; i < joins.size(); ++i)
     moves.push_back({joins[i], plan::kFirstJoinFd + static_cast<int>(i)});
+  for (size_t i = 0; i < pipes.size(); ++i)
+    moves.push_back({pipes[i], plan::kFirstJoinFd + static_cast<int>(joins.size() + i)});
 
   clone_args args{};
   args.flags = clone_flags;

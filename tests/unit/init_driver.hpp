@@ -44,6 +44,7 @@ class Driver {
   std::vector<plan::IdMap> uid_map, gid_map;          // of the job's own user namespace
   std::vector<plan::IdMap> client_uids, client_gids;  // of who the client may be
   std::vector<int> joins;                             // at kFirstJoinFd
+  std::vector<int> pipes;                             // after those, of captured streams
   uint64_t clone_flags = 0;                           // CLONE_NEWPID, CLONE_NEWUSER
   uid_t uid = 0;                                      // of init, before the clone
   int cgroup = -1, cgroup_kill = -1;

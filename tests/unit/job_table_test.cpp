@@ -59,7 +59,7 @@ TEST_CASE("a job whose init is not reaped is removed at once and forgotten later
   CHECK_FALSE(table.has(id));
   CHECK(table.forgotten.empty());
   CHECK(table.jobs.all().size() == 1);
-  table.jobs.keep(entry, std::make_unique<Kept>(state, sealed(block), seconds(1)));
+  table.jobs.keep(entry, std::make_unique<Kept>(state, sealed(block), Outputs(), seconds(1)));
   CHECK(table.forgotten == std::vector<JobId>{id});
   CHECK(table.jobs.all().empty());
 }

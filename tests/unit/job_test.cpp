@@ -39,9 +39,9 @@ struct Host {
   Leases leases;
   Scratch scratch{io, "", -1};  // there is no place for one
   Surroundings surroundings;
-  Workshop shop{io,       cgroups,  slots,       plan::Mode::system,
-                no_image, no_image, -1,          plan::Reason::no_pasta,
-                leases,   scratch,  surroundings};
+  Workshop shop{io,       cgroups,     slots, plan::Mode::system,     no_image,
+                no_image, -1,          -1,    plan::Reason::no_pasta, leases,
+                scratch,  surroundings};
 
   Judged judged;
   std::vector<JobPhase> events;

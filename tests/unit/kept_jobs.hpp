@@ -50,7 +50,7 @@ inline JobId add_kept(JobTable& table, const Made& made, uint32_t most = 1000) {
   const std::string block = plan.finish();
   const auto bytes = bytes_of_plan(static_cast<uint32_t>(block.size()));
   JobTable::Entry& entry = table.add(state, Labels(plan::View(block.data())), bytes);
-  entry.kept = std::make_unique<Kept>(state, sealed(block), made.ended);
+  entry.kept = std::make_unique<Kept>(state, sealed(block), Outputs(), made.ended);
   table.ended(entry, most);
   return id_of(state.job);
 }

@@ -249,8 +249,6 @@ TEST_CASE("a field without a room is unsupported by name, wherever it stands") {
     CHECK_FALSE(got.reason.empty());
   };
   unsupported(R"("dumpable": false)", "dumpable");
-  unsupported(R"("stdout": {"capture": {}})", "stdout");
-  unsupported(R"("stderr": {"capture": {"max": 1}})", "stderr");
   unsupported(R"("sysctls": {"kernel.pid_max": "1"})", "sysctls.kernel.pid_max");
   unsupported(R"("sysctls": {"net.core.rmem_max": "1"})", "sysctls.net.core.rmem_max");
 }
@@ -266,12 +264,11 @@ TEST_CASE("what was merged is a profile that stands alone") {
 
 TEST_CASE("best_effort gives up what is unsupported, and says so") {
   const Effective all = effective("{}", asking(R"(
-      "dumpable": false, "stderr": {"capture": {}}, "stdout": {"capture": {}},
-      "best_effort": ["dumpable", "stderr", "stdout", "nice"], "nice": 3)"));
-  CHECK(all.degraded == std::vector<std::string>{"dumpable", "stderr", "stdout"});
-  CHECK(all.request.standard_output == Stream(Null{}));
-  CHECK(all.origins.at("stdout") == "constant");
-  CHECK(all.request.nice == 3);  // supported, so kept
+      "dumpable": false, "stdout": {"capture": {}},
+      "best_effort": ["dumpable", "stdout", "nice"], "nice": 3)"));
+  CHECK(all.degraded == std::vector<std::string>{"dumpable"});
+  CHECK(all.request.standard_output == Stream(Capture{}));  // supported, so kept
+  CHECK(all.request.nice == 3);
   // A request may give up what its profile asks for, a profile not what the request does.
   CHECK(effective(R"({"dumpable": false})", asking(R"("best_effort": ["dumpable"])"))
             .degraded.size() == 1);

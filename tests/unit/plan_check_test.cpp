@@ -153,6 +153,57 @@ TEST_CASE("check: each place that names a descriptor takes one of its own use on
                });
 }
 
+TEST_CASE("check: an action of captured output names a stream that is captured") {
+  const auto flaw = [](int32_t fd, uint64_t out, uint64_t err) {
+    return flaw_of([&](Block& b) {
+      b.plan->capture[0].max = out;
+      b.plan->capture[1].max = err;
+      b.act(plan::Op::capture).fd = fd;
+    });
+  };
+  CHECK(flaw(1, 1, 0) == Flaw::none);
+  CHECK(flaw(2, 0, plan::kMaxCapture) == Flaw::none);
+  CHECK(flaw(1, 0, 1) == Flaw::range);
+  CHECK(flaw(2, 1, 0) == Flaw::range);
+  for (const int32_t fd : {0, 3}) CHECK(flaw(fd, 1, 1) == Flaw::range);
+  CHECK(flaw(1, plan::kMaxCapture + 1, 0) == Flaw::range);
+}
+
+TEST_CASE("output: what is kept lies together in pieces, in a head and a ring") {
+  using plan::Keep;
+  const auto layout = [](Keep keep) {
+    return plan::OutputLayout({11, plan::OnLimit::truncate, keep});
+  };
+  constexpr uint64_t kStart = plan::kOutputHeader;
+  const auto piece = [](plan::Piece of, uint64_t offset, uint64_t length) {
+    return of.length == length && (length == 0 || of.offset == offset);
+  };
+  const plan::OutputLayout head = layout(Keep::head);
+  CHECK(piece(head.room(0), kStart, 11));
+  CHECK(piece(head.room(10), kStart + 10, 1));
+  CHECK(piece(head.room(11), 0, 0));
+  CHECK(head.first_kept(10, 100) == 10);
+  CHECK(head.first_kept(11, 100) >= 100);
+  const plan::OutputLayout tail = layout(Keep::tail);
+  CHECK(piece(tail.room(0), kStart, 11));
+  CHECK(piece(tail.room(12), kStart + 1, 10));
+  CHECK(tail.first_kept(0, 11) == 0);
+  CHECK(tail.first_kept(0, 12) == 1);
+  CHECK(tail.first_kept(5, 12) == 5);
+  const plan::OutputLayout both = layout(Keep::both);  // 5 and 6
+  CHECK(piece(both.room(4), kStart + 4, 1));
+  CHECK(piece(both.room(5), kStart + 5, 6));
+  CHECK(piece(both.room(11), kStart + 5, 6));
+  CHECK(both.first_kept(4, 100) == 4);
+  CHECK(both.first_kept(5, 11) == 5);
+  CHECK(both.first_kept(5, 12) == 6);
+  CHECK(both.first_kept(5, 100) == 94);
+  for (const plan::OutputLayout& each : {head, tail, both}) {
+    CHECK(each.kept(10) == 10);
+    CHECK(each.kept(12) == 11);
+  }
+}
+
 TEST_CASE("check: an enumerator is one that there is") {
   CHECK(flaw_of([](Block& b) { b.descriptors.push_back({Use::count_, 0}); }) == Flaw::range);
   CHECK(flaw_of([](Block& b) { b.act(plan::Op::count_); }) == Flaw::range);

@@ -161,7 +161,6 @@ const std::map<std::string, std::string> kReadAway = {
     {"masked_paths", "are mounts"},
     {"readonly_paths", "are mounts"},
     {"stdin", "is a file action"},
-    {"stdout", "is a file action"},
     {"stderr", "is a file action"},
 };
 

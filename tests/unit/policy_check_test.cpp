@@ -131,8 +131,9 @@ TEST_CASE("a quota is within its bounds, the common one and that of a rule") {
          {&Quota::jobs, &Quota::connections, &Quota::spawns_per_s, &Quota::fds_in_flight})
       bound<uint32_t>([&](Block& block) -> uint32_t& { return quota(block).*member; }, 1 << 20,
                       (1 << 20) + 1);
-    bound<uint64_t>([&](Block& block) -> uint64_t& { return quota(block).request_bytes; },
-                    uint64_t{1} << 40, (uint64_t{1} << 40) + 1);
+    for (uint64_t Quota::*member : {&Quota::request_bytes, &Quota::output_bytes})
+      bound<uint64_t>([&](Block& block) -> uint64_t& { return quota(block).*member; },
+                      uint64_t{1} << 40, (uint64_t{1} << 40) + 1);
   }
 }
 

@@ -50,7 +50,7 @@ ino_t inode(const UniqueFd& fd) {
 }  // namespace
 
 TEST_CASE("S16: as many descriptors as an Order may have pass in one message, in order") {
-  CHECK(cloister::plan::kMaxOrderFds == 26);
+  CHECK(cloister::plan::kMaxOrderFds == 28);
   CHECK(kMaxRights >= cloister::plan::kMaxOrderFds);
   Pair pair;
   const auto sent = files(kMaxRights);

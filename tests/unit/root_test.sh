@@ -72,7 +72,8 @@ lines_of() {
 echo "lines: cloisterd $(lines_of daemon/monitor)," \
   "cloister-config $(lines_of daemon/config), cloister-front $(lines_of daemon/front lib/resolve)," \
   "cloister-init $(lines_of daemon/init) (of which cloister-network has a part)," \
-  "cloister-network $(lines_of daemon/network), cloister-sweep $(lines_of daemon/sweep)," \
+  "cloister-network $(lines_of daemon/network), cloister-relay $(lines_of daemon/relay)," \
+  "cloister-sweep $(lines_of daemon/sweep)," \
   "shared: lib/plan $(lines_of lib/plan), lib/sys $(lines_of lib/sys)"
 
 echo "outcome: $passed passed, $failed failed, 0 skipped"

@@ -18,21 +18,21 @@ constexpr size_t kEvents = static_cast<size_t>(Event::count_);
 // letter of the next state, or a dot where the event is a defect.
 constexpr const char* kExpected[kStates] = {
     // started, stopped, continued; record_whole, payload_ended, init_ended,
-    // network_ended; init_given_up, payload_given_up, scratch_removed; told,
-    // told_without_init, all_gone
-    "rpp fpfp f.. ...",  // preparing
-    ".sr frfr f.. ...",  // running
-    ".sr fsfs f.. ...",  // stopped
-    "fff ffff .ff eh.",  // finishing
-    "... ..e. ... ..g",  // ended
-    "... ..h. ... ..g",  // held
-    "... .... ... ...",  // gone
+    // network_ended, relay_ended; init_given_up, payload_given_up, scratch_removed;
+    // told, told_without_init, all_gone
+    "rpp fpfpp f.. ...",  // preparing
+    ".sr frfrr f.. ...",  // running
+    ".sr fsfss f.. ...",  // stopped
+    "fff fffff .ff eh.",  // finishing
+    "... ..e.. ... ..g",  // ended
+    "... ..h.. ... ..g",  // held
+    "... ..... ... ...",  // gone
 };
 
 std::string row_of(State in) {
   std::string row;
   for (size_t event = 0; event < kEvents; ++event) {
-    if (event == 3 || event == 7 || event == 10) row += ' ';
+    if (event == 3 || event == 8 || event == 11) row += ' ';
     const auto to = next(in, static_cast<Event>(event));
     row += to ? *name_of(*to) : '.';
   }

@@ -145,7 +145,7 @@ works "package"
 expect "PKG-03 no file of it is set-uid or set-gid" \
   no sh -c "dpkg -L cloister | xargs stat -c '%a %F %n' | grep -E '^[2-7][0-7]{3} |^/'"
 expect "PKG-03 what the command and the service start is in no PATH" \
-  no sh -c 'command -v cloister-front || command -v cloister-init || command -v cloister-network || command -v cloister-config || command -v cloister-sweep'
+  no sh -c 'command -v cloister-front || command -v cloister-init || command -v cloister-network || command -v cloister-config || command -v cloister-relay || command -v cloister-sweep'
 expect "a private service, by somebody who has no sbin in PATH" \
   by stranger env PATH=/usr/bin:/bin cloister --private run --quiet -- true
 

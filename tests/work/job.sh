@@ -33,7 +33,7 @@ useradd --no-create-home --home-dir "$directory/home" --shell /bin/sh --user-gro
 chmod 755 "$directory"
 mkdir -p "$directory/bin/config" "$directory/home"
 cp "$1" "$2" "$3" "$4" "$(dirname "$2")/cloister-network" \
-  "$(dirname "$2")/cloister-config" "$directory/bin"
+  "$(dirname "$2")/cloister-config" "$(dirname "$2")/cloister-relay" "$directory/bin"
 cp -r "$5" "$directory/bin/config/profiles"
 chown "$user:$user" "$directory/home"
 

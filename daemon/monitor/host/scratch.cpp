@@ -137,6 +137,19 @@ plan::Failure Scratch::make(const JobId& job, sys::UniqueFd& directory) {
   return failed();
 }
 
+sys::UniqueFd Scratch::nameless_file() {
+  constexpr mode_t kReadable = 0444;
+  if (why_not_ == Reason::none && open_store(true)) {
+    sys::UniqueFd file(::openat(store_.borrow(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, kReadable));
+    // The file systems that have no such files (NFS) are one of these.
+    if (file || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL))
+      return file;
+  }
+  sys::UniqueFd file(::memfd_create("cloister-output", MFD_CLOEXEC));
+  if (!file || ::fchmod(file.borrow(), kReadable) < 0) return {};
+  return file;
+}
+
 void Scratch::remove(const JobId& job, const IdMaps& maps, std::function<void()> done) {
   start_sweep(sys::hex(job).c_str(), maps, std::move(done));
 }

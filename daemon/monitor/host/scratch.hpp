@@ -39,6 +39,9 @@ class Scratch {
   // Removes JOB with all that is in it; `done` is called when that has ended,
   // well or not. What is left is told on standard error.
   void remove(const JobId& job, const IdMaps& maps, std::function<void()> done);
+  // One that is gone with its last descriptor, to be written, and opened anew to be read
+  // alone. In memory where there is no place on disk. Empty, with errno.
+  sys::UniqueFd nameless_file();
   // Removes what services before this one left.
   void remove_abandoned(const IdMaps& maps);
 

@@ -51,6 +51,8 @@ void Job::give_back() {
   if (*next == Part::payload) {
     payload_watch_.kill();
     lose_patience_in_a_moment();
+  } else if (*next == Part::relay) {
+    relay_->end();
   } else if (*next == Part::network) {
     network_->end();
   } else {
@@ -91,7 +93,7 @@ void Job::read_record() {
   if (!state_.lost && record.ending == plan::Ending::not_started && failure_.error)
     record.failure = failure_;
   const bool killed = WIFSIGNALED(record.wait_status) && WTERMSIG(record.wait_status) == SIGKILL;
-  if (network_lost_ && !ending() && (killed || !whole)) {
+  if (helper_lost_ && !ending() && (killed || !whole)) {
     acts_.intent = Cause::cloister;
     record.failure = failure_;
   }
@@ -115,6 +117,8 @@ void Job::tell_end() {
   if (state_.started_at_ns)
     state_.wall_us = static_cast<uint64_t>(ended - state_.started_at_ns) / 1000;
   ended_boottime_ = std::chrono::seconds((ended - real_minus_boot_ns_) / 1'000'000'000);
+  // However fast it was gone: what it wrote does not depend on who saw it first.
+  if (stream_past_limit()) intend(Cause::output);
   const Judgement why = judge(record, state_.lost, acts_);
   state_.cause = why.cause;
   state_.killed_signal = why.signal;

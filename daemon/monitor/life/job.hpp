@@ -18,6 +18,7 @@
 #include "host/cgroup.hpp"
 #include "host/child_watch.hpp"
 #include "host/network_process.hpp"
+#include "host/relay.hpp"
 #include "host/scratch.hpp"
 #include "life/cause.hpp"
 #include "life/mapped_plan.hpp"
@@ -37,6 +38,7 @@ struct Workshop {
   plan::Mode mode;
   const Image& init;
   const Image& network;   // cloister-network
+  int relay;              // cloister-relay, borrowed
   int pasta;              // borrowed; -1: there is none
   plan::Reason no_pasta;  // why
   Leases& leases;
@@ -63,8 +65,13 @@ class Job : public std::enable_shared_from_this<Job> {
   const plan::JobState& state() const { return state_; }
   plan::View plan() const { return plan_.view(); }
   int plan_fd() const { return plan_.borrow(); }
-  // At its end: nothing asks for plan() after that.
+  // What is captured of a stream, to be read; empty: nothing is.
+  sys::UniqueFd open_output(uint32_t stream) const {
+    return relay_ ? open_to_read(relay_->output(stream)) : sys::UniqueFd();
+  }
+  // At its end: nothing asks for plan() or open_output() after that.
   sys::UniqueFd take_plan() { return plan_.take(); }
+  Outputs take_outputs() { return relay_ ? relay_->take_outputs() : Outputs(); }
   // Its end has not been told; the process that it was may be gone.
   bool running() const { return is_running(life_); }
   bool alive() const { return is_alive(life_); }
@@ -94,6 +101,8 @@ class Job : public std::enable_shared_from_this<Job> {
   plan::Failure be_born(const Approved& approved, sys::UniqueFd& passed);
   plan::Failure equip(const IdDecision& ids, sys::Rights& descriptors);
   plan::Failure add_cgroups(sys::Rights& descriptors);
+  plan::Failure start_relay(sys::Rights& descriptors, Outputs& pipes);
+  void on_relay_gone();
   void fail(const plan::Failure& failure);
   void on_deadline();
 
@@ -101,6 +110,8 @@ class Job : public std::enable_shared_from_this<Job> {
   bool outbound() const;
   plan::Failure start_network(pid_t user_namespace_of);  // 0: as root, in one of its own
   void on_network_gone(const plan::Failure& why);
+  // What the job cannot do without has ended.
+  void on_helper_gone(Part part, Event event, const plan::Failure& why);
 
   // what init says, and what is said to it
   void read_reports();
@@ -124,7 +135,9 @@ class Job : public std::enable_shared_from_this<Job> {
   void watch_limits();
   void watch_cpu_time(uint64_t before);
   void reach(plan::Cause cause);
+  void on_output_full();
   void count_up();
+  std::optional<uint32_t> stream_past_limit() const;
   plan::LimitHit limit_reached(plan::Cause cause, const plan::LimitHit& by_rlimit) const;
 
   // escalation.cpp: where init does not do its part
@@ -165,6 +178,7 @@ class Job : public std::enable_shared_from_this<Job> {
   sys::UniqueFd record_;
   Leaves leaves_;
   std::shared_ptr<NetworkProcess> network_;  // of an outbound job, until it is reaped
+  std::shared_ptr<Relay> relay_;             // where output is captured
   plan::Order order_{};
   sys::UniqueFd scratch_;  // the lock of what it has on disk, until that is removed
   IdMaps scratch_ids_;     // whose files may be there
@@ -174,9 +188,10 @@ class Job : public std::enable_shared_from_this<Job> {
   std::chrono::milliseconds cpu_pause_{0};
   int reclaims_ = 0;  // tries to remove the cgroup
   Reaped init_end_{};
-  bool init_killed_ = false;   // by us
-  bool network_lost_ = false;  // while the payload ran: the job is ended for it
-  bool defective_ = false;     // see take()
+  bool init_killed_ = false;  // by us
+  bool helper_lost_ = false;  // network or relay, while the payload ran: it is ended for it
+  bool output_full_ = false;  // it has written more than a limit that ends it
+  bool defective_ = false;    // see take()
   Acts acts_;
   uid_t stopped_by_ = 0;  // who asked for the stop that the deadline is of
   plan::Failure failure_{};

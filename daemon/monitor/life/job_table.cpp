@@ -95,6 +95,41 @@ bool JobTable::make_room(uid_t user, uint64_t bytes, uint64_t most) {
   return owner.bytes + bytes <= most;
 }
 
+bool JobTable::make_room_for_output(uid_t user, uint64_t bytes, uint64_t most, size_t most_jobs) {
+  if (bytes == 0) return true;
+  Owner& owner = owners_[user];
+  const auto fits = [&] { return most == 0 || owner.output + bytes <= most; };
+  // None loses its output to a job that is refused all the same.
+  uint64_t dropped = 0;
+  if (!fits())
+    for (const auto& [serial, id] : owner.outputs)
+      if (const Entry& entry = table_.at(id); entry.kept) dropped += entry.output;
+  if (most != 0 && owner.output - dropped + bytes > most) return false;
+  for (auto next = owner.outputs.begin();
+       next != owner.outputs.end() && !(fits() && owner.outputs.size() < most_jobs);) {
+    Entry& entry = table_.at(next++->second);
+    if (!entry.kept) continue;  // it runs, or its init is being reaped
+    entry.kept->drop_output();
+    count_output(entry, 0);
+  }
+  return true;
+}
+
+void JobTable::count_output(Entry& entry, uint64_t bytes) {
+  Owner& owner = owners_[entry.state().owner];
+  owner.output += bytes - entry.output;
+  entry.output = bytes;
+  if (bytes > 0)
+    owner.outputs[entry.state().serial] = id_of(entry.state().job);
+  else
+    owner.outputs.erase(entry.state().serial);
+}
+
+uint64_t JobTable::output(uid_t user) const {
+  const auto owner = owners_.find(user);
+  return owner == owners_.end() ? 0 : owner->second.output;
+}
+
 void JobTable::ended(Entry& entry, uint32_t most) {
   Owner& owner = owners_[entry.state().owner];
   entry.among = &owner.whole;
@@ -116,6 +151,7 @@ void JobTable::forget(const JobId& wanted) {
   if (entry.among) std::exchange(entry.among, nullptr)->erase(entry.place);
   entry.removed = true;
   if (!entry.kept) return;
+  entry.kept->drop_output();
   forgotten_(entry);
   const plan::JobState& state = entry.state();
   Owner& owner = owners_[state.owner];
@@ -124,6 +160,7 @@ void JobTable::forget(const JobId& wanted) {
       key != owner.keys.end() && key->second == id)
     owner.keys.erase(key);
   owner.bytes -= entry.bytes;
+  count_output(entry, 0);
   owner.jobs.erase(state.serial);
   order_.erase(state.serial);
   table_.erase(found);

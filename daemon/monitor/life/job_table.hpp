@@ -33,6 +33,7 @@ class JobTable {
     Labels labels;
     const Front* front = nullptr;           // the connection it lives with; null once detached
     uint32_t bytes = 0;                     // of its Plan, counted against its owner
+    uint64_t output = 0;                    // bytes of its output, likewise
     std::list<JobId>* among = nullptr;      // once it has ended: Owner::whole or Owner::cut,
     std::list<JobId>::iterator place = {};  // and where in it
     bool removed = false;                   // nobody wants the verdict any more
@@ -42,6 +43,9 @@ class JobTable {
 
     const plan::JobState& state() const { return job ? job->state() : kept->state(); }
     int plan_fd() const { return job ? job->plan_fd() : kept->plan_fd(); }
+    sys::UniqueFd open_output(uint32_t stream) const {
+      return job ? job->open_output(stream) : kept->open_output(stream);
+    }
     bool running() const { return job && job->running(); }
     std::chrono::seconds ended() const {
       return job ? job->ended_boottime() : kept->ended_boottime();
@@ -73,6 +77,12 @@ class JobTable {
   // Until that many bytes more fit below the owner's bound: the oldest of its ended
   // jobs give up their requests, then the oldest are forgotten. 0: no bound.
   bool make_room(uid_t user, uint64_t bytes, uint64_t most);
+  // The same of captured output: the oldest ended jobs lose theirs, also until fewer
+  // than `most_jobs` have any.
+  bool make_room_for_output(uid_t user, uint64_t bytes, uint64_t most, size_t most_jobs);
+  // What it may take, and at its end what it has taken.
+  void count_output(Entry& entry, uint64_t bytes);
+  uint64_t output(uid_t user) const;
   // Its end has been told. Its owner has no more than `most` that are kept: those
   // that were cut down go first, then the oldest.
   void ended(Entry& entry, uint32_t most);
@@ -92,6 +102,8 @@ class JobTable {
     std::list<JobId> whole, cut;     // ended, in that order; the latter without their requests
     std::map<uint64_t, JobId> keys;  // idempotency keys, by Labels::key
     uint64_t bytes = 0;              // of Plans
+    Serials outputs;                 // that have captured output,
+    uint64_t output = 0;             // of so many bytes
     uint32_t kept() const { return static_cast<uint32_t>(whole.size() + cut.size()); }
   };
 

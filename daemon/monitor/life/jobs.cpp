@@ -37,8 +37,24 @@ uint64_t microseconds_since(std::chrono::steady_clock::time_point start) {
                                    .count());
 }
 
+// Bytes that the captured output of a job may take, and those that it has taken.
+uint64_t output_of(plan::View plan) {
+  uint64_t bytes = 0;
+  for (const plan::Capture& capture : plan->capture)
+    if (capture.max > 0) bytes += plan::kOutputHeader + capture.max;
+  return bytes;
+}
+
+uint64_t output_of(const plan::JobState& ended) {
+  uint64_t bytes = 0;
+  for (const plan::OutputState& output : ended.output)
+    if (output.captured) bytes += plan::kOutputHeader + output.kept;
+  return bytes;
+}
+
 // How many ended jobs of one user. Each holds a descriptor of ours, its Plan: no
-// user gets more than an eighth of them.
+// user gets more than an eighth of them; and as many more for captured output, of which
+// there may be two of a job.
 uint32_t bounded_by_descriptors(uint32_t kept) {
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) < 0) return kept;
@@ -124,6 +140,10 @@ Refusal Jobs::no_room(uid_t user, const Rule& rule, plan::View plan, uint32_t by
   if (!table_.make_room(user, bytes, rule.quota.request_bytes))
     return refusal("", Reason::rule_quota_request_bytes, rule.name, rule.quota.request_bytes,
                    table_.bytes(user));
+  if (!table_.make_room_for_output(user, output_of(plan), rule.quota.output_bytes,
+                                   bounded_by_descriptors(config_.kept_per_uid) / 2))
+    return refusal("", Reason::rule_quota_output_bytes, rule.name, rule.quota.output_bytes,
+                   table_.output(user));
   return {};
 }
 
@@ -133,6 +153,7 @@ Entry& Jobs::take_in(Front& front, std::shared_ptr<Job> job, const Labels& label
                [this](Job& of) { on_gone(of); });
   Entry& entry = table_.add(job->state(), labels, bytes);
   entry.job = std::move(job);
+  table_.count_output(entry, output_of(entry.job->plan()));
   entry.counted = true;
   table_.live_with(entry, front);
   ++living_, ++running_;
@@ -146,10 +167,16 @@ Entry& Jobs::take_in(Front& front, std::shared_ptr<Job> job, const Labels& label
 void Jobs::accept(Front& front, const Ask& ask, const Entry& entry, int passed) {
   Tell tell = make_tell(TellKind::accepted, ask.sequence);
   tell.state = entry.state();
+  const bool streams = (ask.options & WSTOPPED) != 0;
   sys::Rights descriptors = {front.plan()};
+  Outputs outputs;
+  for (uint32_t i = 0; i < plan::kCaptured; ++i) {
+    if (streams) outputs[i] = entry.open_output(i);
+    tell.state.output[i].captured = static_cast<bool>(outputs[i]);
+    if (outputs[i]) descriptors.add(outputs[i].borrow());
+  }
   if (passed >= 0) descriptors.add(passed);
   front.tell(tell, descriptors);
-  const bool streams = (ask.options & WSTOPPED) != 0;
   const JobPhase phase = entry.state().phase;
   if (!entry.running() || (streams && phase != JobPhase::preparing))
     tell_event(front, ask.sequence, entry, phase);
@@ -230,6 +257,7 @@ void Jobs::on_event(Job& job, JobPhase before) {
   replenish_in(std::chrono::milliseconds(0));  // after what is told now
   audit_.ended(job.state(), job.plan(), *job.rule());
   if (!job.held()) uncount(entry);  // else it still costs us, and the user keeps it so
+  table_.count_output(entry, output_of(job.state()));
   table_.ended(entry, bounded_by_descriptors(config_.kept_per_uid));
   expire();
   --running_;
@@ -263,7 +291,8 @@ void Jobs::on_gone(Job& job) {
   Entry& entry = table_.at(id_of(job.state().job));
   uncount(entry);
   // Whoever calls us holds the job.
-  table_.keep(entry, std::make_unique<Kept>(job.state(), job.take_plan(), job.ended_boottime()));
+  table_.keep(entry, std::make_unique<Kept>(job.state(), job.take_plan(), job.take_outputs(),
+                                            job.ended_boottime()));
   --living_;
   end_if_idle();
 }
@@ -348,6 +377,18 @@ void Jobs::inspect(Front& front, const Ask& ask) {
   front.tell(tell, {entry->plan_fd()});
 }
 
+void Jobs::output(Front& front, const Ask& ask) {
+  const Entry* entry = table_.find(ask.job, front.peer());
+  if (!entry) return refuse(front, ask, Reason::no_such_job);
+  sys::UniqueFd output;
+  if (ask.stream < plan::kCaptured) output = entry->open_output(ask.stream);
+  Tell tell = make_tell(TellKind::row, ask.sequence);
+  tell.state = entry->state();
+  sys::Rights descriptors;
+  if (output) descriptors.add(output.borrow());
+  front.tell(tell, descriptors);
+}
+
 void Jobs::remove(Front& front, const Ask& ask) {
   const Entry* entry = table_.find(ask.job, front.peer());
   if (!entry) return refuse(front, ask, Reason::no_such_job);
@@ -371,6 +412,8 @@ void Jobs::describe(Front& front, const Ask& ask) {
   tell.host.waits_limit = Waits::kMostSets;
   tell.host.request_bytes = table_.bytes(front.peer().uid);
   tell.host.request_bytes_limit = quota.request_bytes;
+  tell.host.output_bytes = table_.output(front.peer().uid);
+  tell.host.output_bytes_limit = quota.output_bytes;
   tell.host.jobs_limit = quota.jobs;
   tell.host.connections_limit = quota.connections;
   front.tell(tell);

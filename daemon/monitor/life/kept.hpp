@@ -1,5 +1,5 @@
 // Kept: what stays of a job that has ended, of which nothing lives any more: how
-// it ended, and its Plan as an unmapped memfd, for who asks about it.
+// it ended, its Plan as an unmapped memfd, and its captured output, for who asks about it.
 //
 // When its owner has no room for all the Plans, the oldest are cut down to what
 // tells one job from another. Then a verdict is told as before, and Inspect has
@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "host/relay.hpp"
 #include "plan/messages.hpp"
 #include "plan/view.hpp"
 #include "sys/unique_fd.hpp"
@@ -33,11 +34,16 @@ struct Labels {
 class Kept {
  public:
   // `ended`: CLOCK_BOOTTIME.
-  Kept(const plan::JobState& state, sys::UniqueFd plan, std::chrono::seconds ended)
-      : state_(state), plan_(std::move(plan)), ended_boottime_(ended) {}
+  Kept(const plan::JobState& state, sys::UniqueFd plan, Outputs outputs, std::chrono::seconds ended)
+      : state_(state),
+        plan_(std::move(plan)),
+        outputs_(std::move(outputs)),
+        ended_boottime_(ended) {}
 
   const plan::JobState& state() const { return state_; }
   int plan_fd() const { return plan_.borrow(); }
+  sys::UniqueFd open_output(uint32_t stream) const { return open_to_read(outputs_[stream]); }
+  void drop_output() { drop(outputs_); }
   std::chrono::seconds ended_boottime() const { return ended_boottime_; }
   // Its bytes now; as they were when it cannot be cut down.
   uint32_t cut(uint32_t bytes);
@@ -45,6 +51,7 @@ class Kept {
  private:
   plan::JobState state_;
   sys::UniqueFd plan_;
+  Outputs outputs_;
   std::chrono::seconds ended_boottime_;
 };
 

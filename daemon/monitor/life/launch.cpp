@@ -121,6 +121,10 @@ plan::Failure Job::equip(const IdDecision& ids, sys::Rights& descriptors) {
     order_.flags |= plan::kScratch;
     descriptors.add(scratch_.borrow());
   }
+  Outputs pipes;
+  if (plan()->captures(STDOUT_FILENO) || plan()->captures(STDERR_FILENO))
+    if (const plan::Failure failure = start_relay(descriptors, pipes); failure.error)
+      return failure;
   order_.uid_lines = static_cast<uint32_t>(ids.job.uids.size());
   order_.gid_lines = static_cast<uint32_t>(ids.job.gids.size());
   order_.client_uid_lines = static_cast<uint32_t>(ids.client.uids.size());
@@ -132,6 +136,35 @@ plan::Failure Job::equip(const IdDecision& ids, sys::Rights& descriptors) {
     return failed(plan::Step::clone);
   if (outbound() && !(order_.flags & plan::kFreshUser)) return start_network(0);
   return {};
+}
+
+// What the job writes to goes to init with its Order.
+plan::Failure Job::start_relay(sys::Rights& descriptors, Outputs& pipes) {
+  // What is called while the Job goes would be called on nothing.
+  const std::weak_ptr<Job> weak = weak_from_this();
+  relay_ = std::make_shared<Relay>(
+      shop_.io,
+      [weak] {
+        if (const auto self = weak.lock()) self->on_output_full();
+      },
+      [weak] {
+        if (const auto self = weak.lock()) self->on_relay_gone();
+      });
+  if (!relay_->start(shop_.relay, leaves_.init.borrow(), plan()->capture, shop_.scratch, pipes)) {
+    const plan::Failure failure = failed(plan::Step::capture);
+    relay_.reset();
+    return failure;
+  }
+  parts_.add(Part::relay);
+  for (const sys::UniqueFd& pipe : pipes)
+    if (pipe) descriptors.add(pipe.borrow());
+  return {};
+}
+
+void Job::on_relay_gone() {
+  for (uint32_t i = 0; i < plan::kCaptured; ++i) state_.output[i] = relay_->state(i);
+  // Who writes to a pipe that nobody reads gets a SIGPIPE, which is not its fault.
+  on_helper_gone(Part::relay, Event::relay_ended, {plan::Step::capture, plan::kNone, EPIPE, 0});
 }
 
 plan::Failure Job::add_cgroups(sys::Rights& descriptors) {

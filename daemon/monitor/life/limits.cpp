@@ -22,6 +22,13 @@ void Job::watch_limits() {
     });
   }
   if (plan()->limits.cpu_time_ms > 0) watch_cpu_time(0);
+  if (output_full_) reach(Cause::output);
+}
+
+// What writes has been executed, even if the report that says so is still to be read.
+void Job::on_output_full() {
+  output_full_ = true;
+  if (life_ != State::preparing) reach(Cause::output);
 }
 
 // The next look is when all processors together could have used up what is left, but not
@@ -92,6 +99,15 @@ void Job::count_up() {
   acts_.forks_refused = seen.forks_refused > 0;
 }
 
+// One that ends the job, at its end.
+std::optional<uint32_t> Job::stream_past_limit() const {
+  for (uint32_t i = 0; i < plan::kCaptured; ++i) {
+    const plan::Capture& capture = plan()->capture[i];
+    if (capture.on_limit == plan::OnLimit::kill && state_.output[i].bytes > capture.max) return i;
+  }
+  return {};
+}
+
 plan::LimitHit Job::limit_reached(Cause cause, const plan::LimitHit& by_rlimit) const {
   using plan::Limit;
   const plan::Limits& limits = plan()->limits;
@@ -101,6 +117,11 @@ plan::LimitHit Job::limit_reached(Cause cause, const plan::LimitHit& by_rlimit) 
     case Cause::wall_time: return {Limit::wall_time, 0, limits.wall_time_ms * 1000, state_.wall_us};
     case Cause::cpu_time: return {Limit::cpu_time, 0, limits.cpu_time_ms * 1000, used.cpu_us};
     case Cause::memory: return {Limit::memory, 0, limits.memory, used.memory_peak};
+    case Cause::output:
+      if (const std::optional<uint32_t> stream = stream_past_limit())
+        return {*stream == 0 ? Limit::stdout_ : Limit::stderr_, 0, plan()->capture[*stream].max,
+                state_.output[*stream].bytes};
+      return {};
     case Cause::payload:
       // fork(2) has failed at the limit, and the payload has failed. Only the payload knows
       // whether the one was the cause of the other.

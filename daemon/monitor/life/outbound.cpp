@@ -65,13 +65,17 @@ plan::Failure Job::start_network(pid_t user_namespace_of) {
 
 void Job::on_network_gone(const plan::Failure& why) {
   network_.reset();
-  parts_.gone(Part::network);
-  if (!take(Event::network_ended)) return;
+  on_helper_gone(Part::network, Event::network_ended, why);
+}
+
+void Job::on_helper_gone(Part part, Event event, const plan::Failure& why) {
+  parts_.gone(part);
+  if (!take(event)) return;
   if (life_ == State::finishing) return give_back();
   if (life_ == State::preparing) return fail(why);
   // A payload that has ended by itself meanwhile keeps its ending: see tell_end().
   failure_ = why;
-  network_lost_ = true;
+  helper_lost_ = true;
   note_sent(SIGKILL, 0);
   kill_payload();
 }

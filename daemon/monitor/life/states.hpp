@@ -40,6 +40,7 @@ enum class Event : uint8_t {
   payload_ended,
   init_ended,
   network_ended,
+  relay_ended,
   // what the monitor does
   init_given_up,     // init was killed and cannot be reaped
   payload_given_up,  // init has ended; the payload was killed and does not die
@@ -53,9 +54,9 @@ enum class Event : uint8_t {
 inline constexpr const char* kStateNames[] = {"preparing", "running", "stopped", "finishing",
                                               "ended",     "held",    "gone"};
 inline constexpr const char* kEventNames[] = {
-    "started",    "stopped",           "continued",     "record_whole",     "payload_ended",
-    "init_ended", "network_ended",     "init_given_up", "payload_given_up", "scratch_removed",
-    "told",       "told_without_init", "all_gone"};
+    "started",         "stopped",       "continued",         "record_whole",  "payload_ended",
+    "init_ended",      "network_ended", "relay_ended",       "init_given_up", "payload_given_up",
+    "scratch_removed", "told",          "told_without_init", "all_gone"};
 static_assert(std::size(kStateNames) == static_cast<size_t>(State::count_));
 static_assert(std::size(kEventNames) == static_cast<size_t>(Event::count_));
 
@@ -80,6 +81,7 @@ inline constexpr Row kRows[] = {
     {State::preparing, Event::init_ended, State::finishing},
     // The job is killed because of it; the next events report that.
     {State::preparing, Event::network_ended, State::preparing},
+    {State::preparing, Event::relay_ended, State::preparing},
     {State::preparing, Event::init_given_up, State::finishing},
 
     {State::running, Event::stopped, State::stopped},
@@ -90,6 +92,7 @@ inline constexpr Row kRows[] = {
     {State::running, Event::payload_ended, State::running},
     {State::running, Event::init_ended, State::finishing},
     {State::running, Event::network_ended, State::running},
+    {State::running, Event::relay_ended, State::running},
     {State::running, Event::init_given_up, State::finishing},
 
     // Likewise, continued and stopped.
@@ -99,6 +102,7 @@ inline constexpr Row kRows[] = {
     {State::stopped, Event::payload_ended, State::stopped},
     {State::stopped, Event::init_ended, State::finishing},
     {State::stopped, Event::network_ended, State::stopped},
+    {State::stopped, Event::relay_ended, State::stopped},
     {State::stopped, Event::init_given_up, State::finishing},
 
     // Reports that init sent before it ended may be read after its end was seen.
@@ -109,6 +113,7 @@ inline constexpr Row kRows[] = {
     {State::finishing, Event::payload_ended, State::finishing},
     {State::finishing, Event::init_ended, State::finishing},
     {State::finishing, Event::network_ended, State::finishing},
+    {State::finishing, Event::relay_ended, State::finishing},
     {State::finishing, Event::payload_given_up, State::finishing},
     {State::finishing, Event::scratch_removed, State::finishing},
     {State::finishing, Event::told, State::ended},
@@ -134,7 +139,7 @@ constexpr bool is_alive(State state) { return state < State::finishing; }
 constexpr bool is_running(State state) { return state <= State::finishing; }
 
 // The parts of the host that a job has, in the order in which they are given back.
-enum class Part : uint8_t { payload, network, scratch, init, orphans, leaves, count_ };
+enum class Part : uint8_t { payload, relay, network, scratch, init, orphans, leaves, count_ };
 
 struct MustGo {
   const char* name;
@@ -142,6 +147,7 @@ struct MustGo {
 };
 inline constexpr MustGo kParts[] = {
     {"payload", State::ended},            // no verdict while it runs
+    {"relay", State::ended},              // what it wrote can be read to its end
     {"network process", State::ended},    // its ports are free again
     {"scratch directory", State::ended},  // its disk space is free again
     {"init", State::gone},                // reaped

@@ -43,6 +43,7 @@ class AsyncClient {
  public:
   using Descriptors = std::vector<int>;
   using OnEvent = std::function<void(Event&)>;
+  using OnChunk = std::function<void(const OutputChunk&)>;
 
   // Returns at once: connecting to a local socket does not wait.
   static Result<AsyncClient> connect(boost::asio::any_io_executor executor,
@@ -98,6 +99,13 @@ class AsyncClient {
   auto async_inspect(std::string_view id, Token&& token) {
     return initiate<Inspection>(id_call("Inspect", id), std::forward<Token>(token));
   }
+  // `on_chunk` sees each part of the output, on the client's own strand. On the one
+  // connection of a private service, other calls wait until it is through.
+  template <class Token>
+  auto async_output(std::string_view id, const OutputQuery& query, OnChunk on_chunk,
+                    Token&& token) {
+    return initiate<void>(output_call(id, query, std::move(on_chunk)), std::forward<Token>(token));
+  }
   template <class Token>
   auto async_remove(std::string_view id, Token&& token) {
     return initiate<void>(id_call("Remove", id), std::forward<Token>(token));
@@ -123,6 +131,7 @@ class AsyncClient {
     Descriptors descriptors;
     OnEvent on_event;         // streams if set
     std::string oneway = {};  // what to send on a busy private connection instead
+    OnChunk on_chunk = {};    // streams if set
   };
   template <class T>
   using Done = std::function<void(Result<T>)>;
@@ -135,6 +144,7 @@ class AsyncClient {
   static Call signal_call(std::string_view id, int signal, SignalScope scope);
   static Call stop_call(std::string_view id, std::optional<std::chrono::milliseconds> timeout);
   static Call list_call(const ListFilter& filter);
+  static Call output_call(std::string_view id, const OutputQuery& query, OnChunk on_chunk);
   static Call id_call(const char* method, std::string_view id);
   static Call named_call(std::string_view method, std::string parameters, Descriptors descriptors);
 

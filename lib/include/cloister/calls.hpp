@@ -35,7 +35,7 @@ struct ConnectOptions {
 
 // One reply of Run, or what Wait reports.
 struct Event {
-  enum class Kind { accepted, started, stopped, continued, ended };
+  enum class Kind { accepted, started, stopped, continued, output, ended };
   Kind kind = Kind::accepted;
   std::string id;
   std::optional<int64_t> pid;         // started: in the caller's pid namespace
@@ -43,6 +43,11 @@ struct Event {
   UniqueFd pty;                       // started, with a terminal: its master
   std::optional<Verdict> verdict;     // ended
   std::vector<std::string> warnings;  // accepted: promises that are not kept here, in words
+  // output: captured bytes of "stdout" or "stderr", and how many the job wrote to it before
+  // them. The offset is larger than expected where output was not kept.
+  std::string stream;
+  uint64_t offset = 0;
+  std::string data;
 };
 
 std::string_view to_string(Event::Kind kind);
@@ -99,6 +104,21 @@ struct Description {
       waits_limit, request_bytes, request_bytes_limit, connection_bytes_limit;
   std::string features;  // JSON object
   std::string json;      // the whole answer
+};
+
+// Which captured output of a job.
+struct OutputQuery {
+  std::string stream;   // "stdout" or "stderr"; empty: both
+  uint64_t offset = 0;  // bytes from the beginning of `stream`, which it needs
+  bool follow = false;  // until the job has ended
+};
+
+// A part of it. Where output was not kept, the offset is larger than expected.
+struct OutputChunk {
+  std::string stream;
+  uint64_t offset = 0;
+  std::string data;  // any bytes; empty: nothing more
+  bool end = false;  // the job has ended, and this is all it wrote to the stream
 };
 
 // An answer to a call by name.

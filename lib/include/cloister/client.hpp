@@ -56,6 +56,10 @@ class Client {
   Result<void> signal(std::string_view id, int signal, SignalScope scope = SignalScope::main);
   // SIGTERM (or the job's stop_signal), its grace time or `timeout`, SIGKILL.
   Result<Verdict> stop(std::string_view id, std::optional<std::chrono::milliseconds> timeout = {});
+  // What a job, running or ended, has written to its captured streams. `on_chunk` sees each
+  // part, those of one stream in order.
+  Result<void> output(std::string_view id, const OutputQuery& query,
+                      const std::function<void(const OutputChunk&)>& on_chunk);
   Result<std::vector<JobInfo>> list(const ListFilter& filter = {});
   Result<Inspection> inspect(std::string_view id);
   Result<void> remove(std::string_view id);  // of an ended job: its verdict is gone after

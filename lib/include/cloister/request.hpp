@@ -61,9 +61,11 @@ struct OpenPath {  // opened by the payload: stdin to read, the others created a
   bool operator==(const OpenPath&) const = default;
 };
 enum class OnLimit { kill, truncate };
+enum class Keep { head, tail, both };
 struct Capture {
   std::optional<uint64_t> max;
   std::optional<OnLimit> on_limit;
+  std::optional<Keep> keep;
   bool operator==(const Capture&) const = default;
 };
 struct Pty {  // the slave of a terminal made inside the sandbox
