@@ -9,6 +9,7 @@
 # BUILD_FOLDER/findings; `CLOISTER_FUZZ_PART=PART BUILD_FOLDER/target FILE` does it
 # again.
 set -eu
+[ -n "${CLOISTER_TEST_ALL:-}" ] || { echo "takes minutes (run.sh --all)" && exit 77; }
 source=$1
 build=$2
 part=$3

@@ -6,6 +6,7 @@
 #
 #   vm_test.sh SOURCES PROBE SYSTEM_TESTS SECURITY_TESTS SCHEMA PROGRAM...
 set -eu
+[ -n "${CLOISTER_TEST_ALL:-}" ] || { echo "takes minutes (run.sh --all)" && exit 77; }
 [ "$(uname -m)" = x86_64 ] || { echo "for x86_64 only" && exit 77; }
 for tool in qemu-system-x86_64 busybox mke2fs cpio modprobe depmod jq systemd-tmpfiles; do
   PATH=$PATH:/usr/sbin:/sbin command -v $tool >/dev/null ||
