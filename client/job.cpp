@@ -356,6 +356,9 @@ class Mapping {
   void set_logged(const char* field) {
     if (document_.contains(field) && document_[field] == "stdout") return;
     const std::string path(line_.value(Opt::log));
+    if (path == "-")
+      throw Trouble{
+          "--log: - is no file; without --log the job has the command's own stdout and stderr"};
     if (verb_ == Verb::plan) {
       document_[field] = {{"path", bytes(path)}};
     } else {

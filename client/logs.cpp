@@ -2,6 +2,8 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <map>
+#include <optional>
 
 #include "exit_code.hpp"
 #include "file.hpp"

@@ -277,6 +277,9 @@ enum class Remedy : uint32_t {
   X(rule_limits, "limits", denied, administrator, \
     "the rule requires this limit, and allows no value above its own", \
     "set this limit no higher than the rule's, or have the administrator raise allow.limits") \
+  X(rule_stop_timeout, "stop_timeout", denied, client, \
+    "the rule limits the job's time, and then the job has at most a minute to stop", \
+    "set lifetime.stop_timeout to 60s or less") \
   X(rule_detach, "detach", denied, administrator, \
     "the rule requires that a job ends at most a minute after its connection is closed", \
     "use lifetime.on_disconnect: \"kill\", or have the administrator set allow.detach") \

@@ -253,7 +253,7 @@ std::vector<Refused> refused() {
        Script()
            .set(&Header::on_disconnect, plan::OnDisconnect::stop)
            .set(&Header::stop_timeout_ms, uint64_t{60'001}),
-       "lifetime.stop_timeout", "tried/limits"},
+       "lifetime.stop_timeout", "tried/stop_timeout"},
   };
   for (const Carried& number : carried("Denied"))
     rows.push_back({number.member.name, number.script(), number.member.field, number.row["rule"]});

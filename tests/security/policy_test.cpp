@@ -254,7 +254,7 @@ TEST_CASE("SEC-07 a rule's limits are asked for by each job, and refused by name
        {with_limits({{"cpu_time", "1h"}}), "limits.cpu_time", "bounded/limits", 20000, 3600000},
        {with(with_limits(Json::object()), {{"lifetime", {{"stop_timeout", "60s"}}}}), "", ""},
        {with(with_limits(Json::object()), {{"lifetime", {{"stop_timeout", "60001ms"}}}}),
-        "lifetime.stop_timeout", "bounded/limits", 60000, 60001},
+        "lifetime.stop_timeout", "bounded/stop_timeout", 60000, 60001},
        {with_limits({{"cpus", nullptr}}), "limits.cpus", "bounded/limits", 1500, 0},
        {with_limits({{"wall_time", nullptr}}), "limits.wall_time", "bounded/limits", 30000, 0},
        {Json::object(), "limits.memory", "bounded/limits", kMemory, 0}});

@@ -1,6 +1,7 @@
 // What the monitor orders against what a job could leave behind or reach, whatever
 // a front says.
 #include <linux/capability.h>
+#include <linux/landlock.h>
 
 #include "judged.hpp"
 
@@ -140,6 +141,13 @@ TEST_CASE("S4: a leased id changes files of its own mounts alone, as far as the 
         .confined_fs;
   };
   CHECK((confined(2) & (kWriteFile | kTruncate)) == kWriteFile);
+  for (const uint64_t each :
+       {LANDLOCK_ACCESS_FS_MAKE_CHAR, LANDLOCK_ACCESS_FS_MAKE_DIR, LANDLOCK_ACCESS_FS_MAKE_REG,
+        LANDLOCK_ACCESS_FS_MAKE_SOCK, LANDLOCK_ACCESS_FS_MAKE_FIFO, LANDLOCK_ACCESS_FS_MAKE_BLOCK,
+        LANDLOCK_ACCESS_FS_MAKE_SYM, LANDLOCK_ACCESS_FS_REFER}) {
+    CAPTURE(each);
+    CHECK((confined(2) & each) == each);
+  }
   CHECK((confined(3) & kTruncate) != 0);
   CHECK(order_of("nobody's lease", [](Judged&) {}).confined_fs == 0);
 }

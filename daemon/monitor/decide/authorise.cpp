@@ -324,7 +324,7 @@ class Judge {
     // One that is asked to stop and has a year for it has reached no limit.
     const bool timed = rule_.limits.wall_time_ms != 0 || rule_.limits.cpu_time_ms != 0;
     if (timed && h_.stop_timeout_ms > kLongestGoodbyeMs)
-      return refuse("lifetime.stop_timeout", Reason::rule_limits, kLongestGoodbyeMs,
+      return refuse("lifetime.stop_timeout", Reason::rule_stop_timeout, kLongestGoodbyeMs,
                     h_.stop_timeout_ms);
     return true;
   }

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "host/spawn.hpp"
 #include "plan/relay.hpp"
