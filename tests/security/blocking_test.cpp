@@ -74,21 +74,24 @@ TEST_CASE("a client that passes a TCP socket with SO_LINGER and unsent data dela
   Json used = world.probe_request({"noop"}), held = world.probe_request({"hold"});
   used["stdin"] = held["stdin"] = {{"passed_fd", 0}};
   std::vector<Fd> receivers;
-  const auto pass = [&](Client& client, const std::string& bytes) {
+  const auto begin = [&](Client& client, const std::string& bytes) {
     Lingering connection;
     client.send_bytes(bytes, {connection.sender.get()});
     receivers.push_back(std::move(connection.receiver));
-    // Ours is not the last copy: this close does not wait.
+    // Ours is not the last copy, since the message has not ended: this close does not wait.
     CHECK(milliseconds([&] { connection.sender.reset(); }) < kPatience);
   };
-  const std::string nul(1, '\0');
-  pass(alices[0], run_text(used) + nul);                           // accepted
-  pass(alices[1], run_text(world.probe_request({"noop"})) + nul);  // surplus: refused
-  pass(alices[2], R"({"method":"a.b","uid":0})" + nul);            // no call: refused
-  pass(alices[3], "{");                                            // never finished
+  const auto pass = [&](Client& client, const std::string& bytes) {
+    begin(client, bytes);
+    client.send_bytes(std::string(1, '\0'));
+  };
+  pass(alices[0], run_text(used));                           // accepted
+  pass(alices[1], run_text(world.probe_request({"noop"})));  // surplus: refused
+  pass(alices[2], R"({"method":"a.b","uid":0})");            // no call: refused
+  begin(alices[3], "{");                                     // never finished
   alices[3].close();
-  pass(alices[4], run_text(held) + nul);  // killed while it has it
-  pass(nobody, run_text(used) + nul);     // never let in
+  pass(alices[4], run_text(held));                       // killed while it has it
+  begin(nobody, run_text(used) + std::string(1, '\0'));  // never let in
   check_serves(bob, world);
   nobody.close();
   alices[4].close();
