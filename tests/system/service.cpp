@@ -85,6 +85,16 @@ Fd connect_to(const std::string& path) {
   return fd;
 }
 
+// Who listens there. For a moment that can be a process of a service before this one.
+pid_t listener_at(const std::string& path) {
+  const Fd connection = connect_to(path);
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (!connection || getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+    return 0;
+  return peer.pid;
+}
+
 // A process of `who` that makes a connection, hands it over, and stays until
 // its lifeline ends.
 Client client_of(const Who& who, const std::function<Fd()>& make) {
@@ -175,7 +185,7 @@ Service::Service(const Who& who, const std::string& directory,
     before();
     return execute(World::get().program("cloisterd"), arguments);
   });
-  const bool answers = eventually([&] { return !alive(pid_) || connect_to(socket_); });
+  const bool answers = eventually([&] { return !alive(pid_) || listener_at(socket_) == pid_; });
   if (!answers || !alive(pid_)) {
     stop();
     throw std::runtime_error("cloisterd does not answer on " + socket_);
