@@ -31,7 +31,7 @@ int64_t now_ns() {
 
 std::string name_of_signal(int signal) { return std::string("SIG") + sigabbrev_np(signal); }
 
-enum class By { us, stranger, stop, escalation, hang_up, itself };
+enum class By { us, stranger, stop, wall_time, escalation, hang_up, itself };
 
 struct Act {
   int64_t at;  // when it is to be done; then, when it was done
@@ -39,6 +39,9 @@ struct Act {
   int signal = 0;  // 0: exits with `code`
   int code = 0;
 };
+
+// The test does it; the others happen by themselves.
+bool is_ours(By by) { return by != By::itself && by != By::wall_time && by != By::escalation; }
 
 // How a payload takes a signal: "" is the default action.
 using Answers = std::map<int, std::string>;
@@ -50,9 +53,9 @@ struct Played {
 
 // cause, fault, ending and signal of ours, as one line to compare.
 std::string line(const std::string& cause, const std::string& ending, int ours = 0) {
-  const std::string fault = cause == "payload"    ? "payload"
-                            : cause == "external" ? "host"
-                                                  : "operator";
+  const std::string fault = cause == "payload" || cause == "wall_time" ? "payload"
+                            : cause == "external"                      ? "host"
+                                                                       : "operator";
   return cause + " " + fault + " " + ending + " " + (ours ? name_of_signal(ours) : "-");
 }
 
@@ -97,6 +100,7 @@ std::string expected(const Answers& answers, std::vector<Act> acts, int64_t at_o
     }
     if (act.by == By::stop && intent.empty()) intent = "canceled";
     if (act.by == By::hang_up && intent.empty()) intent = "disconnected";
+    if (act.by == By::wall_time && intent.empty()) intent = "wall_time";
     if (act.by == By::escalation && intent.empty()) continue;
     if (act.by != By::stranger) {
       sent.insert(act.signal);
@@ -140,9 +144,10 @@ std::set<std::string> allowed(const Played& played) {
       // Ours to wake up for it, and the payload's to sleep that long, on a busy machine.
       const auto is_about = [&](int64_t time) { return std::abs(apart - time) <= 2 * kClose; };
       const auto by_stop = [](const Act& act) {
-        return act.by == By::stop || act.by == By::escalation;
+        return act.by == By::stop || act.by == By::wall_time || act.by == By::escalation;
       };
-      // A stop goes by a connection of its own, whose front may have to wait its turn.
+      // A stop goes by a connection of its own, whose front may have to wait its turn, and
+      // a limit on time counts from a start that was a moment before we heard of it.
       const bool stop = by_stop(acts[i]) || by_stop(acts[j]);
       if (apart > (stop ? kLate : kClose) && !is_about(kCleaningUp) && !is_about(kStopTimeout))
         continue;
@@ -192,6 +197,7 @@ struct Running {
   Json id;
   pid_t pid = 0;
   int64_t ready = 0;
+  int64_t wall_time = 0;            // its limit; 0: none
   std::unique_ptr<Client> own;      // where it is to hang up
   std::unique_ptr<Client> stopper;  // on which Stop waits for the end
 };
@@ -208,13 +214,14 @@ class Harness {
     std::vector<std::pair<Running*, size_t>> order;
     for (Running& job : running)
       for (size_t i = 0; i < job.played.acts.size(); ++i)
-        if (job.played.acts[i].by != By::itself) order.emplace_back(&job, i);
+        if (is_ours(job.played.acts[i].by)) order.emplace_back(&job, i);
     std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
       return a.first->played.acts[a.second].at < b.first->played.acts[b.second].at;
     });
     for (const auto& [job, index] : order) act(*job, index);
     int wrong = 0;
     for (Running& job : running) wrong += !is_right(job);
+    CHECK(stalled_ <= jobs / 5);
     return wrong;
   }
 
@@ -245,6 +252,9 @@ class Harness {
     for (const auto& [signal, answer] : played.answers)
       request["argv"].push_back(name_of_signal(signal) + "=" + answer);
     request["lifetime"] = {{"stop_timeout", "150ms"}};
+    if (pick(0, 3) == 0) job.wall_time = pick(50, 350) * kMs;
+    if (job.wall_time > 0)
+      request["limits"] = {{"wall_time", std::to_string(job.wall_time / kMs) + "ms"}};
     const bool hangs_up = pick(0, 7) == 0;
     if (hangs_up) {
       job.own = std::make_unique<Client>(World::get().connect(way_));
@@ -264,6 +274,11 @@ class Harness {
 
     own.at += job.ready;
     played.acts.push_back(own);
+    if (job.wall_time > 0) {
+      const int64_t at = job.ready + job.wall_time;
+      played.acts.push_back({at, By::wall_time, SIGTERM});
+      played.acts.push_back({at + kStopTimeout, By::escalation, SIGKILL});
+    }
     const int count = pick(0, 3);
     for (int i = 0; i < count; ++i) {
       const int64_t at = job.ready + pick(50, 350) * kMs;
@@ -315,6 +330,12 @@ class Harness {
     const std::set<std::string> right = allowed(job.played);
     const std::string said = line_of(verdict);
     if (is_of(right, said, job.played)) return true;
+    // The machine stood still: the limit was late, and nobody knows for what else.
+    if (job.wall_time > 0 && verdict["cause"] == "wall_time" &&
+        verdict["wall_us"].get<int64_t>() * 1000 > job.wall_time + kStopTimeout + kLate) {
+      ++stalled_;
+      return true;
+    }
     std::string story;
     for (const auto& [signal, answer] : job.played.answers)
       story += name_of_signal(signal) + "=" + answer + " ";
@@ -332,6 +353,7 @@ class Harness {
   const Way way_;
   std::mt19937 random_;
   Client client_;
+  int stalled_ = 0;
 };
 
 TEST_CASE(
