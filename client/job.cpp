@@ -358,7 +358,7 @@ class Mapping {
     const std::string path(line_.value(Opt::log));
     if (path == "-")
       throw Trouble{
-          "--log: - is no file; without --log the job has the command's own stdout and stderr"};
+          "--log: - is not a file; without --log the job has the command's own stdout and stderr"};
     if (verb_ == Verb::plan) {
       document_[field] = {{"path", bytes(path)}};
     } else {
