@@ -80,7 +80,8 @@ def _(t):
 @case("whose output nobody reads any more gets SIGPIPE, and there is a verdict")
 def _(t):
     path = os.path.join(t.work, "verdict.json")
-    process = t.popen("run", "-q", "--max-output", "100M", "--verdict-file", path, "yes")
+    process = t.popen("run", "-q", "--max-output", "100M", "--verdict-file", path, "-c",
+                      "while :; do echo y; sleep 0.01; done")
     wait_for_line(process, "y")
     process.stdout.close()
     process.stdout = None
