@@ -429,9 +429,10 @@ TEST_CASE("no payload sees the relay, its files or its pipes, and the relay hold
   NEEDS_ROOT();
   World& world = World::get();
   Client client = world.connect(Way::root);
-  const std::string id = start_captured(client, captured("exec sleep 100"));
+  const std::string id = start_captured(client, captured("echo ready; exec sleep 100"));
   const pid_t relay = relay_of(world.system());
   REQUIRE(relay > 0);
+  REQUIRE(eventually([&] { return !output_of(client, id).bytes.empty(); }));  // it is at work
   const std::string of = "/proc/" + std::to_string(relay);
   const std::string status = read_file(of + "/status");
   for (const char* line : {"CapEff:\t0000000000000000", "CapPrm:\t0000000000000000",
