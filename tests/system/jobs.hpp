@@ -1,6 +1,9 @@
 // Jobs after their start, in the system tests.
 #pragma once
 
+#include <signal.h>
+#include <unistd.h>
+
 #include "reading.hpp"
 
 namespace cloister::system_test {
@@ -23,6 +26,31 @@ inline Json wait(Client& client, const Json& id, const Json& options = nullptr) 
   REQUIRE(reply.error == "");
   return reply.parameters;
 }
+
+// A service whose monitor stands still again and again: what happens to a job meanwhile is
+// seen all at once, in any order.
+class Stuttering {
+ public:
+  explicit Stuttering(pid_t monitor) : monitor_(monitor) {
+    pid_ = child([monitor]() -> int {
+      for (;;) {
+        if (kill(monitor, SIGSTOP) < 0) return 1;
+        usleep(8000);
+        kill(monitor, SIGCONT);
+        usleep(4000);
+      }
+    });
+  }
+  ~Stuttering() {
+    kill(pid_, SIGKILL);
+    wait_for(pid_);
+    kill(monitor_, SIGCONT);
+  }
+  Stuttering(const Stuttering&) = delete;
+
+ private:
+  pid_t monitor_, pid_;
+};
 
 // The request of a program of the host's tree, in the box that the profile default makes.
 inline Json in_a_box(Json request) {

@@ -66,6 +66,25 @@ TEST_CASE("wall_time stops a job, in each mode, and the verdict names the limit"
   }
 }
 
+TEST_CASE("a job that passes its memory limit at once is told to have started") {
+  NEEDS_ROOT();
+  Client client = World::get().connect(Way::user);
+  NEEDS_LIMIT(client, "memory");
+  Json request = shell("exec tail /dev/zero", {{"memory", "2M"}});
+  request["env"] = {{"PATH", "/usr/bin:/bin"}};
+  const Stuttering stuttering(World::get().system().pid());
+  for (int i = 0; i < 60; ++i) {
+    Outcome outcome = client.run(request);
+    INFO(outcome.told());
+    CHECK(outcome.verdict["ending"] == "signaled");
+    CHECK(outcome.verdict["cause"] == "memory");
+    Reply started = client.call("Start", {{"request", request}});
+    INFO(started.error << " " << started.parameters.dump());
+    REQUIRE(started.error.empty());
+    discard(client, started.parameters["id"]);
+  }
+}
+
 TEST_CASE("wall_time ends what ignores the stop signal, is stopped, or has left its session") {
   NEEDS_ROOT();
   Client client = World::get().connect(Way::user);

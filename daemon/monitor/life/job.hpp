@@ -135,7 +135,7 @@ class Job : public std::enable_shared_from_this<Job> {
   void watch_limits();
   void watch_cpu_time(uint64_t before);
   void reach(plan::Cause cause);
-  void on_output_full();
+  void on_limit(plan::Cause cause);
   void count_up();
   std::optional<uint32_t> stream_past_limit() const;
   plan::LimitHit limit_reached(plan::Cause cause, const plan::LimitHit& by_rlimit) const;
@@ -186,11 +186,11 @@ class Job : public std::enable_shared_from_this<Job> {
   int32_t payload_ = 0;  // in init's pid namespace
   uint32_t facts_seen_ = 0;
   std::chrono::milliseconds cpu_pause_{0};
-  int reclaims_ = 0;  // tries to remove the cgroup
+  plan::Cause early_limit_ = plan::Cause::payload;  // the limit that was reached before the start
+  int reclaims_ = 0;                                // tries to remove the cgroup
   Reaped init_end_{};
   bool init_killed_ = false;  // by us
   bool helper_lost_ = false;  // network or relay, while the payload ran: it is ended for it
-  bool output_full_ = false;  // it has written more than a limit that ends it
   bool defective_ = false;    // see take()
   Acts acts_;
   uid_t stopped_by_ = 0;  // who asked for the stop that the deadline is of

@@ -145,7 +145,7 @@ plan::Failure Job::start_relay(sys::Rights& descriptors, Outputs& pipes) {
   relay_ = std::make_shared<Relay>(
       shop_.io,
       [weak] {
-        if (const auto self = weak.lock()) self->on_output_full();
+        if (const auto self = weak.lock()) self->on_limit(plan::Cause::output);
       },
       [weak] {
         if (const auto self = weak.lock()) self->on_relay_gone();

@@ -22,13 +22,18 @@ void Job::watch_limits() {
     });
   }
   if (plan()->limits.cpu_time_ms > 0) watch_cpu_time(0);
-  if (output_full_) reach(Cause::output);
+  if (early_limit_ != Cause::payload) on_limit(early_limit_);
 }
 
-// What writes has been executed, even if the report that says so is still to be read.
-void Job::on_output_full() {
-  output_full_ = true;
-  if (life_ != State::preparing) reach(Cause::output);
+// The report that the payload has been executed may still be to be read. An init that is
+// killed before that would leave a record of a job that did not start.
+void Job::on_limit(Cause cause) {
+  if (life_ == State::preparing)
+    early_limit_ = cause;
+  else if (cause == Cause::memory)
+    kill(cause, 0);
+  else
+    reach(cause);
 }
 
 // The next look is when all processors together could have used up what is left, but not
@@ -81,7 +86,7 @@ void Job::count_shortages() {
 void Job::await_kill(int looks) {
   constexpr int kLooks = 7;  // 127 ms
   const plan::OutOfMemory oom = shop_.cgroups.counted(leaves_).oom;
-  if (oom.at_limit && oom.kills > 0 && acts_.oom_ends_job) return kill(Cause::memory, 0);
+  if (oom.at_limit && oom.kills > 0 && acts_.oom_ends_job) return on_limit(Cause::memory);
   if (!oom.at_limit || looks == kLooks || !acts_.oom_ends_job) return watch_memory();
   memory_.expires_after(milliseconds(1 << looks));
   memory_.async_wait([self = shared_from_this(), looks](boost::system::error_code error) {
