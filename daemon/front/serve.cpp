@@ -2,11 +2,10 @@
 #include <unistd.h>
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
-#include <new>
+#include <exception>
 #include <utility>
 
 #include "reply.hpp"
@@ -59,14 +58,19 @@ Session::Session(asio::io_context& io, varlink::Connection::Socket socket, Calle
       pending_taken_(io, asio::steady_timer::time_point::max()) {}
 
 void Session::run() {
-  asio::co_spawn(io_, read_calls(), asio::detached);
-  asio::co_spawn(io_, serve_calls(), asio::detached);
-  asio::co_spawn(io_, watch_hangup(), asio::detached);
-  asio::co_spawn(io_, watch_idleness(), asio::detached);
+  // One of these that has failed would leave a connection that answers nothing.
+  const auto rethrow = [](std::exception_ptr thrown) {
+    if (thrown) std::rethrow_exception(thrown);
+  };
+  asio::co_spawn(io_, read_calls(), rethrow);
+  asio::co_spawn(io_, serve_calls(), rethrow);
+  asio::co_spawn(io_, watch_hangup(), rethrow);
+  asio::co_spawn(io_, watch_idleness(), rethrow);
   try {
     io_.run();
-  } catch (const std::bad_alloc&) {
-    // Beyond kMostMemory: more than the worst message that one may send takes.
+  } catch (const std::exception&) {
+    // std::bad_alloc, beyond kMostMemory: more than the worst message that one may send
+    // takes. Or what no code of ours expects.
   }
   leave();
 }
