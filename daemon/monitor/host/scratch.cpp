@@ -139,15 +139,16 @@ plan::Failure Scratch::make(const JobId& job, sys::UniqueFd& directory) {
 }
 
 sys::UniqueFd Scratch::nameless_file() {
-  constexpr mode_t kReadable = 0444;
+  sys::UniqueFd file;
   if (why_not_ == Reason::none && open_store(true)) {
-    sys::UniqueFd file(::openat(store_.borrow(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, kReadable));
-    // The file systems that have no such files (NFS) are one of these.
-    if (file || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL))
-      return file;
+    file.reset(::openat(store_.borrow(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0400));
+    // These are of file systems that have no such files (NFS).
+    if (!file && errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL)
+      return {};
   }
-  sys::UniqueFd file(::memfd_create("cloister-output", MFD_CLOEXEC));
-  if (!file || ::fchmod(file.borrow(), kReadable) < 0) return {};
+  if (!file) file.reset(::memfd_create("cloister-output", MFD_CLOEXEC));
+  // Whatever the umask: inotify(7) asks for the right to read.
+  if (!file || ::fchmod(file.borrow(), 0444) < 0) return {};
   return file;
 }
 
