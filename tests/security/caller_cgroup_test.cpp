@@ -144,7 +144,7 @@ TEST_CASE("the way out of a job's network is held back as its caller is") {
     const Held held(client,
                     with(world.boxed_request({"hold"}),
                          {{"cgroup", "caller"}, {"network", {{"outbound", Json::object()}}}}));
-    const pid_t pasta = pasta_of(ruled.service());
+    const pid_t pasta = process_of(ruled.service(), "pasta");
     REQUIRE(pasta > 0);
     const std::string process = "/proc/" + std::to_string(pasta);
     CHECK(read_file(process + "/loginuid") == "4242");

@@ -93,6 +93,17 @@ def environ(seen):
     return dict(entry.split("=", 1) for entry in seen["environ"])
 
 
+def wait_for_stop(process):
+    """Until it is stopped, waitid(2)."""
+    deadline = time.monotonic() + 20
+    while (state := os.waitpid(process.pid, os.WUNTRACED | os.WNOHANG))[0] == 0:
+        if time.monotonic() > deadline:
+            process.kill()
+        expect(time.monotonic() < deadline, "it did not stop")
+        time.sleep(0.02)
+    expect(os.WIFSTOPPED(state[1]), state)
+
+
 def wait_for_line(process, line):
     seen = process.stdout.readline()
     expect(seen == line + "\n", seen)

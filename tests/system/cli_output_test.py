@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from cli import case, expect, main, wait_for_line
+from cli import case, expect, main, wait_for_line, wait_for_stop
 
 # --- run ---------------------------------------------------------------------------
 
@@ -120,13 +120,7 @@ def _(t):
                       "while :; do head -c 200000 /dev/zero; sleep 0.05; done")
     time.sleep(1)
     process.send_signal(signal.SIGTSTP)
-    deadline = time.monotonic() + 20
-    while (state := os.waitpid(process.pid, os.WUNTRACED | os.WNOHANG))[0] == 0:
-        if time.monotonic() > deadline:
-            process.kill()
-        expect(time.monotonic() < deadline, "it did not stop")
-        time.sleep(0.02)
-    expect(os.WIFSTOPPED(state[1]), state)
+    wait_for_stop(process)
     process.send_signal(signal.SIGCONT)
     process.send_signal(signal.SIGTERM)
     code = process.wait(timeout=20)

@@ -13,7 +13,7 @@ import sys
 import termios
 import time
 
-from cli import Terminal, case, expect, main, wait_for_line
+from cli import Terminal, case, expect, main, wait_for_line, wait_for_stop
 
 # --- signals and terminals ---------------------------------------------------------
 
@@ -49,13 +49,7 @@ def _(t):
     process = t.popen("run", "-c", "echo ready; read x; echo $x; exit 4", stdin=subprocess.PIPE)
     wait_for_line(process, "ready")
     process.send_signal(signal.SIGTSTP)
-    deadline = time.monotonic() + 20
-    while (state := os.waitpid(process.pid, os.WUNTRACED | os.WNOHANG))[0] == 0:
-        if time.monotonic() > deadline:
-            process.kill()
-        expect(time.monotonic() < deadline, "it did not stop")
-        time.sleep(0.02)
-    expect(os.WIFSTOPPED(state[1]), state)
+    wait_for_stop(process)
     process.send_signal(signal.SIGCONT)
     out, err = process.communicate("on\n", timeout=20)
     expect(out == "on\n" and process.returncode == 4, out, err)

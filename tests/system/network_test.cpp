@@ -269,7 +269,7 @@ TEST_CASE("a job whose pasta is killed ends with a verdict that says so") {
       CAPTURE(whole);
       Client client = services.connect(way);
       const Json started = start(client, outbound({"hold"}));
-      const pid_t pasta = pasta_of(services.system());
+      const pid_t pasta = process_of(services.system(), "pasta");
       REQUIRE(pasta > 0);
       // It runs as the client, whose it is to end; or the process above it ends.
       const pid_t above = parent_of(pasta);
@@ -297,7 +297,7 @@ TEST_CASE("a stopped pasta delays the end of nothing but its job, and that by a 
   Services services;
   Client client = services.connect(Way::user);
   const Json started = start(client, outbound({"hold"}));
-  const pid_t pasta = pasta_of(services.system());
+  const pid_t pasta = process_of(services.system(), "pasta");
   REQUIRE(pasta > 0);
   kill(parent_of(pasta), SIGSTOP);
   kill(pasta, SIGSTOP);
@@ -314,7 +314,7 @@ TEST_CASE("signals to everybody in a job do not reach its pasta, nor is it a lef
   Services services;
   Client client = services.connect(Way::user);
   const Json started = start(client, outbound({"ignore-term"}));
-  const pid_t pasta = pasta_of(services.system());
+  const pid_t pasta = process_of(services.system(), "pasta");
   REQUIRE(pasta > 0);
   // The payload is started before it has come to ignore the signal.
   const pid_t payload = started["pid"];
@@ -342,7 +342,7 @@ TEST_CASE(
   for (const bool killed : {false, true}) {
     CAPTURE(killed);
     const Json started = start(client, outbound({"hold"}));
-    const pid_t pasta = pasta_of(services.system());
+    const pid_t pasta = process_of(services.system(), "pasta");
     REQUIRE(pasta > 0);
     const pid_t process = parent_of(pasta);
     REQUIRE(parent_of(process) == services.system().pid());

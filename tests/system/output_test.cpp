@@ -68,6 +68,7 @@ Told output_of(Client& client, const std::string& id, Json parameters = Json::ob
 }
 
 // Lines of ten bytes that say where they stand.
+constexpr const char* kReady = "ready\n";
 constexpr const char* kNumbered =
     "i=0; while [ $i -lt 10000 ]; do printf '%09d\\n' $i; i=$((i+1)); done";
 constexpr uint64_t kAll = 100'000;
@@ -79,6 +80,24 @@ std::string numbered(uint64_t from, uint64_t to) {
     text += digits;
   }
   return text.substr(from, to - from);
+}
+
+// Of the system service's only job that captures.
+pid_t the_relay() {
+  const pid_t relay = process_of(World::get().system(), "cloister-relay");
+  REQUIRE(relay > 0);
+  return relay;
+}
+
+// A job that says so when it waits, and goes on with `line` when go_on() tells it to.
+std::string start_waiting(Client& client, const std::string& line, Json capture = Json::object()) {
+  const std::string id = start_captured(
+      client, captured("trap : USR1; echo ready; sleep 100 & wait; kill $!; " + line, capture));
+  REQUIRE(eventually([&] { return output_of(client, id).bytes == kReady; }));
+  return id;
+}
+void go_on(Client& client, const std::string& id) {
+  CHECK(client.call("Signal", {{"id", id}, {"signal", "SIGUSR1"}}).error == "");
 }
 
 TEST_CASE("what a job writes is told as it comes, in each mode, and counted in its verdict") {
@@ -215,23 +234,20 @@ TEST_CASE("what ignores the stop signal writes no more while it is given its tim
 TEST_CASE("the end is told although somebody outside holds the pipe, and takes no later word in") {
   NEEDS_ROOT();
   Client client = World::get().connect(Way::root);
-  Reply started = client.call(
-      "Start",
-      {{"request", captured("echo first; sleep 0.3; echo last; setsid sleep 100 & exit 3")}});
-  REQUIRE(started.error.empty());
-  const std::string id = started.parameters["id"];
-  const std::string stream =
-      "/proc/" + std::to_string(started.parameters["pid"].get<int>()) + "/fd/1";
+  const std::string id = start_waiting(client, "echo last; setsid sleep 100 & exit 3");
+  const pid_t pid = client.call("Inspect", {{"id", id}}).parameters["job"]["pid"];
+  const std::string stream = "/proc/" + std::to_string(pid) + "/fd/1";
   // A pipe is opened anew through /proc: this is another write end.
   const Fd held(open(stream.c_str(), O_WRONLY | O_CLOEXEC));
   REQUIRE(held);
+  go_on(client, id);
   Reply ended = client.call("Wait", {{"id", id}});
   CHECK(ended.parameters["verdict"]["exit_code"] == 3);
   signal(SIGPIPE, SIG_IGN);
   CHECK(write(held.get(), "late\n", 5) == -1);
   CHECK(errno == EPIPE);
   const Told told = output_of(client, id, {{"follow", true}});
-  CHECK(told.bytes == "first\nlast\n");
+  CHECK(told.bytes == "ready\nlast\n");
   CHECK(told.ended);
 }
 
@@ -304,27 +320,12 @@ TEST_CASE("Output is its owner's, of a stream that is captured") {
   CHECK(refusal(alice, {{"id", id}, {"stream", "stdout"}}) == "NoSuchJob");
 }
 
-// Of this service's only job that captures.
-pid_t relay_of(const Service& service) {
-  pid_t found = 0;
-  eventually([&] {
-    for (const pid_t pid : service.processes()) {
-      std::ifstream in("/proc/" + std::to_string(pid) + "/comm");
-      std::string name;
-      if (std::getline(in, name) && name == "cloister-relay") found = pid;
-    }
-    return found != 0;
-  });
-  return found;
-}
-
 TEST_CASE("a relay that is killed ends its job, and the verdict says so") {
   NEEDS_ROOT();
   World& world = World::get();
   Client client = world.connect(Way::root);
   const std::string id = start_captured(client, captured("echo one; exec sleep 100"));
-  const pid_t relay = relay_of(world.system());
-  REQUIRE(relay > 0);
+  const pid_t relay = the_relay();
   REQUIRE(kill(relay, SIGKILL) == 0);
   Reply ended = client.call("Wait", {{"id", id}});
   Json verdict = ended.parameters["verdict"];
@@ -338,10 +339,10 @@ TEST_CASE("a relay that is stopped delays the end of its job by about a second, 
   NEEDS_ROOT();
   World& world = World::get();
   Client client = world.connect(Way::root);
-  const std::string id = start_captured(client, captured("sleep 0.5; exit 4"));
-  const pid_t relay = relay_of(world.system());
-  REQUIRE(relay > 0);
+  const std::string id = start_waiting(client, "exit 4");
+  const pid_t relay = the_relay();
   REQUIRE(kill(relay, SIGSTOP) == 0);
+  go_on(client, id);
   CHECK(world.connect(Way::root).run(captured(":")).verdict["ok"] == true);
   Reply ended = client.call("Wait", {{"id", id}});
   CHECK(ended.parameters["verdict"]["exit_code"] == 4);
@@ -354,6 +355,7 @@ TEST_CASE("a job that passes its limit at once is told to have started") {
   NEEDS_ROOT();
   Client client = World::get().connect(Way::user);
   const Json request = captured("echo hello", {{"max", 1}, {"on_limit", "kill"}});
+  const Stuttering stuttering(World::get().system().pid());
   for (int i = 0; i < 60; ++i) {
     Outcome outcome = client.run(request);
     INFO(outcome.told());
@@ -401,26 +403,27 @@ TEST_CASE("output is read also where its user may have no more inotify instances
 
 TEST_CASE("where a write fails the job goes on, and what is kept can be read") {
   NEEDS_ROOT();
+  constexpr uint64_t kAllOfIt = 8'000'006;  // with what it said first
   World& world = World::get();
   for (const char* keep : {"head", "tail", "both"}) {
     CAPTURE(std::string(keep));
     Client client = world.connect(Way::root);
-    const std::string id = start_captured(
-        client, captured("sleep 0.5; head -c 8000000 /dev/zero", {{"max", "5M"}, {"keep", keep}}));
-    const pid_t relay = relay_of(world.system());
-    REQUIRE(relay > 0);
+    const std::string id =
+        start_waiting(client, "head -c 8000000 /dev/zero", {{"max", "5M"}, {"keep", keep}});
+    const pid_t relay = the_relay();
     const rlimit size{2 << 20, 2 << 20};
     check(prlimit(relay, RLIMIT_FSIZE, &size, nullptr), "prlimit");
+    go_on(client, id);
     Reply ended = client.call("Wait", {{"id", id}});
     Json verdict = ended.parameters["verdict"];
     CHECK(verdict["ok"] == true);
-    CHECK(verdict["output"]["stdout"]["bytes"] == 8'000'000);
+    CHECK(verdict["output"]["stdout"]["bytes"] == kAllOfIt);
     CHECK(verdict["output"]["stdout"]["truncated"] == true);
     const uint64_t kept = verdict["output"]["stdout"]["kept"];
     CHECK(kept > 1'000'000);
     const Told told = output_of(client, id);
     CHECK(told.bytes.size() == kept);
-    CHECK(told.end == 8'000'000);
+    CHECK(told.end == kAllOfIt);
     client.call("Remove", {{"id", id}});
   }
 }
@@ -430,8 +433,7 @@ TEST_CASE("no payload sees the relay, its files or its pipes, and the relay hold
   World& world = World::get();
   Client client = world.connect(Way::root);
   const std::string id = start_captured(client, captured("echo ready; exec sleep 100"));
-  const pid_t relay = relay_of(world.system());
-  REQUIRE(relay > 0);
+  const pid_t relay = the_relay();
   REQUIRE(eventually([&] { return !output_of(client, id).bytes.empty(); }));  // it is at work
   const std::string of = "/proc/" + std::to_string(relay);
   const std::string status = read_file(of + "/status");

@@ -164,17 +164,4 @@ std::string no_outside() {
   return {};
 }
 
-pid_t pasta_of(const Service& service) {
-  pid_t found = 0;
-  eventually([&] {
-    for (const pid_t pid : service.processes()) {
-      std::ifstream in("/proc/" + std::to_string(pid) + "/cmdline");
-      std::string name;
-      if (std::getline(in, name, '\0') && name == "pasta") found = pid;
-    }
-    return found != 0;
-  });
-  return found;
-}
-
 }  // namespace cloister::system_test

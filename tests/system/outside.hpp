@@ -33,7 +33,4 @@ class Outside {
 // Why there cannot be one here; empty when there can.
 std::string no_outside();
 
-// The pasta(1) of the one outbound job of this service; 0 when none comes.
-pid_t pasta_of(const Service& service);
-
 }  // namespace cloister::system_test

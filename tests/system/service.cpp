@@ -212,6 +212,19 @@ std::vector<std::string> Service::records() {
   return all;
 }
 
+pid_t process_of(const Service& service, const std::string& name) {
+  pid_t found = 0;
+  eventually([&] {
+    for (const pid_t pid : service.processes()) {
+      std::ifstream in("/proc/" + std::to_string(pid) + "/cmdline");
+      std::string argument;
+      if (std::getline(in, argument, '\0') && argument == name) found = pid;
+    }
+    return found != 0;
+  });
+  return found;
+}
+
 std::vector<pid_t> Service::processes() const {
   std::vector<pid_t> out, next = {pid_};
   while (!next.empty()) {

@@ -57,6 +57,9 @@ class Service {
   pid_t pid_ = -1;
 };
 
+// The process of this service with that argv[0]; 0 when none comes.
+pid_t process_of(const Service& service, const std::string& name);
+
 class World {
  public:
   static World& get();
