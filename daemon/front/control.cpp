@@ -121,7 +121,7 @@ varlink::Reply success(Json parameters) {
 }
 
 varlink::Reply output_reply(const OutputReader::Chunk& chunk, bool end, bool continues) {
-  varlink::Reply reply = success({{"stream", kStreamNames[chunk.stream]},
+  varlink::Reply reply = success({{"stream", plan::kStreamNames[chunk.stream]},
                                   {"offset", chunk.offset},
                                   {"data", request::to_base64(chunk.data)},
                                   {"end", end}});
@@ -135,7 +135,7 @@ varlink::Reply no_output() {
       "a stream that the request captures", "");
 }
 
-// Where it ends; by this who reads sees what was not kept of the end.
+// The last reply about a stream. Its offset shows how much of the end was not kept.
 varlink::Reply output_end(const OutputReader& output, uint32_t stream, bool ended, bool continues) {
   return output_reply({stream, output.position(stream), ""}, ended, continues);
 }
@@ -269,7 +269,7 @@ Task<void> Session::on_output(Pending pending) {
   plan::Ask ask = monitor_.make(plan::AskKind::output);
   std::string id;
   fill_id(in, ask, id, Reader::Need::required);
-  const auto stream = in.word("stream", kStreamNames);
+  const auto stream = in.word("stream", plan::kStreamNames);
   const auto offset = in.integer("offset", 0, INT64_MAX);
   const bool follow = in.boolean("follow").value_or(false);
   if (offset && !stream) in.refuse("offset", "is of one stream", "stream", "");
@@ -301,9 +301,9 @@ Task<void> Session::on_output(Pending pending) {
     } else if (follow && !ended) {
       co_await output.changed();
     } else {
-      const bool both = output.reads(0) && output.reads(1);
-      if (both && pending.call.more) co_await reply(output_end(output, 0, ended, true));
-      const uint32_t last = output.reads(1) && (pending.call.more || !output.reads(0)) ? 1 : 0;
+      const uint32_t last = output.reads(1) ? 1 : 0;
+      if (last > 0 && output.reads(0) && pending.call.more)
+        co_await reply(output_end(output, 0, ended, true));
       co_return co_await reply(output_end(output, last, ended, false));
     }
   }

@@ -75,7 +75,7 @@ Json event_json(const char* event, const std::string& id) {
 
 Json output_json(const OutputReader::Chunk& chunk, const std::string& id) {
   Json event = event_json("output", id);
-  event["stream"] = kStreamNames[chunk.stream];
+  event["stream"] = plan::kStreamNames[chunk.stream];
   event["offset"] = chunk.offset;
   event["data"] = request::to_base64(chunk.data);
   return event;
@@ -226,7 +226,7 @@ Task<std::optional<Session::Launched>> Session::launch(Pending& pending, plan::M
   co_return launched;
 }
 
-// All output is told before the end: the relay has ended by then.
+// The end comes after all output: the relay has ended by then.
 Task<Answer> Session::next_answer(const Launched& launched, bool started, OutputReader& output) {
   std::optional<Answer> answer;
   for (;;) {

@@ -1,6 +1,5 @@
-// OutputReader: the captured output of a job as it grows (lib/plan/output.hpp), read from
-// files that only the relay writes. It keeps up with the job or falls behind, and neither
-// the job nor another reader notices.
+// OutputReader: reads the captured output of a job as it grows (lib/plan/output.hpp), from
+// files that only the relay writes. A slow reader delays neither the job nor other readers.
 #pragma once
 
 #include <array>
@@ -16,8 +15,6 @@
 #include "sys/unique_fd.hpp"
 
 namespace cloister::front {
-
-inline constexpr const char* kStreamNames[plan::kCaptured] = {"stdout", "stderr"};
 
 class OutputReader {
  public:
@@ -38,11 +35,11 @@ class OutputReader {
   uint64_t position(uint32_t stream) const { return positions_[stream]; }
   // The next of what is there, of one stream after the other; nothing when that was all.
   std::optional<Chunk> next();
-  // Nothing is written any more: what next() finds from here on is all.
+  // Whether the job has ended: what next() finds after this is the rest.
   bool ended() const;
-  // It was dropped, since newer jobs needed the room: nothing of it is read any more.
+  // Whether the monitor has dropped it, because newer jobs needed the room.
   bool dropped() const;
-  // Until more may be there; at once if it has become so since the last call.
+  // Waits until there may be more. Returns at once if more came since the last call.
   boost::asio::awaitable<void> changed();
 
  private:

@@ -95,7 +95,8 @@ void try_ports(Job& job) {
 // Within a second of the link's start the kernel asks, from the address ::, whether
 // anybody else has its link-local address; older versions of pasta take :: for the
 // job's and lose answers on their way. Only pasta is on that link: nobody is asked.
-// There may be no IPv6, or a read-only /proc/sys; then it stays as it is.
+// Without IPv6 there are no such files. Where /proc/sys is read-only, the kernel asks on,
+// and answers may be lost: the job is launched all the same.
 void detect_no_duplicates(Job& job) {
   constexpr const char* kSwitches[] = {"sys/net/ipv6/conf/all/accept_dad",
                                        "sys/net/ipv6/conf/default/accept_dad"};

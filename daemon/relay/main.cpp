@@ -39,8 +39,8 @@ class Stream {
 
   int polled() const { return is_open_ && !full_ ? pipe_ : -1; }
 
-  // What is there, as far as that is not more than the limit of a job that is to end.
-  // True when it has just become more.
+  // Moves what the pipe holds, but nothing past a limit that ends the job. True if the job
+  // has passed it just now.
   bool take(short events) {
     if (events & POLLIN) {
       const uint64_t there = held();
@@ -54,7 +54,7 @@ class Stream {
     return false;
   }
 
-  // The rest, of which nothing that comes later is part.
+  // Moves the rest. What is written after this is not captured.
   void finish() {
     if (!is_open_) return;
     // The job may have read what it wrote.
@@ -111,7 +111,7 @@ class Stream {
   bool is_open_ = false, full_ = false;
 };
 
-// Nothing but the descriptors that are open: no path, no power.
+// Leaves nothing but the open descriptors: no capability, and no file can be opened.
 bool confine() {
   landlock_ruleset_attr governed{};
   governed.handled_access_fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;  // all of ABI 1

@@ -19,7 +19,8 @@ struct Capture {
   Keep keep;
 };
 
-inline constexpr uint32_t kCaptured = 2;  // streams: stdout, stderr
+inline constexpr uint32_t kCaptured = 2;
+inline constexpr const char* kStreamNames[kCaptured] = {"stdout", "stderr"};
 inline constexpr uint64_t kMaxCapture = uint64_t{1} << 40;
 inline constexpr uint64_t kDefaultCapture = 10 << 20;
 
@@ -29,8 +30,8 @@ inline constexpr uint32_t kOutputHeader = 4096;  // bytes before the first of th
 struct OutputHeader {
   uint64_t magic;
   Capture capture;
-  uint64_t bytes;      // written by the job, and here where they are kept
-  uint64_t overrun;    // where not below `max`: what lies a ring behind it may be overwritten
+  uint64_t bytes;      // that the job has written
+  uint64_t overrun;    // above `max`: the ring is overwritten up to here, now or in a moment
   uint64_t failed_at;  // from here on nothing is kept, because of `error`; else UINT64_MAX
   int32_t error;       // errno
   uint32_t ended;      // 1: nothing comes any more

@@ -242,12 +242,11 @@ Verdict make_verdict(const plan::JobState& state, plan::View job) {
         LimitHit{describe(hit.which).field, static_cast<int64_t>(hit.limit), measured(hit.peak)};
     verdict.ok = false;
   }
-  constexpr const char* kStreams[plan::kCaptured] = {"stdout", "stderr"};
   for (uint32_t i = 0; i < plan::kCaptured; ++i)
     if (const plan::OutputState& output = state.output[i]; output.captured)
-      verdict.output[kStreams[i]] = {static_cast<int64_t>(output.bytes),
-                                     static_cast<int64_t>(output.kept),
-                                     output.kept < output.bytes || output.error != 0};
+      verdict.output[plan::kStreamNames[i]] = {static_cast<int64_t>(output.bytes),
+                                               static_cast<int64_t>(output.kept),
+                                               output.kept < output.bytes || output.error != 0};
   verdict.usage = usage_of(state.usage);
   if (state.oom.kills > 0)
     verdict.oom = {static_cast<int64_t>(state.oom.kills),

@@ -20,7 +20,8 @@ namespace {
 
 using boost::asio::posix::stream_descriptor;
 
-// With its header. The whole first page, so that a full disk takes no later write to it.
+// Makes the file with its header. The whole first page is written, so that a later change
+// of the header needs no space on a full disk.
 bool begin_output(const plan::Capture& capture, Scratch& scratch, sys::UniqueFd& output) {
   output = scratch.nameless_file();
   if (!output) return false;
@@ -40,7 +41,7 @@ void put(const sys::UniqueFd& output, size_t at, T value) {
 
 }  // namespace
 
-// Its mode lets nobody open it anew for writing who has it by this.
+// The mode of the file, 0444, keeps a reader from opening it for writing through /proc.
 sys::UniqueFd open_to_read(const sys::UniqueFd& output) {
   const std::string path = "/proc/self/fd/" + std::to_string(output.borrow());
   return sys::UniqueFd(output ? ::open(path.c_str(), O_RDONLY | O_CLOEXEC) : -1);

@@ -24,7 +24,7 @@ namespace cloister::monitor {
 using Outputs = std::array<sys::UniqueFd, plan::kCaptured>;
 // The same file, to be read alone. Empty, with errno.
 sys::UniqueFd open_to_read(const sys::UniqueFd& output);
-// Of whoever else has them open: a reader does not keep their space from its owner.
+// Empties and closes them: a reader that still has them open does not use up space.
 void drop(Outputs& outputs);
 
 class Relay : public std::enable_shared_from_this<Relay> {
@@ -42,7 +42,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   // Takes what the pipes hold; then `gone` is called, at the latest in a second.
   void end();
 
-  // As far as it has got.
+  // What the job has written until now.
   plan::OutputState state(uint32_t stream) const;
   const sys::UniqueFd& output(uint32_t stream) const { return outputs_[stream]; }
   Outputs take_outputs() { return std::move(outputs_); }
