@@ -48,7 +48,7 @@ constexpr Option kLimits[] = {
     {Opt::cpus, 0, "cpus", "N", "how many processors' worth of time: 0.5, 2"},
     {Opt::cpu_time, 0, "cpu-time", "TIME", "how much processor time all its processes may take"},
     {Opt::max_output, 0, "max-output", "SIZE",
-     "how much it may write to stdout, and to stderr: 10M; then it is killed"},
+     "how much it may write to stdout, and to stderr: 10M; then it is stopped"},
 };
 constexpr Option kAttributes[] = {
     {Opt::rlimit, 0, "rlimit", "NAME=SOFT[:HARD]", "a resource limit: nofile=1024, core=unlimited"},
